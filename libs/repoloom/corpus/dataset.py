@@ -1,0 +1,68 @@
+"""A committed dataset: its manifest and the store it lies in."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pydantic import ValidationError
+
+from repoloom.corpus.manifest import Manifest, Part
+from repoloom.corpus.reading import TableReader, verify_part
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.store import Store, open_store
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An immutable dataset at an address."""
+
+    uri: str
+    manifest: Manifest
+
+    @classmethod
+    def open(cls, uri: str) -> "Dataset":
+        """The dataset at an address. Raises InputError where there is none, CorruptDataError where its manifest cannot be read."""
+        store = open_store(uri)
+        try:
+            content = store.read(MANIFEST)
+        except (FileNotFoundError, NotADirectoryError):
+            raise InputError(f"{uri} is not a dataset: it has no {MANIFEST}") from None
+        try:
+            return cls(store.uri, Manifest.model_validate_json(content))
+        except ValidationError as error:
+            raise CorruptDataError(f"{uri}/{MANIFEST} cannot be read: {error.errors()[0]['msg']}") from error
+
+    @property
+    def store(self) -> Store:
+        """Where it lies."""
+        return open_store(self.uri)
+
+    @property
+    def digest(self) -> str:
+        """Its identity."""
+        return self.manifest.digest()
+
+    def parts(self, table: str) -> tuple[Part, ...]:
+        """The parts of a table. Raises InputError where the dataset has no such table."""
+        try:
+            return self.manifest.tables[table]
+        except KeyError:
+            raise InputError(f"{self.uri} has no table {table!r}, it has: {', '.join(self.manifest.tables)}") from None
+
+    def reader(self, table: str) -> TableReader:
+        """The rows of a table."""
+        return TableReader(self.uri, self.parts(table))
+
+    def batches(self, table: str) -> Iterator[pa.RecordBatch]:
+        """The rows of a table, one row group at a time."""
+        return self.reader(table).batches()
+
+    def verify(self) -> None:
+        """Recomputes every digest and balances the ledger. Raises CorruptDataError naming the first thing that does not hold."""
+        if problem := self.manifest.ledger.imbalance():
+            raise CorruptDataError(f"{self.uri}: the ledger does not balance: {problem}")
+        for parts in self.manifest.tables.values():
+            for part in parts:
+                verify_part(self.store, part)

@@ -1,0 +1,59 @@
+"""What a committed dataset says of itself: where it came from, its parts, its ledger; its digest is its identity."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, JsonValue
+
+from repoloom.corpus.ledger import Ledger
+
+
+class Record(BaseModel):
+    """What is stored as JSON: unknown keys are refused, nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Part(Record):
+    """One object of a table: a Parquet file (`.parquet`) or a raw one."""
+
+    key: str  # relative to the dataset
+    sha256: str
+    bytes: int  # as stored
+    rows: int
+
+
+class Quarantined(Record):
+    """A task that was given up: what it was to read, where it stood, and why it failed the last time."""
+
+    task: str  # its key
+    inputs: Mapping[str, tuple[str, ...]]  # table -> keys of the parts
+    at: str  # the repository it had reached, "" where it had read none
+    kind: str  # error, crash, timeout, memory or unavailable
+    error: str
+    attempts: int
+
+
+class Manifest(Record):
+    """The description of an immutable dataset. Holds no time, host, address or worker count: equal work has an equal digest."""
+
+    step: str
+    version: int
+    params: Mapping[str, JsonValue]
+    inputs: Mapping[str, str]  # table read -> digest of the dataset that holds it
+    tables: Mapping[str, tuple[Part, ...]]
+    ledger: Ledger
+    quarantined: tuple[Quarantined, ...] = ()
+
+    def digest(self) -> str:
+        """`sha256:` and the SHA-256 of the manifest's canonical JSON; of a quarantined task only its identity is part of it."""
+        content = self.model_dump(mode="json")
+        content["quarantined"] = [failure.task for failure in self.quarantined]
+        return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()
+
+
+def canonical_json(value: Any) -> bytes:  # noqa: ANN401
+    """JSON with sorted keys and no spaces, so that equal values are equal bytes."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

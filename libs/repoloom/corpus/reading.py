@@ -1,0 +1,93 @@
+"""Reading parts: the bytes are checked against their digest before the first row is handed out."""
+
+import functools
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from repoloom.corpus.manifest import Part
+from repoloom.errors import CorruptDataError
+from repoloom.store import Store, open_store
+
+
+def verify_part(store: Store, part: Part) -> None:
+    """Compares an object's bytes with its digest. Raises CorruptDataError."""
+    try:
+        with store.open(part.key) as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except FileNotFoundError:
+        raise CorruptDataError(f"{store.uri}/{part.key} is missing; `repoloom retry` makes it again") from None
+    if digest != part.sha256:
+        raise CorruptDataError(
+            f"{store.uri}/{part.key} is corrupt: its bytes hash to {digest[:12]}…, committed was {part.sha256[:12]}…; "
+            "`repoloom retry` makes it again"
+        )
+
+
+@functools.lru_cache(maxsize=4096)
+def _verify_once(root: str, part: Part) -> None:
+    verify_part(open_store(root), part)
+
+
+class TableReader:
+    """A share of a table: some of its parts, in order."""
+
+    def __init__(self, root: str, parts: Sequence[Part], reached: Callable[[str], None] = lambda _: None) -> None:
+        """`reached` is told of the repository at the head of what is handed out next."""
+        self._root = root
+        self._parts = parts
+        self._reached = reached
+
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows in order, one row group (a few MiB) at a time; of the named columns only those that the table has."""
+        store = open_store(self._root)
+        for part in self._parts:
+            _verify_once(self._root, part)
+            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
+                present = columns and [name for name in columns if name in parquet.schema_arrow.names]
+                for group in range(parquet.num_row_groups):
+                    rows = parquet.read_row_group(group, columns=present, use_threads=False)
+                    for batch in rows.combine_chunks().to_batches():
+                        self._reached(_first_repository(batch))
+                        yield batch
+
+    def repositories(self) -> Iterator[pa.Table]:
+        """The rows of one repository at a time; the table's rows of one repository are contiguous."""
+        held: list[pa.RecordBatch] = []
+        for batch in self.batches():
+            for run in _runs(batch):
+                if held and held[0]["repo"][0] != run["repo"][0]:
+                    yield pa.Table.from_batches(held)
+                    held = []
+                self._reached(run["repo"][0].as_py())
+                held.append(run)
+        if held:
+            yield pa.Table.from_batches(held)
+
+    def table(self) -> pa.Table:
+        """All rows at once, with no row where there is no part: for tables that are small by construction."""
+        batches = list(self.batches())
+        return pa.Table.from_batches(batches) if batches else pa.table({})
+
+    def blobs(self) -> Iterator[bytes]:
+        """The parts' raw bytes."""
+        store = open_store(self._root)
+        for part in self._parts:
+            _verify_once(self._root, part)
+            yield store.read(part.key)
+
+
+def _first_repository(batch: pa.RecordBatch) -> str:
+    return batch["repo"][0].as_py() if batch.num_rows and "repo" in batch.schema.names else ""
+
+
+def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Cuts a batch where the repository changes."""
+    ends = pc.run_end_encode(batch["repo"]).run_ends.to_pylist()
+    start = 0
+    for end in ends:
+        yield batch.slice(start, end - start)
+        start = end

@@ -1,0 +1,82 @@
+"""Doing one task: check and read its parts, run the step, write, read back, commit."""
+
+import importlib
+import resource
+import time
+from collections.abc import Callable, Mapping
+
+from repoloom import store as stores
+from repoloom.corpus.ledger import Count
+from repoloom.corpus.reading import TableReader
+from repoloom.corpus.writing import COUNTED, TaskWriter, count_rows
+from repoloom.engine.step import Params, Step
+from repoloom.engine.task import Commit, Cost, Task
+from repoloom.errors import InputError
+from repoloom.store import open_store
+
+Reached = Callable[[str], None]
+"""Is told of each repository before a step is given its rows."""
+
+
+def load_step(name: str) -> type[Step[Params]]:
+    """The step class of a name such as "filter" or "dedup.bands": the stage's package lists it in STEPS."""
+    stage = name.partition(".")[0]
+    if stage.isidentifier():
+        try:
+            steps: tuple[type[Step[Params]], ...] = importlib.import_module(f"repoloom.stages.{stage}").STEPS
+        except ModuleNotFoundError as error:
+            if error.name != f"repoloom.stages.{stage}":
+                raise
+        else:
+            for step in steps:
+                if step.name == name:
+                    return step
+    raise InputError(f"there is no step {name!r}")
+
+
+def params_model(step: type[Step[Params]]) -> type[Params]:
+    """The parameter model of a step, as its class declares it: `class Filter(Step[FilterParams])`."""
+    for base in step.__orig_bases__:  # type: ignore[attr-defined]
+        for argument in getattr(base, "__args__", ()):
+            if isinstance(argument, type) and issubclass(argument, Params):
+                return argument
+    raise TypeError(f"{step.__name__} does not say its parameters: class {step.__name__}(Step[SomeParams])")
+
+
+def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
+    """Runs a task and commits it. A task that is committed already is not run again."""
+    target = open_store(task.root)
+    if target.exists(task.commit_key):
+        return Commit.model_validate_json(target.read(task.commit_key))
+    started, cpu_started = time.monotonic(), time.process_time()
+    step_class = load_step(task.step)
+    if step_class.version != task.version:
+        raise InputError(f"{task.step} is version {step_class.version} here, the task wants version {task.version}")
+    step = step_class(params_model(step_class).model_validate(task.params))
+    inputs = {table: TableReader(share.root, share.parts, reached) for table, share in task.inputs.items()}
+    with TaskWriter(target, task.prefix, step.writes) as writer:
+        step.run(inputs, writer)
+        tables = writer.finish()
+        accounts = step.accounts
+        ledger = writer.ledger(
+            kept=accounts.kept if accounts else (),
+            entering=_entering(task, accounts.entering) if accounts and accounts.entering else None,
+        )
+    cost = Cost(
+        seconds=round(time.monotonic() - started, 3),
+        cpu_seconds=round(time.process_time() - cpu_started, 3),
+        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    )
+    commit = Commit(task=task.key, tables=tables, ledger=ledger, cost=cost)
+    stores.write(target, task.commit_key, commit.model_dump_json().encode())
+    return commit
+
+
+def _entering(task: Task, table: str) -> Count:
+    """What the table holds, counted apart from the step that reads it."""
+    share = task.inputs[table]
+    total = Count()
+    for batch in TableReader(share.root, share.parts).batches(columns=COUNTED):
+        for _, _, items, size in count_rows(batch):
+            total += Count(items=items, size=size)
+    return total

@@ -1,0 +1,183 @@
+"""The local pool: worker processes that may crash, hang or eat memory without taking the run with them."""
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from types import TracebackType
+
+import psutil
+from pydantic import Field
+
+from repoloom.corpus.manifest import Record
+from repoloom.engine.task import Attempt, Commit, Kind, Task
+from repoloom.engine.worker import Answer
+from repoloom.errors import RepoloomError
+
+_LOOK_SECONDS = 0.05  # how often memory and time are looked at
+
+
+class Limits(Record):
+    """What one attempt of a task may take."""
+
+    seconds: float = Field(default=3600, gt=0)
+    memory_bytes: int = Field(default=4 << 30, ge=256 << 20)  # resident, of the worker process
+
+
+class FatalError(RepoloomError):
+    """No other attempt can help: the run stops, and what is committed stays."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one attempt."""
+
+    task: Task
+    result: Commit | Attempt
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    stderr: "tempfile._TemporaryFileWrapper[bytes]"
+    task: Task | None = None
+    deadline: float = 0.0
+    at: str = ""
+    unread: bytes = b""  # the beginning of a line that has not come whole
+    memory: psutil.Process = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.memory = psutil.Process(self.process.pid)
+
+
+class LocalPool:
+    """`size` worker processes. One pool serves all steps of a run, so that workers stay warm."""
+
+    def __init__(self, size: int, limits: Limits) -> None:
+        self.size = size
+        self._limits = limits
+        self._workers: list[_Worker] = []
+
+    def __enter__(self) -> "LocalPool":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for worker in list(self._workers):
+            self._end(worker)
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Does each task once and yields how it ended, in the order of their ends. Raises FatalError."""
+        waiting = iter(tasks)
+        free = deque(self._workers)
+        busy = 0
+        with selectors.DefaultSelector() as selector:
+            try:
+                while True:
+                    while busy < self.size and (task := next(waiting, None)) is not None:
+                        worker = self._take(free)
+                        self._give(worker, task)
+                        selector.register(worker.process.stdout, selectors.EVENT_READ, worker)  # type: ignore[arg-type]
+                        busy += 1
+                    if not busy:
+                        return
+                    for key, _ in selector.select(_LOOK_SECONDS):
+                        outcome = self._listen(key.data)
+                        if outcome is not None:
+                            selector.unregister(key.fileobj)
+                            busy -= 1
+                            if key.data.process.poll() is None:
+                                free.append(key.data)
+                            yield outcome
+                    for key in list(selector.get_map().values()):
+                        if (attempt := self._over_limit(key.data)) is not None:
+                            selector.unregister(key.fileobj)
+                            busy -= 1
+                            task = key.data.task
+                            self._end(key.data)
+                            yield Outcome(task, attempt)
+            finally:
+                for worker in [worker for worker in self._workers if worker.task is not None]:
+                    self._end(worker)
+
+    def _take(self, free: deque[_Worker]) -> _Worker:
+        while free:
+            worker = free.popleft()
+            if worker.process.poll() is None:
+                return worker
+            self._end(worker)
+        return self._start()
+
+    def _start(self) -> _Worker:
+        stderr = tempfile.TemporaryFile(prefix="repoloom-worker-")  # noqa: SIM115 - it lives as long as the worker
+        one_thread = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
+        process = subprocess.Popen(  # noqa: S603
+            [sys.executable, "-m", "repoloom.engine.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            env={**os.environ, **one_thread, "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"},
+        )
+        worker = _Worker(process, stderr)  # type: ignore[arg-type]
+        self._workers.append(worker)
+        return worker
+
+    def _give(self, worker: _Worker, task: Task) -> None:
+        worker.task, worker.at = task, ""
+        worker.deadline = time.monotonic() + self._limits.seconds
+        assert worker.process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a worker that died meanwhile is noticed when it is listened to
+            worker.process.stdin.write(task.model_dump_json().encode() + b"\n")
+            worker.process.stdin.flush()
+
+    def _listen(self, worker: _Worker) -> Outcome | None:
+        assert worker.process.stdout is not None
+        assert worker.task is not None
+        chunk = os.read(worker.process.stdout.fileno(), 1 << 16)
+        if not chunk:
+            task, attempt = worker.task, self._crash(worker)
+            self._end(worker)
+            return Outcome(task, attempt)
+        *lines, worker.unread = (worker.unread + chunk).split(b"\n")
+        for line in lines:
+            answer = Answer.model_validate_json(line)
+            if answer.fatal:
+                raise FatalError(answer.error)
+            if answer.commit is not None or answer.error is not None:
+                task, worker.task = worker.task, None
+                kind = Kind.UNAVAILABLE if answer.unavailable else Kind.ERROR
+                return Outcome(task, answer.commit or Attempt(kind=kind, error=answer.error or "", at=worker.at))
+            worker.at = answer.at or worker.at
+        return None
+
+    def _over_limit(self, worker: _Worker) -> Attempt | None:
+        if time.monotonic() > worker.deadline:
+            return Attempt(kind=Kind.TIMEOUT, error=f"not done after {self._limits.seconds:g} s", at=worker.at)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            resident = worker.memory.memory_info().rss
+            if resident > self._limits.memory_bytes:
+                limit = self._limits.memory_bytes >> 20
+                return Attempt(kind=Kind.MEMORY, error=f"took {resident >> 20} MiB, the limit is {limit} MiB", at=worker.at)
+        return None
+
+    def _crash(self, worker: _Worker) -> Attempt:
+        code = worker.process.wait()
+        worker.stderr.seek(0)
+        said = worker.stderr.read()[-1500:].decode("utf-8", "replace").strip()
+        cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+        return Attempt(kind=Kind.CRASH, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at)
+
+    def _end(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.process.kill()
+        worker.process.wait()
+        worker.stderr.close()
+        for pipe in (worker.process.stdin, worker.process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()

@@ -1,0 +1,145 @@
+"""The reconciler: what a step should have made, minus what is committed, is the work that is missing.
+
+It holds no state of its own. Killed at any moment and started again, it plans the same tasks from the same inputs, sees which
+are committed, and does the rest. A task that fails `attempts` times is quarantined: the others finish without it.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from repoloom import store as stores
+from repoloom.corpus.dataset import MANIFEST, Dataset
+from repoloom.corpus.ledger import add_up
+from repoloom.corpus.manifest import Manifest, Part, Quarantined, Record
+from repoloom.engine.pool import LocalPool
+from repoloom.engine.step import Params, Step
+from repoloom.engine.task import Commit, Failures, Share, Task
+from repoloom.store import Store, open_store
+
+
+class Policy(Record):
+    """How tasks are cut and how often a failing one is tried."""
+
+    task_bytes: int = Field(default=64 << 20, gt=0)  # stored bytes that a task reads of its first table
+    attempts: int = Field(default=3, ge=1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table that steps can read: some dataset's."""
+
+    dataset: Dataset
+    name: str
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Its parts."""
+        return self.dataset.parts(self.name)
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a step stands, for whoever watches."""
+
+    step: str
+    tasks: int
+    done: int
+    quarantined: int
+    redone: int  # attempts beyond the first
+    reused: int  # tasks that were committed before this run
+
+
+Watch = Callable[[Status], None]
+
+
+def plan(step: Step[Params], tables: Mapping[str, Table], root: str, task_bytes: int) -> Iterator[Task]:
+    """The tasks of a step over tables: a pure function of the step, its parameters and the tables' parts."""
+    params = step.params.model_dump(mode="json")
+    for shares in step.plan({name: tables[name].parts for name in step.reads}, task_bytes):
+        inputs = {name: Share(root=tables[name].dataset.uri, parts=tuple(parts)) for name, parts in shares.items()}
+        yield Task(step=step.name, version=step.version, params=params, inputs=inputs, root=root)
+
+
+def reconcile(
+    step: Step[Params], tables: Mapping[str, Table], root: str, pool: LocalPool, policy: Policy, watch: Watch = lambda _: None
+) -> Dataset:
+    """Brings the dataset of a step at `root` to be, doing only what is missing. Raises FatalError where the store fails."""
+    store = open_store(root)
+    tasks = list(plan(step, tables, root, policy.task_bytes))
+    commits = {task.key: commit for task in tasks if (commit := _committed(store, task)) is not None}
+    reused = len(commits)
+    failures = {task.key: _failures(store, task) for task in tasks if task.key not in commits}
+    redone = 0
+
+    def report() -> None:
+        given_up = sum(len(failed.attempts) >= policy.attempts for failed in failures.values())
+        watch(Status(step.name, len(tasks), len(commits), given_up, redone, reused))
+
+    report()
+    while missing := [
+        task for task in tasks if task.key in failures and len(failures[task.key].attempts) < policy.attempts
+    ]:
+        redone += sum(bool(failures[task.key].attempts) for task in missing)
+        for outcome in pool.run(missing):
+            key = outcome.task.key
+            if isinstance(outcome.result, Commit):
+                commits[key] = outcome.result
+                del failures[key]
+                store.delete(outcome.task.failures_key)
+            else:
+                failed = failures[key]
+                failures[key] = failed.model_copy(update={"attempts": (*failed.attempts, outcome.result)})
+                stores.write(store, outcome.task.failures_key, failures[key].model_dump_json().encode())
+            report()
+    manifest = _manifest(step, tables, tasks, commits, failures)
+    stores.write(store, MANIFEST, manifest.model_dump_json(indent=1).encode())
+    return Dataset(root, manifest)
+
+
+def _manifest(
+    step: Step[Params],
+    tables: Mapping[str, Table],
+    tasks: list[Task],
+    commits: Mapping[str, Commit],
+    failures: Mapping[str, Failures],
+) -> Manifest:
+    done = [commits[task.key] for task in tasks if task.key in commits]
+    params: dict[str, Any] = step.params.model_dump(mode="json")
+    return Manifest(
+        step=step.name,
+        version=step.version,
+        params=params,
+        inputs={name: tables[name].dataset.digest for name in step.reads},
+        tables={name: tuple(part for commit in done for part in commit.tables[name]) for name in step.writes},
+        ledger=add_up(commit.ledger for commit in done),
+        quarantined=tuple(
+            Quarantined(
+                task=task.key,
+                inputs=failures[task.key].inputs,
+                at=failures[task.key].attempts[-1].at,
+                kind=failures[task.key].attempts[-1].kind,
+                error=failures[task.key].attempts[-1].error,
+                attempts=len(failures[task.key].attempts),
+            )
+            for task in tasks
+            if task.key in failures
+        ),
+    )
+
+
+def _committed(store: Store, task: Task) -> Commit | None:
+    try:
+        return Commit.model_validate_json(store.read(task.commit_key))
+    except FileNotFoundError:
+        return None
+
+
+def _failures(store: Store, task: Task) -> Failures:
+    try:
+        return Failures.model_validate_json(store.read(task.failures_key))
+    except FileNotFoundError:
+        inputs = {name: tuple(part.key for part in share.parts) for name, share in task.inputs.items()}
+        return Failures(task=task.key, inputs=inputs)

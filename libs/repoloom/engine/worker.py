@@ -1,0 +1,77 @@
+"""A worker process: reads tasks as JSON lines, does them one at a time, answers with JSON lines.
+
+It is started by the local pool, `python -m repoloom.engine.worker`, and ends when its input ends, so a killed run leaves no
+worker behind. What a task's libraries print goes to stderr, never into the answers.
+"""
+
+import ctypes
+import faulthandler
+import os
+import signal
+import sys
+from typing import TextIO
+
+from repoloom.corpus.manifest import Record
+from repoloom.engine.task import Commit, Task
+from repoloom.errors import CorruptDataError, RepoloomError, StoreError, UnavailableError
+
+
+class Answer(Record):
+    """A line from a worker: where the task stands, its commit, or its error."""
+
+    at: str = ""
+    commit: Commit | None = None
+    error: str | None = None
+    unavailable: bool = False  # the error is of something outside
+    fatal: bool = False  # no other attempt can help: the store refuses, or stored bytes are corrupt
+
+
+def main() -> None:
+    """Serves tasks until the input ends."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)
+    faulthandler.enable()
+    _end_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run decides what it means
+    import pyarrow as pa
+
+    pa.set_cpu_count(1)
+    pa.set_io_thread_count(1)
+    for line in sys.stdin:
+        answers.write(_do(Task.model_validate_json(line), answers).model_dump_json() + "\n")
+
+
+def _do(task: Task, answers: TextIO) -> Answer:
+    from repoloom.engine.execute import execute
+
+    def reached(repository: str) -> None:
+        answers.write(Answer(at=repository).model_dump_json() + "\n")
+
+    try:
+        return Answer(commit=execute(task, reached))
+    except (StoreError, CorruptDataError) as error:
+        return Answer(error=str(error), fatal=True)
+    except UnavailableError as error:
+        return Answer(error=str(error), unavailable=True)
+    except Exception as error:  # whatever a stage meets is reported, counted, and quarantined
+        return Answer(error=_describe(error))
+
+
+def _describe(error: Exception) -> str:
+    if isinstance(error, RepoloomError):
+        return str(error)
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {error}{where}"[:2000]
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1  # prctl(2)
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

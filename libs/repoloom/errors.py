@@ -1,0 +1,21 @@
+"""The errors that repoloom raises on purpose: one line that says what, where, and what to do."""
+
+
+class RepoloomError(Exception):
+    """An error whose message is written for the person at the keyboard; the command line prints it without a traceback."""
+
+
+class InputError(RepoloomError):
+    """What the caller gave cannot be used: a bad recipe, address, path or parameter."""
+
+
+class CorruptDataError(RepoloomError):
+    """Stored bytes are not the bytes that were committed."""
+
+
+class StoreError(RepoloomError):
+    """The store refused: a full disk, a read-only folder, an address outside the prefix."""
+
+
+class UnavailableError(RepoloomError):
+    """Something outside that is needed cannot be had now: a host, a package, a client program. Another day it may be."""

@@ -1,0 +1,1 @@
+"""How text becomes what a model reads: rendered here once, for training, evaluation and serving."""

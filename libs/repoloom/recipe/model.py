@@ -1,0 +1,169 @@
+"""The recipe: read from YAML, checked to the last key, with errors that say where, what is allowed, and what was meant."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, create_model
+
+from repoloom.corpus.manifest import Record
+from repoloom.engine.pool import Limits
+from repoloom.engine.reconcile import Policy
+from repoloom.engine.step import Params
+from repoloom.errors import InputError
+from repoloom.evaluation.config import EvaluateParams
+from repoloom.recipe.sections import DATA_PATH, SHARED, section
+from repoloom.training.config import TrainParams
+
+_LARGEST_RECIPE = 16 << 20  # bytes
+
+
+class _Recipe(Record):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="A short name, for people.")
+    seed: int = Field(default=0, description="For every stage that draws and has no seed of its own.")
+    sequence_length: int = Field(default=4096, ge=16, le=1 << 16, description="Tokens of a training sequence.")
+    min_repositories: int = Field(default=1, ge=1, description="The run stops if the crawl reached fewer.")
+    engine: Policy = Policy()
+    limits: Limits = Limits()
+    train: TrainParams | None = Field(default=None, description="Absent: the run ends with packed tokens.")
+    evaluate: EvaluateParams = EvaluateParams()
+
+
+def recipe_model() -> type[_Recipe]:
+    """The model of a whole recipe, with a section for each stage."""
+    sections: dict[str, Any] = {
+        stage: (section(stage), Field(default_factory=section(stage)) if _has_defaults(section(stage)) else ...)
+        for stage in DATA_PATH
+    }
+    return create_model("Recipe", __base__=_Recipe, **sections)
+
+
+class Recipe:
+    """A checked recipe."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._model = recipe_model().model_validate(_share(content))
+        self.name: str = self._model.name
+        self.min_repositories: int = self._model.min_repositories
+        self.engine: Policy = self._model.engine
+        self.limits: Limits = self._model.limits
+        self.train: TrainParams | None = self._model.train
+        self.evaluate: EvaluateParams = self._model.evaluate
+
+    def section(self, stage: str) -> dict[str, Any]:
+        """A stage's parameters."""
+        section: Params = getattr(self._model, stage)
+        return {name: getattr(section, name) for name in type(section).model_fields}
+
+    def model_dump(self) -> dict[str, Any]:
+        """The whole recipe with every default, as JSON values."""
+        return self._model.model_dump(mode="json")
+
+    @classmethod
+    def load(cls, path: Path) -> "Recipe":
+        """Reads a recipe. Raises InputError naming each wrong line."""
+        try:
+            if path.stat().st_size > _LARGEST_RECIPE:
+                raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
+            text = path.read_text(encoding="utf-8")
+            tree = yaml.compose(text, Loader=yaml.SafeLoader)
+            content = yaml.safe_load(text)
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read: {error}") from error
+        except (yaml.YAMLError, RecursionError) as error:
+            raise InputError(f"{path} is not YAML: {error}") from error
+        if not isinstance(content, dict):
+            raise InputError(f"{path} is not a recipe: it has no keys")
+        try:
+            return cls(content)
+        except ValidationError as error:
+            raise InputError("\n".join(_explain(path, tree, error))) from None
+
+
+def _share(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the shared parameters to every section that has them and does not set them itself."""
+    full = dict(content)
+    for name in SHARED:
+        value = content.get(name, _Recipe.model_fields[name].default)
+        owners: list[tuple[str, type[BaseModel]]] = [(stage, section(stage)) for stage in DATA_PATH]
+        for owner, model in [*owners, ("train", TrainParams), ("evaluate", EvaluateParams)]:
+            if name in model.model_fields and isinstance(mine := full.get(owner, {}), dict) and (owner != "train" or mine):
+                full[owner] = {name: value, **mine}
+    return full
+
+
+def _has_defaults(model: type[BaseModel]) -> bool:
+    return not any(field.is_required() for field in model.model_fields.values())
+
+
+def _explain(path: Path, tree: yaml.Node, error: ValidationError) -> Iterator[str]:
+    """One line for each thing that is wrong: file, line, key, what is allowed, the nearest right spelling."""
+    for problem in error.errors(include_url=False):
+        location = tuple(part for part in problem["loc"])
+        line, known = _find(tree, location)
+        message = problem["msg"]
+        if problem["type"] == "extra_forbidden":
+            allowed = _allowed(location[:-1])
+            near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
+            message = "there is no such key" + (f"; did you mean {near[0]!r}?" if near else "")
+            message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
+        elif problem["type"] == "missing":
+            message = "this key is missing"
+        elif problem["type"] in ("literal_error", "enum"):
+            near = difflib.get_close_matches(str(problem["input"]), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1)
+            message += f"; got {problem['input']!r}" + (f", did you mean {near[0].strip(',')!r}?" if near else "")
+        elif not isinstance(problem["input"], Mapping | list):
+            message += f"; got {problem['input']!r}"
+        yield f"{path}:{line}: {'.'.join(map(str, known))}: {message}"
+
+
+def _find(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, tuple[str | int, ...]]:
+    """The line of the deepest part of a location that the file has, and the location without pydantic's union tags."""
+    known: list[str | int] = []
+    line = node.start_mark.line + 1
+    for part in location:
+        if isinstance(node, yaml.MappingNode):
+            for key, value in node.value:
+                if key.value == str(part):
+                    line, node = key.start_mark.line + 1, value
+                    break
+            else:
+                if not known or part == location[-1]:
+                    known.append(part)
+                continue
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        known.append(part)
+    return line, tuple(known)
+
+
+def _allowed(location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed at a location."""
+    model: Any = recipe_model()
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
+            model = _model_in(model.model_fields[str(part)].annotation, str(part))
+        else:
+            model = _model_in(model, str(part))
+    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _model_in(annotation: Any, tag: str) -> Any:  # noqa: ANN401
+    """The model that an annotation holds: itself, a union's member of that kind, or a sequence's element."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    members = [inner for argument in getattr(annotation, "__args__", ()) if (inner := _model_in(argument, tag)) is not None]
+    tagged = [member for member in members if _kind(member) == tag]
+    if tagged or len(members) == 1:
+        return (tagged or members)[0]
+    return annotation if members else None
+
+
+def _kind(model: Any) -> Any:  # noqa: ANN401
+    field = getattr(model, "model_fields", {}).get("kind")
+    return field.default if field else None

@@ -1,0 +1,145 @@
+"""Running a recipe: a fold of the stages' steps over an environment of named tables, on the local pool."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import JsonValue, ValidationError
+
+from repoloom import store as stores
+from repoloom.corpus.dataset import MANIFEST, Dataset
+from repoloom.corpus.manifest import Record
+from repoloom.engine.pool import LocalPool
+from repoloom.engine.reconcile import Policy, Table, Watch, reconcile
+from repoloom.errors import CorruptDataError, InputError, RepoloomError
+from repoloom.recipe.model import Recipe
+from repoloom.recipe.sections import DATA_PATH, configure, steps
+from repoloom.store import open_store
+
+RUN = "run.json"
+
+
+class Made(Record):
+    """A dataset of a run."""
+
+    step: str  # its folder in the run's output is named so
+    digest: str
+
+
+class RunRecord(Record):
+    """What a run has made so far, kept beside it as run.json."""
+
+    recipe: Mapping[str, JsonValue]
+    made: tuple[Made, ...] = ()
+
+    @classmethod
+    def read(cls, out: str) -> "RunRecord":
+        """The record of the run at an address. Raises InputError where there is none."""
+        try:
+            return cls.model_validate_json(open_store(out).read(RUN))
+        except FileNotFoundError:
+            raise InputError(f"{out} holds no run: it has no {RUN}; make one with `repoloom run RECIPE --out {out}`") from None
+        except ValidationError as error:
+            raise CorruptDataError(f"{out}/{RUN} cannot be read: {error.errors()[0]['msg']}") from error
+
+    def write(self, out: str) -> None:
+        """Replaces the record at an address."""
+        stores.write(open_store(out), RUN, self.model_dump_json(indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told how a run goes on."""
+
+    status: Watch = lambda _: None
+    made: Callable[[Dataset], None] = lambda _: None
+
+
+class TooFewRepositoriesError(RepoloomError):
+    """The crawl reached fewer repositories than the recipe asks for."""
+
+
+def run_data_path(
+    recipe: Recipe, out: str, pool: LocalPool, until: str | None = None, watcher: Watcher | None = None
+) -> dict[str, Dataset]:
+    """Brings every dataset of a recipe's data path to be, up to the stage `until`, and returns them by step.
+
+    Raises TooFewRepositoriesError, FatalError. A quarantined task is no error here: the datasets' manifests name it.
+    """
+    watcher = watcher or Watcher()
+    record = RunRecord(recipe=recipe.model_dump())
+    tables: dict[str, Table] = {}
+    datasets: dict[str, Dataset] = {}
+    for stage in stages_until(until):
+        for dataset in run_stage(stage, recipe.section(stage), tables, out, pool, recipe.engine, watcher.status):
+            datasets[dataset.manifest.step] = dataset
+            record = record.model_copy(update={"made": (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))})
+            record.write(out)
+            watcher.made(dataset)
+        if stage == "crawl":
+            _check_enough(datasets["crawl"], recipe.min_repositories)
+    return datasets
+
+
+def run_stage(
+    stage: str,
+    values: Mapping[str, Any],
+    tables: dict[str, Table],
+    out: str,
+    pool: LocalPool,
+    policy: Policy,
+    watch: Watch = lambda _: None,
+) -> Iterator[Dataset]:
+    """Runs the steps of one stage, each on the tables named before it; adds what they write to `tables`."""
+    for step_class in steps(stage):
+        if missing := [name for name in step_class.reads if name not in tables]:
+            raise InputError(f"{step_class.name} reads the table {missing[0]!r}; given were: {', '.join(sorted(tables)) or 'none'}")
+        step = configure(step_class, values)
+        dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", pool, policy, watch)
+        tables.update({name: Table(dataset, name) for name in step.writes})
+        yield dataset
+
+
+def stages_until(until: str | None) -> tuple[str, ...]:
+    """The stages up to one. Raises InputError where there is no such stage."""
+    if until is None:
+        return DATA_PATH
+    if until not in DATA_PATH:
+        raise InputError(f"there is no stage {until!r}; the stages are: {', '.join(DATA_PATH)}")
+    return DATA_PATH[: DATA_PATH.index(until) + 1]
+
+
+def datasets_at(uri: str) -> list[Dataset]:
+    """The datasets at an address: those of a run, in the order they were made, or the one dataset that lies there."""
+    store = open_store(uri)
+    if store.exists(MANIFEST):
+        return [Dataset.open(uri)]
+    return [_open_made(uri, made) for made in RunRecord.read(uri).made]
+
+
+def tables_at(uris: Iterable[str]) -> dict[str, Table]:
+    """The tables of the datasets at some addresses; of tables with one name the last stands."""
+    return {
+        name: Table(dataset, name) for uri in uris for dataset in datasets_at(uri) for name in dataset.manifest.tables
+    }
+
+
+def _open_made(out: str, made: Made) -> Dataset:
+    dataset = Dataset.open(f"{out.rstrip('/')}/{made.step}")
+    if dataset.digest != made.digest:
+        raise CorruptDataError(
+            f"{dataset.uri} is {dataset.digest[:19]}…, but the run made {made.digest[:19]}…; run the recipe again to bring it up to date"
+        )
+    return dataset
+
+
+def _check_enough(crawl: Dataset, wanted: int) -> None:
+    reached = sum(part.rows for part in crawl.parts("repositories"))
+    if reached < wanted:
+        lost = "\n".join(f"  {failure.error}" for failure in crawl.manifest.quarantined)
+        raise TooFewRepositoriesError(
+            f"the crawl reached {reached} repositories, the recipe wants at least {wanted} (min_repositories)."
+            + (f" Not reached:\n{lost}\n`repoloom retry {crawl.uri}` and running again tries them anew." if lost else "")
+        )
+
+

@@ -1,0 +1,40 @@
+"""The sections of a recipe that belong to stages: all parameters of a stage's steps, under the stage's name."""
+
+import functools
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import create_model
+
+from repoloom.engine.execute import params_model
+from repoloom.engine.step import Params, Step
+
+DATA_PATH = ("crawl", "filter", "order", "dedup", "quality", "decontaminate", "split", "tokenize", "mix", "pack")
+"""The stages in the order they run. The paper's order (arXiv 2401.14196 section 2), then held-out repositories leave before
+anything is counted, and the mix follows tokenization because its shares are of tokens."""
+
+SHARED = ("seed", "sequence_length")
+"""Parameters that a recipe gives once for every stage that has them."""
+
+
+def steps(stage: str) -> tuple[type[Step[Params]], ...]:
+    """The steps of a stage, in the order they run."""
+    found: tuple[type[Step[Params]], ...] = importlib.import_module(f"repoloom.stages.{stage}").STEPS
+    return found
+
+
+@functools.cache
+def section(stage: str) -> type[Params]:
+    """The model of a stage's section: the fields of its steps' parameters together; steps that name a field share its value."""
+    fields: dict[str, Any] = {}
+    for step in steps(stage):
+        for name, field in params_model(step).model_fields.items():
+            fields[name] = (field.annotation, field)
+    return create_model(f"{stage.capitalize()}Section", __base__=Params, **fields)
+
+
+def configure(step: type[Step[Params]], values: Mapping[str, Any]) -> Step[Params]:
+    """A step with those of a section's values that are its own."""
+    model = params_model(step)
+    return step(model.model_validate({name: value for name, value in values.items() if name in model.model_fields}))

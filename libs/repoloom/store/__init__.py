@@ -1,0 +1,51 @@
+"""Object storage behind one small interface: whole objects under keys, written atomically."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import BinaryIO, Protocol
+
+from repoloom.errors import InputError
+
+
+class Store(Protocol):
+    """Objects under one prefix. Keys are relative POSIX paths; none can name anything outside the prefix."""
+
+    uri: str
+
+    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+        """A writer for one object. The object appears whole when the block ends without an error, or not at all."""
+        ...
+
+    def open(self, key: str) -> BinaryIO:
+        """A seekable reader. Raises FileNotFoundError."""
+        ...
+
+    def read(self, key: str) -> bytes:
+        """A whole small object. Raises FileNotFoundError."""
+        ...
+
+    def exists(self, key: str) -> bool: ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """The keys below a folder-like prefix, sorted."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Removes an object; one that is not there is no error."""
+        ...
+
+
+def open_store(uri: str) -> Store:
+    """The store at an address: a folder's path or file:// address. Raises InputError for any other scheme."""
+    scheme, separator, rest = uri.partition("://")
+    if separator and scheme != "file":
+        raise InputError(f"{uri}: there is no store for {scheme}:// addresses; give a folder")
+    from repoloom.store.folder import FolderStore
+
+    return FolderStore(rest if separator else uri)
+
+
+def write(store: Store, key: str, content: bytes) -> None:
+    """Writes one small object atomically."""
+    with store.create(key) as file:
+        file.write(content)

@@ -1,0 +1,1 @@
+"""Training: a Llama, its packed data, its schedule, one loop, and checkpoints that resume to the bit."""

@@ -1,0 +1,47 @@
+"""The parameters of a training run; its defaults are the paper's."""
+
+from typing import Self
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from repoloom.engine.step import Params
+from repoloom.training.sizes import SIZES, Architecture
+
+
+class TrainParams(Params):
+    """What decides the trained weights, and how often they are saved."""
+
+    size: str | Architecture  # a name of SIZES, or the dimensions themselves
+    sequence_length: PositiveInt = 4096
+    batch_size: PositiveInt  # sequences a step, over all ranks
+    micro_batch_size: PositiveInt  # sequences at a time on one rank
+    steps: PositiveInt | None = None  # this, or epochs
+    epochs: PositiveInt | None = None
+    learning_rate: PositiveFloat  # the peak
+    warmup_steps: NonNegativeInt = 2000  # arXiv 2401.14196 section 3.3
+    betas: tuple[float, float] = (0.9, 0.95)  # arXiv 2401.14196 section 3.3
+    weight_decay: float = Field(default=0.1, ge=0)  # arXiv 2401.02954 section 2.3
+    gradient_clip: PositiveFloat = 1.0  # arXiv 2401.02954 section 2.3
+    seed: NonNegativeInt = 0
+    threads: PositiveInt = 2  # of a CPU run, where sums depend on it
+    checkpoint_every: PositiveInt = 1000  # steps
+    keep: PositiveInt = 2  # checkpoints
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        if isinstance(self.size, str) and self.size not in SIZES:
+            raise ValueError(f"no size is called {self.size!r}; there are {', '.join(SIZES)}")
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs")
+        if self.batch_size % self.micro_batch_size:
+            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}")
+        return self
+
+    def architecture(self, tokens: int) -> Architecture:
+        """The model's dimensions for a tokenizer of that many tokens."""
+        size = SIZES[self.size] if isinstance(self.size, str) else self.size
+        return size.trained_with(tokens, self.sequence_length)
+
+    def total_steps(self, sequences: int) -> int:
+        """The steps of a run over that many sequences; epochs are rounded up to whole steps."""
+        return self.steps if self.steps is not None else -(-(self.epochs or 1) * sequences // self.batch_size)
