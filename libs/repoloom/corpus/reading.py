@@ -41,6 +41,14 @@ class TableReader:
         self._parts = parts
         self._reached = reached
 
+    def columns(self) -> list[str]:
+        """The names of the columns, none where the table has no part."""
+        store = open_store(self._root)
+        for part in self._parts[:1]:
+            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
+                return list(parquet.schema_arrow.names)
+        return []
+
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows in order, one row group (a few MiB) at a time; of the named columns only those that the table has."""
         store = open_store(self._root)

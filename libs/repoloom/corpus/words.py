@@ -1,8 +1,8 @@
 """Words of a byte buffer and their hashes: the one definition that deduplication and decontamination share.
 
 A word is a run of ASCII letters, digits, underscores and bytes from 0x80 on; all else only separates, so layout and
-punctuation do not count. Chinese and Japanese put no spaces between words: there a word also ends before each UTF-8 lead
-byte 0xE3-0xE9 (U+3000 to U+9FFF), so that a character is a word. Any bytes are accepted, UTF-8 or not.
+punctuation do not count. Chinese and Japanese put no spaces between words: there a word also ends before each UTF-8
+lead byte 0xE3-0xE9 (U+3000 to U+9FFF), so that a character is a word. Any bytes are accepted, UTF-8 or not.
 
 Everything here is compiled into the loops that use it. Numba caches those loops by their own file's date alone: after a
 change here, touch the files that import it.
@@ -64,10 +64,8 @@ def as_text(buffer: bytes | memoryview | pa.Buffer) -> Text:
 @njit(cache=True, nogil=True, forceinline=True)
 def mix(value: np.uint64) -> np.uint64:
     """A bijection of 64-bit numbers in which every bit of the input moves every bit of the output."""
-    value ^= value >> _MIX_SHIFT
-    value *= _MIX_1
-    value ^= value >> _MIX_SHIFT
-    value *= _MIX_2
+    value = (value ^ (value >> _MIX_SHIFT)) * _MIX_1
+    value = (value ^ (value >> _MIX_SHIFT)) * _MIX_2
     return value ^ (value >> _MIX_SHIFT)
 
 
@@ -75,7 +73,8 @@ def mix(value: np.uint64) -> np.uint64:
 def _load(text: Text, position: int, count: int) -> np.uint64:
     """The next `count` bytes, 1 to 8, as a little-endian number."""
     if position < text.eights.size:
-        return text.eights[np.uint64(position)] & (_ALL_BITS >> np.uint64(64 - 8 * count))
+        value = text.eights[np.uint64(position)]
+        return value & (_ALL_BITS >> np.uint64(64 - 8 * count))
     value = np.uint64(0)
     for i in range(count):
         value |= np.uint64(text.bytes[position + i]) << np.uint64(8 * i)
@@ -96,7 +95,8 @@ def hash_word(text: Text, start: int, stop: int) -> np.uint64:
 def read_words(text: Text, position: int, end: int, starts: Offsets, stops: Offsets) -> tuple[int, int]:
     """Finds the words of the next block of `text[position:end]`, where no word is under way at `position`.
 
-    Writes where they start and stop into two arrays of BLOCK + 1 each; returns how many there are, and the position to go on from.
+    Writes where they start and stop into two arrays of BLOCK + 1 each. Returns how many there are, and the position to
+    go on from.
     """
     limit = min(end, position + BLOCK)
     begun = ended = 0

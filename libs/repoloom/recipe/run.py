@@ -117,6 +117,16 @@ def datasets_at(uri: str) -> list[Dataset]:
     return [_open_made(uri, made) for made in RunRecord.read(uri).made]
 
 
+def dataset_uris_at(uri: str) -> list[str]:
+    """The addresses of the datasets at an address, finished or not: those of a run's steps, or the address itself."""
+    names = [step.name for stage in DATA_PATH for step in steps(stage)]
+    store = open_store(uri)
+    begun = [name for name in names if any(True for folder in ("tasks", "failures") for _ in store.list(f"{name}/{folder}"))]
+    if begun:
+        return [f"{store.uri}/{name}" for name in begun]
+    return [store.uri] if store.exists(MANIFEST) or any(True for _ in store.list("failures")) else []
+
+
 def tables_at(uris: Iterable[str]) -> dict[str, Table]:
     """The tables of the datasets at some addresses; of tables with one name the last stands."""
     return {

@@ -44,10 +44,6 @@ class PackedDataset:
         row = number - (self._ends[shard - 1] if shard else 0)
         return self._shards[shard][row], self._indexes[shard][row]
 
-    def largest_token(self) -> int:
-        """The greatest token id there is, -1 where there is none: read once, before an embedding is trusted with it."""
-        return max((int(shard.max()) for shard in self._shards if len(shard)), default=-1)
-
 
 def _sequences(path: Path, sequence_length: int) -> Sequence16:
     """The file as (sequences, sequence_length)."""

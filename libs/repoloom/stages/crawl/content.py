@@ -9,9 +9,10 @@ _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _LFS_POINTER_BYTES = 1024  # a pointer is smaller (git-lfs spec.md)
 
 BINARY_EXTENSIONS = frozenset(
-    "7z a apk avi bmp br bz2 class crx db deb dll dmg doc docx dylib eot exe flac gif gz heic icns ico iso jar jpeg jpg lib lz4 "
-    "lzma mo mov mp3 mp4 mpeg npy npz o obj ogg otf parquet pdf pickle pkl png ppt pptx psd pyc pyd pyo rar rpm so sqlite sqlite3 "
-    "swf tar tgz tif tiff ttf wasm wav webm webp whl woff woff2 xls xlsx xz zip zst".split()
+    "7z apk avi bmp bz2 class crx dll dmg docx dylib eot exe flac gif gz heic icns ico jar jpeg jpg lz4 lzma mov mp3 mp4 mpeg npy npz "
+    "ogg otf parquet pdf png pptx psd pyc pyd pyo rar sqlite sqlite3 swf tar tgz tif tiff ttf wasm wav webm webp whl woff woff2 xlsx "
+    "xz zip zst".split()
+)
 )
 
 

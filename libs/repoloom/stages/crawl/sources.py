@@ -16,7 +16,7 @@ GIT_SCHEMES = ("https", "ssh", "git", "http")
 
 def _like(pattern: str, what: str) -> AfterValidator:
     """A validator whose error says what was expected."""
-    compiled = re.compile(pattern)
+    compiled = re.compile(pattern, re.ASCII)
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):

@@ -1,9 +1,10 @@
-"""Near-duplicates at the level of repositories: all the code of a repository is one sample (arXiv 2401.14196, section 2.3).
+"""Near-duplicates at the level of repositories: a repository's code is one sample (arXiv 2401.14196, section 2.3).
 
-    documents -> dedup.signatures -> signatures, bands     a sketch of each repository, and the buckets it falls into
-    bands -> dedup.bands -> candidates                     pairs that share a bucket, one task a band
-    candidates, signatures -> dedup.components -> clusters, alarms      who is removed, for whom, on what evidence
-    documents, clusters -> dedup.survivors -> documents, dropped
+The steps, and what each reads and writes:
+    dedup.signatures: documents -> signatures, bands; a sketch of each repository, and the buckets it falls into
+    dedup.bands: bands -> candidates; the pairs that share a bucket, a task for each band
+    dedup.components: candidates, signatures -> clusters, alarms; who is removed, for whom, on what evidence
+    dedup.survivors: documents, clusters -> documents, dropped
 """
 
 from repoloom.stages.dedup.bands import Bands

@@ -30,7 +30,7 @@ class Bands(Step[DedupParams]):
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         rows = pa.Table.from_batches(inputs["bands"].batches(), BANDS)
         if pc.count_distinct(rows["band"]).as_py() != 1:
-            raise CorruptDataError("the parts of a band are out of order; lower the size of a task and run dedup.signatures again")
+            raise CorruptDataError("the parts of the bands are out of order: dedup.signatures needs smaller tasks")
         for candidates in candidates_of(rows):
             out.write("candidates", candidates)
 

@@ -1,8 +1,8 @@
 """Who is removed for whom: union-find over verified pairs, then a greedy pass that removes nothing by chaining alone.
 
-Repositories are numbered by preference, most words first and names breaking ties: whoever survives loses the least text.
-Within a component of verified pairs, in that order, a repository is removed for the first survivor that it is itself
-similar enough to; where there is none, it survives too. So a chain of small changes never carries off its far end.
+Repositories are numbered by preference: most words first, so that the least text is lost, then by name. Within a
+component of verified pairs, in that order, a repository is removed for the first survivor that it is itself similar
+enough to; where there is none, it survives too. So a chain of small changes never carries off its far end.
 """
 
 from typing import NamedTuple
@@ -51,6 +51,12 @@ def compare(left: Hashes, right: Hashes, size: int) -> tuple[int, int]:
 
 
 @njit(cache=True, nogil=True)
+def _similarity(sketches: npt.NDArray[np.uint64], lengths: Indices, left: int, right: int) -> tuple[float, int]:
+    both, union = compare(sketches[left, : lengths[left]], sketches[right, : lengths[right]], sketches.shape[1])
+    return both / union, union
+
+
+@njit(cache=True, nogil=True)
 def _find(parent: Indices, member: int) -> int:
     while parent[member] != member:
         parent[member] = parent[parent[member]]
@@ -59,18 +65,20 @@ def _find(parent: Indices, member: int) -> int:
 
 
 @njit(cache=True, nogil=True)
-def resolve(sketches: npt.NDArray[np.uint64], lengths: Indices, pairs: Indices, threshold: float) -> Verdicts:
+def resolve(
+    sketches: npt.NDArray[np.uint64], lengths: Indices, order: Indices, pairs: Indices, threshold: float
+) -> Verdicts:
     """Judges repositories numbered by preference.
 
-    `sketches` (repositories, size) holds `lengths[i]` hashes in row i, more than none; `pairs` (pairs, 2) are the candidates.
+    Row `order[i]` of `sketches` (rows, size) is repository i's, and holds `lengths[order[i]]` hashes, at least one;
+    `pairs` (pairs, 2) are the candidates.
     """
-    count, size = sketches.shape
+    count = order.size
     parent = np.arange(count)
     linked, linked_similarity = np.arange(count), np.zeros(count)
     for p in range(len(pairs)):
         left, right = min(pairs[p, 0], pairs[p, 1]), max(pairs[p, 0], pairs[p, 1])
-        both, union = compare(sketches[left, : lengths[left]], sketches[right, : lengths[right]], size)
-        similarity = both / union
+        similarity, _ = _similarity(sketches, lengths, order[left], order[right])
         if similarity < threshold:
             continue
         for one, other in ((left, right), (right, left)):
@@ -88,9 +96,9 @@ def resolve(sketches: npt.NDArray[np.uint64], lengths: Indices, pairs: Indices, 
             continue
         other = root
         while other >= 0:
-            both, union = compare(sketches[member, : lengths[member]], sketches[other, : lengths[other]], size)
-            if both / union >= threshold:
-                survivor[member], to_survivor[member], compared[member] = other, both / union, union
+            similarity, union = _similarity(sketches, lengths, order[member], order[other])
+            if similarity >= threshold:
+                survivor[member], to_survivor[member], compared[member] = other, similarity, union
                 break
             other = following[other]
         else:

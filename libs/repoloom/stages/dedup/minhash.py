@@ -1,11 +1,11 @@
 """One pass over a repository's words: a one-permutation MinHash to band by, and a bottom-k sketch to verify with.
 
-A shingle is 5 consecutive words of a file; a file of fewer words is one shingle, a file of none has none. A repository is
-the set of its files' shingles, so neither the order of its files nor their paths count.
+A shingle is 5 consecutive words of a file; a file of fewer words is one shingle, a file of none has none. A repository
+is the set of its files' shingles, so neither the order of its files nor their paths count.
 
-The MinHash hashes each shingle once: the upper half of the hash names a slot, the slot keeps its smallest hash (Li, Owen
-and Zhang 2012), and an empty slot borrows from one drawn at random (optimal densification, arXiv 1703.04664). The sketch
-is the k smallest hashes, ordered by the lower half first, so that the two make their errors independently.
+The MinHash hashes each shingle once: the upper half of the hash names a slot, the slot keeps its smallest hash (one
+permutation hashing, arXiv 1208.1259), and an empty slot borrows from one drawn at random (optimal densification, arXiv
+1703.04664). The sketch is the k smallest hashes, ordered by the lower half first, so that the two err independently.
 """
 
 from typing import Final
@@ -40,7 +40,7 @@ class RepositorySketch:
         return int(self._counts[0])
 
     def add(self, text: Text, starts: Offsets, ends: Offsets) -> Hashes:
-        """Takes in the files `text[starts[i]:ends[i]]`; returns a hash of each file's words, 0 for a file without words."""
+        """Takes in the files `text[starts[i]:ends[i]]`; returns a hash of each one's words, 0 for a file without."""
         digests = np.zeros(starts.size, np.uint64)
         _add_files(text, starts, ends, self._slots, self._smallest, self._limit, self._counts, digests)
         return digests
@@ -81,7 +81,7 @@ def _insert(gram: np.uint64, slots: Hashes, smallest: Hashes, limit: Hashes, hel
 
 @njit(cache=True, nogil=True)
 def _compact(smallest: Hashes, held: int) -> int:
-    """Sorts the first `held`, drops what is there twice and what is beyond the sketch's size; returns how many are left."""
+    """Sorts the first `held`, drops what is there twice or beyond the sketch's size; returns how many are left."""
     smallest[:held].sort()
     kept = 0
     for i in range(held):

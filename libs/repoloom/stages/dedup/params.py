@@ -8,10 +8,10 @@ from repoloom.engine.step import Params
 class DedupParams(Params):
     """What counts as a near-duplicate, and how much is spent on finding out.
 
-    The paper gives no figures. Threshold and slots are those of The Stack (arXiv 2211.15533), which finds near-duplicates
-    among the files of GitHub with 256 MinHash permutations at a Jaccard similarity of 0.85.
+    The paper gives no figures. Threshold and slots are those of The Stack (arXiv 2211.15533), which finds
+    near-duplicates among the files of GitHub with 256 MinHash permutations at a Jaccard similarity of 0.85.
     """
 
-    threshold: float = Field(default=0.85, ge=0.5, lt=1)  # Jaccard similarity from which two repositories are duplicates
+    threshold: float = Field(default=0.85, ge=0.5, lt=1)  # Jaccard similarity of duplicates
     slots: int = Field(default=256, ge=16, le=4096)  # of the one-permutation MinHash that the bands are cut from
-    sketch: int = Field(default=1024, ge=64, le=65536)  # smallest shingle hashes kept: similarity is then good to 0.011
+    sketch: int = Field(default=1024, ge=64, le=65536)  # hashes kept: similarity is then good to 0.011

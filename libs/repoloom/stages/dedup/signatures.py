@@ -8,7 +8,6 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from repoloom.corpus.tables import DOCUMENTS
 from repoloom.engine.step import Reader, Sink, Step
 from repoloom.stages.dedup.banding import best_banding
 from repoloom.stages.dedup.params import DedupParams
@@ -42,7 +41,8 @@ class Signatures(Step[DedupParams]):
                 banded.append((row["repo"], sketch.words, sketch.buckets(*banding)))
         for band in range(banding.bands if banded else 0):
             rows = [
-                {"band": band, "bucket": int(buckets[band]), "repo": repo, "words": words} for repo, words, buckets in banded
+                {"band": band, "bucket": int(buckets[band]), "repo": repo, "words": words}
+                for repo, words, buckets in banded
             ]
             out.write("bands", pa.RecordBatch.from_pylist(rows, BANDS))
             out.roll("bands")
@@ -50,6 +50,8 @@ class Signatures(Step[DedupParams]):
 
 def _take_in(repository: pa.Table, sketch: "RepositorySketch") -> dict[str, Any]:
     """Sketches a repository; returns its row."""
+    from repoloom.corpus.contents import contents
+
     files = size = 0
     landmarks: list[tuple[int, str]] = []
     for batch in repository.to_batches():

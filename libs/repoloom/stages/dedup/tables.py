@@ -30,7 +30,9 @@ BANDS = pa.schema(
 CANDIDATES = pa.schema([pa.field("left", pa.string(), nullable=False), pa.field("right", pa.string(), nullable=False)])
 """Pairs of repositories that share a bucket, the one that would survive on the left."""
 
-_SHARED = pa.struct([pa.field("path", pa.string(), nullable=False), pa.field("survivor_path", pa.string(), nullable=False)])
+_SHARED = pa.struct(
+    [pa.field("path", pa.string(), nullable=False), pa.field("survivor_path", pa.string(), nullable=False)]
+)
 
 CLUSTERS = pa.schema(
     [
@@ -43,7 +45,7 @@ CLUSTERS = pa.schema(
         pa.field("linked_similarity", pa.float64(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         pa.field("words", pa.int64(), nullable=False),
-        pa.field("shared", pa.list_(pa.field("item", _SHARED, nullable=False)), nullable=False),  # files equal word for word
+        pa.field("shared", pa.list_(pa.field("item", _SHARED, nullable=False)), nullable=False),  # equal word for word
     ]
 )
 """One row a repository of a cluster: the survivor, then those that are removed for it."""
@@ -52,7 +54,7 @@ ALARMS = pa.schema(
     [
         pa.field("source", pa.string(), nullable=False),  # what stands before the first "/" of the repositories' names
         pa.field("repositories", pa.int64(), nullable=False),
-        pa.field("survivors", pa.list_(pa.field("item", pa.string(), nullable=False)), nullable=False),  # a few, all elsewhere
+        pa.field("survivors", pa.list_(pa.field("item", pa.string(), nullable=False)), nullable=False),  # a few
     ]
 )
 """One row a source of which not one repository is left."""

@@ -1,0 +1,54 @@
+# repoloom: `make help` lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+OUT ?= out
+BIN := .venv/bin
+# uv installs several times as fast as pip; what pip is configured to use, uv is told to use.
+UV = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}" \
+     VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv --no-progress pip
+
+help:  ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 22
+
+demo: .venv/installed-train  ## Run the whole path, from public repositories to a model (OFFLINE=1: without a network)
+	$(BIN)/repoloom run pipelines/recipes/$(if $(OFFLINE),offline,demo).yaml --out $(OUT)/$(if $(OFFLINE),offline,demo)
+
+install: .venv/installed-train  ## Make .venv with repoloom in it
+
+test: .venv/installed-dev  ## Run the tests
+	@$(BIN)/python tests/preflight.py
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-dev  ## Check style, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/installed-dev  ## Measure each stage, end to end, memory, and training
+	$(BIN)/python tests/benchmarks/data_path.py
+
+pin:  ## Pin the dependencies anew (needs uv)
+	requirements/compile.sh
+
+clean:  ## Remove what was built and installed
+	rm -rf .venv build out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/uv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "repoloom needs Python 3.11 or newer, and $(PYTHON) is not: sudo apt-get install python3 (Debian 12, Ubuntu 24.04), or make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "Python's venv module is missing: sudo apt-get install python3-venv"; exit 1; }
+	@command -v git >/dev/null || { echo "git is missing: sudo apt-get install git"; exit 1; }
+	@echo "Making .venv"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/installed-%: requirements/%.txt pyproject.toml | .venv/bin/uv
+	@echo "Installing requirements/$*.txt"
+	@$(UV) install --quiet -r requirements/$*.txt
+	@$(UV) install --quiet --no-deps -e .
+	@touch $@
+
+.PHONY: help demo install test lint bench pin clean

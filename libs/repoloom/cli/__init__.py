@@ -1,0 +1,8 @@
+"""The command line, `repoloom`. What a command needs is imported when it runs, so that help and completion come at once."""
+
+
+def main() -> None:
+    """The entry point."""
+    from repoloom.cli.app import app
+
+    app()

@@ -1,0 +1,50 @@
+"""The commands and how they end: an error of ours is one line and exit code 1, quarantined work is exit code 3."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from repoloom import __version__
+from repoloom.cli import datasets, models, run, stages
+from repoloom.cli.output import show_error
+from repoloom.errors import RepoloomError
+
+_HELP = """From git repositories to a trained, evaluated and served code model.
+
+Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports, and
+goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error, said in
+one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
+
+
+class _Group(typer.core.TyperGroup):
+    def main(self, *args: object, **kwargs: object) -> object:
+        try:
+            return super().main(*args, **kwargs)  # type: ignore[arg-type]
+        except RepoloomError as error:
+            show_error(error)
+            sys.exit(1)
+
+
+app = typer.Typer(
+    name="repoloom", cls=_Group, help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"repoloom {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    """See _HELP."""
+
+
+run.add_to(app)
+stages.add_to(app)
+datasets.add_to(app)
+models.add_to(app)

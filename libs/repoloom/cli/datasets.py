@@ -1,0 +1,92 @@
+"""Commands that look at datasets: verify, digest, inspect, edges, retry."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repoloom.cli.output import Json, bytes_text, print_json
+from repoloom.errors import InputError
+
+_Uri = Annotated[str, typer.Argument(help="Address of a run or of a dataset.")]
+_PANEL = "Datasets"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for command in (verify, digest, inspect, edges, retry):
+        app.command(rich_help_panel=_PANEL)(command)
+
+
+def verify(uri: _Uri, as_json: Json = False) -> None:
+    """Recompute every digest and balance the ledger; name the first thing that does not hold."""
+    from repoloom.recipe.run import datasets_at
+
+    checked = []
+    entered: dict[str, Any] = {}
+    for dataset in datasets_at(uri):
+        dataset.verify()
+        checked.append(dataset)
+        entered[dataset.manifest.step] = dataset.manifest.ledger.model_dump(mode="json")
+    if as_json:
+        print_json([{"uri": dataset.uri, "digest": dataset.digest, "holds": True} for dataset in checked])
+        return
+    for dataset in checked:
+        parts = [part for parts in dataset.manifest.tables.values() for part in parts]
+        typer.echo(f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {bytes_text(sum(p.bytes for p in parts)):>9}")
+
+
+def digest(uri: _Uri, as_json: Json = False) -> None:
+    """Print the digest of a dataset, or of the last dataset of a run."""
+    from repoloom.recipe.run import datasets_at
+
+    found = datasets_at(uri)
+    if as_json:
+        print_json({dataset.manifest.step: dataset.digest for dataset in found})
+    else:
+        typer.echo(found[-1].digest)
+
+
+def inspect(
+    uri: _Uri, repo: Annotated[str, typer.Option(help="The repository, e.g. pypi/requests.")], as_json: Json = False
+) -> None:
+    """Show what became of one repository: its documents, their files in order and why, what was dropped and why."""
+    from repoloom.recipe.inspect import Repository, look_up, show
+
+    repository: Repository = look_up(uri, repo)
+    if as_json:
+        print_json(repository.model_dump(mode="json"))
+    else:
+        show(repository)
+
+
+def edges(folder: Annotated[Path, typer.Argument(help="A folder with a repository's files.", exists=True, file_okay=False)]) -> None:
+    """Print the import edges of a folder's files as JSON lines: importer, imported, line, how."""
+    import json
+
+    from repoloom.stages.order.folder import edges_of_folder
+
+    for edge in edges_of_folder(folder):
+        typer.echo(
+            json.dumps({"importer": edge.importer, "imported": edge.imported, "line": edge.line, "how": edge.how}, ensure_ascii=False)
+        )
+
+
+def retry(uri: _Uri, as_json: Json = False) -> None:
+    """Forget the failures of quarantined tasks and the commits whose parts are corrupt; the next run does them again."""
+    from repoloom.engine.retry import forget
+    from repoloom.recipe.run import dataset_uris_at
+
+    forgotten = {name: forget(name) for name in dataset_uris_at(uri)}
+    if not forgotten:
+        raise InputError(f"{uri} holds neither a run nor a dataset")
+    if as_json:
+        print_json({name: kept.model_dump() for name, kept in forgotten.items()})
+        return
+    for name, what in forgotten.items():
+        if what.failures or what.corrupt:
+            typer.echo(f"{name}: forgot {what.failures} failed tasks and {what.corrupt} corrupt ones")
+    if not any(what.failures or what.corrupt for what in forgotten.values()):
+        typer.echo("nothing to retry: no task failed and every part is as it was committed")
+    else:
+        typer.echo("run the recipe again: what is missing is done, what is committed is kept")

@@ -1,0 +1,110 @@
+"""One command for each stage of the data path, over datasets that are there already."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from repoloom.cli.output import QUARANTINED, Json, Workers, print_json
+from repoloom.errors import InputError
+
+_STAGES = {
+    "crawl": "Reads repositories from registries, git, archives, folders and row files into a files table.",
+    "filter": "Applies the paper's rules to files: length of lines, alphabetic share, generated, minified, vendored.",
+    "order": "Orders each repository's files by their imports and joins them into documents.",
+    "dedup": "Removes near-duplicate repositories by MinHash LSH, with evidence.",
+    "quality": "Drops files that do not parse or score low.",
+    "decontaminate": "Drops files that share n-grams with benchmarks.",
+    "split": "Holds repositories out for evaluation.",
+    "tokenize": "Trains the tokenizer and cuts documents into pieces of token ids, half of them with a hole.",
+    "mix": "Chooses how much of each domain is taken, by tokens.",
+    "pack": "Lays pieces into fixed-length training sequences.",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    for stage, summary in _STAGES.items():
+        app.command(stage, help=summary, rich_help_panel="Stages")(_command(stage))
+
+
+def _command(stage: str) -> Callable[..., None]:
+    def command(
+        inputs: Annotated[
+            list[str] | None, typer.Argument(help="Addresses of runs or datasets that hold the tables it reads.", show_default=False)
+        ] = None,
+        out: Annotated[str, typer.Option(help="Where the new datasets go: OUT/<step>.")] = "out",
+        settings: Annotated[
+            list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter (value in YAML); repeat for more.")
+        ] = None,
+        recipe: Annotated[Path | None, typer.Option(help="Take the stage's parameters from this recipe.")] = None,
+        show_parameters: Annotated[bool, typer.Option("--parameters", help="List the parameters and their defaults.")] = False,
+        workers: Workers = os.cpu_count() or 1,
+        as_json: Json = False,
+    ) -> None:
+        if show_parameters:
+            _show_parameters(stage)
+            return
+        _run(stage, inputs or [], out, _values(stage, settings or [], recipe), workers, as_json)
+
+    return command
+
+
+def _values(stage: str, settings: list[str], recipe: Path | None) -> dict[str, Any]:
+    import yaml
+    from pydantic import ValidationError
+
+    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.sections import section
+
+    values = Recipe.load(recipe).section(stage) if recipe else {}
+    for setting in settings:
+        key, separator, value = setting.partition("=")
+        if not separator:
+            raise InputError(f"--set {setting}: write KEY=VALUE")
+        values[key] = yaml.safe_load(value)
+    try:
+        model = section(stage).model_validate(values)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise InputError(f"{stage}: {where}: {problem['msg']}; see `repoloom {stage} --parameters`") from None
+    return {name: getattr(model, name) for name in type(model).model_fields}
+
+
+def _run(stage: str, inputs: list[str], out: str, values: dict[str, Any], workers: int, as_json: bool) -> None:
+    from rich.console import Console
+
+    from repoloom.cli.progress import RunView
+    from repoloom.engine.pool import Limits, LocalPool
+    from repoloom.engine.reconcile import Policy
+    from repoloom.recipe.run import run_stage, tables_at
+
+    tables = tables_at(inputs)
+    made = []
+    with RunView(Console(stderr=True)) as view, LocalPool(workers, Limits()) as pool:
+        for dataset in run_stage(stage, values, tables, out, pool, Policy(), view.status):
+            view.made(dataset)
+            made.append(dataset)
+    if as_json:
+        print_json([{"step": dataset.manifest.step, "uri": dataset.uri, "digest": dataset.digest} for dataset in made])
+    else:
+        for dataset in made:
+            typer.echo(f"{dataset.digest}  {dataset.uri}")
+    if any(failure.kind != "unavailable" for dataset in made for failure in dataset.manifest.quarantined):
+        raise typer.Exit(QUARANTINED)
+
+
+def _show_parameters(stage: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from repoloom.recipe.sections import section
+
+    table = Table("Parameter", "Default", "What it is", box=None, header_style="bold")
+    for name, field in section(stage).model_fields.items():
+        default = "(required)" if field.is_required() else str(field.get_default(call_default_factory=True))
+        table.add_row(name, default, field.description or "")
+    Console().print(table)

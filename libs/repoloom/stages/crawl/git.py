@@ -1,0 +1,139 @@
+"""One revision of a git repository, read from its object database: nothing is checked out, so nothing of it can act.
+
+No hook, filter, attribute, submodule or LFS program runs: those belong to a work tree, and there is none.
+"""
+
+import functools
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import urlsplit
+
+from repoloom.stages.crawl.client import Client
+from repoloom.stages.crawl.entry import Entry, Refusal, Repository
+from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.folder import local_path
+from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.sources import GIT_SCHEMES, GitSource
+
+_GIT = Client("git", "apt-get install git")
+_CONTACT_SECONDS = 20.0  # for a host to answer at all
+_MAX_MEMORY = 4 << 30  # address space, bytes: a pack's deltas may ask for more than the files they make
+_CHUNK = 1 << 16
+_TREE_LINE = re.compile(rb"([0-7]+) (\w+) ([0-9a-f]+) +(\d+|-)\t(.*)", re.DOTALL)
+_SETTINGS = (
+    ("core.hooksPath", os.devnull),
+    ("core.fsmonitor", "false"),
+    ("credential.interactive", "never"),
+    ("fetch.recurseSubmodules", "false"),
+    ("gc.auto", "0"),
+    ("http.lowSpeedLimit", "1000"),  # bytes a second, for
+    ("http.lowSpeedTime", "30"),  # seconds, before a stalled transfer ends
+)
+
+
+def repository(source: GitSource, limits: Limits, scratch: Path) -> Repository:
+    """Fetches one revision, without its history. Raises SourceUnavailableError and RepositoryTooLargeError."""
+    address = source.url or str(local_path(source.path or "").resolve())
+    git = _Git(str(source), scratch / "git", limits, schemes=GIT_SCHEMES if source.url else ("file",))
+    if source.url:
+        git.run("ls-remote", "--quiet", "--", address, "HEAD", timeout=_CONTACT_SECONDS)
+    git.run("init", "--quiet", "--bare", "--template=", ".")
+    git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", address, f"+{source.revision}:refs/crawl/head")
+    commit = git.run("rev-parse", "--verify", "--end-of-options", "refs/crawl/head^{commit}").decode().strip()
+    return Repository(source.repository, commit, source.kind, _public(source), _entries(git, commit))
+
+
+def _public(source: GitSource) -> str:
+    if source.url is None:
+        return source.path or ""
+    return urlsplit(source.url)._replace(netloc=source.url.split("/")[2].rpartition("@")[2]).geturl()
+
+
+class _Git:
+    """The git client at work in one bare repository."""
+
+    def __init__(self, subject: str, folder: Path, limits: Limits, schemes: tuple[str, ...]) -> None:
+        folder.mkdir()
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith("GIT_SSL_")}
+        settings = {f"GIT_CONFIG_KEY_{i}": key for i, (key, _) in enumerate(_SETTINGS)}
+        settings |= {f"GIT_CONFIG_VALUE_{i}": value for i, (_, value) in enumerate(_SETTINGS)}
+        self._timeout = limits.timeout
+        self.start = functools.partial(
+            _GIT.start,
+            subject=subject,
+            folder=folder,
+            max_file_bytes=limits.max_repository_bytes,
+            max_memory=_MAX_MEMORY,
+            environment={
+                **inherited,
+                **settings,
+                "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+                "GIT_ALLOW_PROTOCOL": ":".join(schemes),
+                "GIT_ASKPASS": "false",
+                "GIT_CEILING_DIRECTORIES": str(folder.parent),
+                "GIT_CONFIG_NOSYSTEM": "1",
+                "GIT_LFS_SKIP_SMUDGE": "1",
+                "GIT_NO_REPLACE_OBJECTS": "1",
+                "GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={_CONTACT_SECONDS:.0f}",
+                "GIT_TERMINAL_PROMPT": "0",
+                "LC_ALL": "C.UTF-8",
+            },
+        )
+        self.subject = subject
+
+    def run(self, *arguments: str, timeout: float | None = None) -> bytes:
+        with self.start(arguments, timeout=timeout or self._timeout) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.close()
+            return process.stdout.read(_CHUNK)
+
+    def reading(self, *arguments: str, stack: ExitStack) -> "subprocess.Popen[bytes]":
+        return stack.enter_context(self.start(arguments, timeout=self._timeout))
+
+
+def _entries(git: _Git, commit: str) -> Iterator[Entry]:
+    with ExitStack() as stack:
+        blobs = git.reading("cat-file", "--batch", stack=stack)
+        tree = git.reading("ls-tree", "-r", "-l", "-z", "--full-tree", commit, stack=stack)
+        assert tree.stdout is not None
+        for line in _records(tree.stdout):
+            found = _TREE_LINE.fullmatch(line)
+            if found is None:
+                raise UnreadableSourceError(f"{git.subject}: its tree holds an object of the wrong kind, or one that is missing")
+            mode, kind, blob, size, path = found.groups()
+            if kind == b"commit":
+                yield Entry(path, 0, Refusal("submodule", f"commit {blob.decode()}"))
+            elif mode == b"120000":
+                yield Entry(path, int(size), Refusal("link"))
+            else:
+                yield Entry(path, int(size), functools.partial(_read_blob, blobs, blob, git.subject))
+
+
+def _records(output: BinaryIO) -> Iterator[bytes]:
+    """What stands between the NULs of a program's output."""
+    rest = b""
+    while chunk := output.read(_CHUNK):
+        *records, rest = (rest + chunk).split(b"\0")
+        yield from records
+
+
+def _read_blob(blobs: "subprocess.Popen[bytes]", blob: bytes, subject: str) -> bytes:
+    assert blobs.stdin is not None
+    assert blobs.stdout is not None
+    try:
+        blobs.stdin.write(blob + b"\n")
+        blobs.stdin.flush()
+    except BrokenPipeError as error:
+        raise SourceUnavailableError(f"{subject}: git ended before its files were read") from error
+    header = blobs.stdout.readline().split()
+    if len(header) != 3 or header[1] != b"blob":  # "<id> missing" where the repository is damaged
+        raise UnreadableSourceError(f"{subject}: object {blob.decode()} is missing or damaged")
+    content = blobs.stdout.read(int(header[2]))
+    blobs.stdout.read(1)  # the newline after it
+    return content

@@ -1,0 +1,50 @@
+"""The revision of local files: a digest of their content, so that a changed folder is a changed input."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from repoloom.stages.crawl import folder
+from repoloom.stages.crawl.entry import Entry, Refusal
+from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.sources import FolderSource, GitSource, LocalSource, Source
+
+_PREFIX = "sha256:"
+
+
+def resolve(source: Source) -> tuple[Source, ...]:
+    """What a source of a recipe stands for now: local ones with their revision, a folder of repositories as one source for each.
+
+    A pure function of the file system. A revision that the recipe gives is left as it is. Raises InputError.
+    """
+    if not isinstance(source, LocalSource):
+        return (source,)
+    if isinstance(source, FolderSource) and source.each:
+        return tuple(child for part in _parts(source) for child in resolve(part))
+    return (source if source.revision else source.model_copy(update={"revision": _digest(source)}),)
+
+
+def is_resolved(source: Source) -> bool:
+    """Whether a source says by itself alone what it holds."""
+    return not isinstance(source, LocalSource) or (source.revision is not None and not getattr(source, "each", False))
+
+
+def changed(source: LocalSource) -> bool:
+    """Whether the files are not those that were there when the source was resolved."""
+    return bool(source.revision and source.revision.startswith(_PREFIX)) and source.revision != _digest(source)
+
+
+def _parts(source: FolderSource) -> Iterator[FolderSource]:
+    for name in folder.children(folder.local_path(source.path)):
+        repo = f"{source.repo}/{name}" if source.repo else None
+        yield source.model_copy(update={"path": f"{source.path.rstrip('/')}/{name}", "each": False, "repo": repo})
+
+
+def _digest(source: LocalSource) -> str:
+    path = folder.local_path(source.path)
+    if not isinstance(source, FolderSource):
+        with path.open("rb") as file:
+            return _PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
+    ...

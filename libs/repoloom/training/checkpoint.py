@@ -1,0 +1,154 @@
+"""Checkpoints: written whole or not at all, verified before they are trusted, and resumed to the bit.
+
+    <folder>/step-000000012/model.safetensors       the weights
+                            optimizer.safetensors   AdamW's moments and step counts
+                            progress.json           steps done, samples consumed, the run's identity
+                            manifest.json           the SHA-256 of each of the three
+
+A checkpoint is written under a hidden name, synced, and renamed: it has its name only once it is complete. So whatever
+moment a process dies at, the newest name is a checkpoint that loads.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.optim import Optimizer
+
+from repoloom.errors import CorruptDataError, InputError, StoreError
+from repoloom.training.model import Llama
+
+logger = logging.getLogger(__name__)
+
+MODEL, OPTIMIZER, PROGRESS, MANIFEST = "model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json"
+
+
+class Progress(BaseModel):
+    """How far a run has come: all that its next step depends on besides weights and moments."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    run: str  # what tells this run from any other: the digest of its parameters and data
+    step: int = 0  # steps done
+    samples_consumed: int = 0  # over all ranks
+
+
+class Checkpoints:
+    """The checkpoints of one run: the newest `keep` of them."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        self._folder = folder
+        self._keep = keep
+
+    def save(self, model: Llama, optimizer: Optimizer, progress: Progress) -> Path:
+        """Writes a checkpoint, then removes those beyond the newest `keep`. Raises StoreError if the disk refuses."""
+        try:
+            return self._save(model, optimizer, progress)
+        except OSError as error:
+            raise StoreError(f"{self._folder}: the checkpoint of step {progress.step} cannot be written: {error}") from error
+
+    def restore(self, model: Llama, optimizer: Optimizer, run: str) -> Progress:
+        """Loads the newest checkpoint that is whole, in place; the run's beginning where there is none.
+
+        A damaged one is set aside under another name and the one before it is taken. Raises InputError if the folder
+        holds another run, CorruptDataError if every checkpoint in it is damaged.
+        """
+        found = self._complete()
+        for path in reversed(found):
+            try:
+                _verify(path)
+            except CorruptDataError as error:
+                logger.warning("%s; it is set aside, and the checkpoint before it is used", error)
+                _replace(path, path.with_name(f"damaged-{path.name}"))
+                continue
+            progress = Progress.model_validate_json((path / PROGRESS).read_bytes())
+            if progress.run != run:
+                raise InputError(f"{path} was written by a run with other parameters or data; choose another folder")
+            model.load_state_dict(load_file(path / MODEL))
+            _load_moments(model, optimizer, load_file(path / OPTIMIZER))
+            return progress
+        if found:
+            raise CorruptDataError(f"{self._folder}: none of its {len(found)} checkpoints is whole; remove it to start anew")
+        return Progress(run=run)
+
+    def _save(self, model: Llama, optimizer: Optimizer, progress: Progress) -> Path:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for leftover in self._folder.glob(".*"):  # of a process that died
+            shutil.rmtree(leftover)
+        final = self._folder / f"step-{progress.step:09d}"
+        partial = final.with_name(f".{final.name}")
+        partial.mkdir()
+        save_file(model.state_dict(), partial / MODEL)
+        save_file(_moments(model, optimizer), partial / OPTIMIZER)
+        (partial / PROGRESS).write_text(progress.model_dump_json())
+        digests = {name: _sha256(partial / name) for name in (MODEL, OPTIMIZER, PROGRESS)}
+        (partial / MANIFEST).write_text(json.dumps(digests, indent=2))
+        for path in (*partial.iterdir(), partial):
+            _sync(path)
+        _replace(partial, final)
+        for old in self._complete()[: -self._keep]:
+            doomed = old.with_name(f".{old.name}")  # hidden first, so that a half-removed one has no name
+            _replace(old, doomed)
+            shutil.rmtree(doomed)
+        return final
+
+    def _complete(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self._folder.glob("step-*"))
+
+
+def _moments(model: Llama, optimizer: Optimizer) -> dict[str, Tensor]:
+    """The optimizer's state under `<parameter>/<key>`."""
+    return {
+        f"{name}/{key}": value
+        for name, parameter in model.named_parameters()
+        for key, value in optimizer.state[parameter].items()
+    }
+
+
+def _load_moments(model: Llama, optimizer: Optimizer, moments: dict[str, Tensor]) -> None:
+    parameters = dict(model.named_parameters())
+    for path, value in moments.items():
+        name, _, key = path.rpartition("/")
+        parameter = parameters[name]
+        # A fused AdamW keeps its step counts where the parameter is, in float32.
+        optimizer.state[parameter][key] = value.to(parameter.device)
+
+
+def _verify(path: Path) -> None:
+    try:
+        digests = json.loads((path / MANIFEST).read_bytes())
+        if set(digests) != {MODEL, OPTIMIZER, PROGRESS}:
+            raise CorruptDataError(f"{path}: its manifest does not name its files")
+        for name, digest in digests.items():
+            if _sha256(path / name) != digest:
+                raise CorruptDataError(f"{path / name}: the bytes are not those that were written")
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptDataError(f"{path}: not a whole checkpoint: {error}") from error
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Renames a folder durably; what has the target's name already gives way."""
+    if target.exists():
+        shutil.rmtree(target)
+    source.rename(target)
+    _sync(target.parent)

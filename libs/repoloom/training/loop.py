@@ -1,0 +1,179 @@
+"""The training loop: read, forward, backward, step, report, save; the same weights on every run."""
+
+import hashlib
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import isfinite
+
+import torch
+from torch.optim import AdamW
+
+from repoloom.corpus.manifest import canonical_json
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.training.attention import packed_mask
+from repoloom.training.checkpoint import Checkpoints, Progress
+from repoloom.training.config import TrainParams
+from repoloom.training.data import Batch, PackedDataset, collate
+from repoloom.training.loss import IGNORE, summed_cross_entropy
+from repoloom.training.model import Llama
+from repoloom.training.parallel import ParallelPlan
+from repoloom.training.sampler import Sampler
+from repoloom.training.schedule import learning_rate
+from repoloom.training.sizes import Architecture
+
+NOT_IDENTITY = {"threads", "checkpoint_every", "keep", "micro_batch_size"}
+"""Parameters that may change between a run and its resumption: the data and the schedule do not hang on them."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What one step did."""
+
+    step: int  # from 1
+    steps: int  # of the whole run
+    loss: float  # nats per target token, over the whole batch
+    learning_rate: float
+    gradient_norm: float  # before it was clipped
+    samples_consumed: int
+    tokens_per_second: float  # read, over all ranks
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run stands when the loop returns."""
+
+    model: Llama
+    progress: Progress
+    finished: bool  # False: it was asked to stop, and goes on from its checkpoint when it is started again
+
+
+def train(
+    params: TrainParams,
+    data: PackedDataset,
+    *,
+    data_digest: str,
+    vocabulary: int,
+    checkpoints: Checkpoints,
+    plan: ParallelPlan,
+    report: Callable[[StepReport], None],
+) -> Outcome:
+    """Trains from the newest checkpoint to the last step, or until SIGTERM or SIGINT, which end it after a step.
+
+    `data_digest` is the digest of the packed dataset and `vocabulary` the number of its tokenizer's tokens. Raises
+    InputError where there is nothing to train on or the loss diverges, and what `Checkpoints` raises.
+    """
+    if not len(data):
+        raise InputError("the packed dataset holds no sequence to train on")
+    make_deterministic(params.threads, plan.device)
+    architecture = params.architecture(vocabulary)
+    model = plan.place(new_model(architecture, params.seed))
+    optimizer = new_optimizer(model, params)
+    progress = checkpoints.restore(model, optimizer, run_identity(params, vocabulary, data_digest))
+    sampler = Sampler(len(data), params.seed)
+    steps = params.total_steps(len(data))
+
+    with stop_requests() as stopping:
+        while progress.step < steps and not stopping.is_set():
+            began = time.perf_counter()
+            rate = learning_rate(progress.step, steps, params.warmup_steps, params.learning_rate)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+
+            share = sampler.batch(progress.samples_consumed, params.batch_size, plan.rank, plan.ranks)
+            micro_batches = [
+                read(data, share[start : start + params.micro_batch_size], architecture)
+                for start in range(0, len(share), params.micro_batch_size)
+            ]
+            targets = plan.sum(torch.stack([(batch.targets != IGNORE).sum() for batch in micro_batches]).sum())
+            loss = torch.zeros((), device=plan.device)
+            for batch in micro_batches:
+                batch_loss = forward(model, batch.to(plan.device)) / targets.clamp(min=1)
+                batch_loss.backward()  # type: ignore[no-untyped-call]
+                loss += batch_loss.detach()
+            plan.reduce_gradients(model)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
+            loss = plan.sum(loss)
+            if not isfinite(loss.item()):
+                raise InputError(f"the loss is {loss.item()} at step {progress.step + 1}; lower learning_rate and start again")
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+
+            progress = progress.model_copy(
+                update={"step": progress.step + 1, "samples_consumed": progress.samples_consumed + params.batch_size}
+            )
+            speed = params.batch_size * params.sequence_length / (time.perf_counter() - began)
+            if plan.is_main:
+                report(
+                    StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
+                )
+                if progress.step % params.checkpoint_every == 0 or progress.step == steps or stopping.is_set():
+                    checkpoints.save(model, optimizer, progress)
+    return Outcome(model, progress, finished=progress.step >= steps)
+
+
+def forward(model: Llama, batch: Batch) -> torch.Tensor:
+    """The summed loss of a batch, in nats; bfloat16 on a GPU."""
+    with torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16, enabled=batch.tokens.is_cuda):
+        hidden = model(batch.tokens, batch.positions, packed_mask(batch.segments))
+        return summed_cross_entropy(hidden, model.output_weight, batch.targets)
+
+
+def read(data: PackedDataset, samples: list[int], architecture: Architecture) -> Batch:
+    """One micro-batch. Raises CorruptDataError if a token is none of the tokenizer's."""
+    batch = collate(data.sample(sample) for sample in samples)
+    if (largest := int(batch.tokens.max())) >= architecture.vocab_size:
+        raise CorruptDataError(f"token {largest} is beyond the vocabulary of {architecture.vocab_size}")
+    return batch
+
+
+def new_model(architecture: Architecture, seed: int) -> Llama:
+    """A freshly initialised model: a pure function of its arguments."""
+    with torch.device("meta"):
+        model = Llama(architecture)
+    model.to_empty(device="cpu")
+    model.initialise(seed)
+    return model
+
+
+def new_optimizer(model: Llama, params: TrainParams) -> AdamW:
+    """AdamW that decays matrices and leaves norms alone."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": norms, "weight_decay": 0.0}]
+    return AdamW(groups, lr=params.learning_rate, betas=params.betas, fused=True)
+
+
+def run_identity(params: TrainParams, vocabulary: int, data_digest: str) -> str:
+    """What two runs share if and only if one may resume the other."""
+    identity = [params.model_dump(mode="json", exclude=NOT_IDENTITY), vocabulary, data_digest]
+    return "sha256:" + hashlib.sha256(canonical_json(identity)).hexdigest()
+
+
+def make_deterministic(threads: int, device: torch.device) -> None:
+    """Fixes the order of every sum. On a GPU, operations that know no fixed order warn."""
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when CUDA starts
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer here is written before it is read
+
+
+@contextmanager
+def stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread."""
+    stopping = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stopping
+        return
+    before = {
+        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield stopping
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
