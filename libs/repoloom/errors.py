@@ -2,7 +2,7 @@
 
 
 class RepoloomError(Exception):
-    """An error whose message is written for the person at the keyboard; the command line prints it without a traceback."""
+    """An error written for the person at the keyboard; the command line prints it without a traceback."""
 
 
 class InputError(RepoloomError):
@@ -18,4 +18,4 @@ class StoreError(RepoloomError):
 
 
 class UnavailableError(RepoloomError):
-    """Something outside that is needed cannot be had now: a host, a package, a client program. Another day it may be."""
+    """Something outside that is needed cannot be had now: a host, a package, a program. Another day it may be."""

@@ -1,4 +1,7 @@
-"""Runs probe.make and one more step into a folder and prints the digest: a whole small run, to be killed and run again."""
+"""A whole small run: makes repositories, takes them through one probe step, and says how it ended, as JSON.
+
+It is given one JSON object: out, make, step, params, workers, limits, policy. Without a step it only makes.
+"""
 
 import json
 import sys
@@ -6,15 +9,28 @@ import sys
 from repoloom.engine.execute import load_step, params_model
 from repoloom.engine.pool import Limits, LocalPool
 from repoloom.engine.reconcile import Policy, Table, reconcile
+from repoloom.errors import RepoloomError
 
-out, step, params, workers, limits = sys.argv[1], sys.argv[2], *(json.loads(a) for a in sys.argv[3:6])
-policy = Policy(task_bytes=1, attempts=2)
-with LocalPool(workers, Limits(**limits)) as pool:
-    files = None
-    tables = {}
-    for name, values in (("probe.make", {"repositories": 8}), (step, params)):
-        step_class = load_step(name)
-        watch = lambda status: None  # noqa: E731
-        dataset = reconcile(step_class(params_model(step_class)(**values)), tables, f"{out}/{name}", pool, policy, watch)
-        tables["files"] = Table(dataset, "files")
-print(json.dumps({"digest": dataset.digest, "quarantined": [f.model_dump() for f in dataset.manifest.quarantined]}))
+
+def main() -> None:
+    """Runs what the first argument says."""
+    wanted = json.loads(sys.argv[1])
+    steps = {"probe.make": wanted["make"]}
+    if wanted["step"] is not None:
+        steps[wanted["step"]] = wanted["params"]
+    tables: dict[str, Table] = {}
+    with LocalPool(wanted["workers"], Limits(**wanted["limits"])) as pool:
+        for name, params in steps.items():
+            step = load_step(name)
+            root = f"{wanted['out']}/{name}"
+            dataset = reconcile(step(params_model(step)(**params)), tables, root, pool, Policy(**wanted["policy"]))
+            tables["files"] = Table(dataset, "files")
+    quarantined = [failure.model_dump() for failure in dataset.manifest.quarantined]
+    json.dump({"digest": dataset.digest, "quarantined": quarantined}, sys.stdout)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RepoloomError as error:
+        sys.exit(f"{type(error).__name__}: {error}")

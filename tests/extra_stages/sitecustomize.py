@@ -1,29 +1,31 @@
 """Makes the stages beside this file known to repoloom, in every process that has this folder on PYTHONPATH.
 
-Two more things that only tests want, chosen by the environment:
-KILL_AT=<n> ends the process with SIGKILL at its n-th file system event (open, rename, remove, mkdir...), so that a run can be
-killed at each moment of a commit without a hook in the code under test.
+With KILL_TOKENS=<folder> each worker process takes a file out of that folder, as long as there is one, and ends with
+SIGKILL at the file system event below KILL_BELOW=<folder> whose number is the file's name.
 """
 
 import os
-import signal
 import sys
 from pathlib import Path
+
+import killing
 
 import repoloom.stages
 
 repoloom.stages.__path__.append(str(Path(__file__).parent / "stages"))
 
-_EVENTS = {"open", "os.rename", "os.remove", "os.mkdir", "os.unlink", "os.listdir", "os.scandir"}
 
-if kill_at := int(os.environ.get("KILL_AT", "0")):
-    seen = 0
+def _claim(tokens: Path) -> int | None:
+    for token in sorted(tokens.iterdir()):
+        try:
+            token.unlink()
+        except FileNotFoundError:
+            continue  # another worker was faster
+        return int(token.name)
+    return None
 
-    def _count(event: str, arguments: tuple[object, ...]) -> None:
-        global seen
-        if event in _EVENTS and os.environ["KILL_BELOW"] in str(arguments[0]):
-            seen += 1
-            if seen == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
 
-    sys.addaudithook(_count)
+if "KILL_TOKENS" in os.environ and "repoloom.engine.worker" in sys.orig_argv:
+    event = _claim(Path(os.environ["KILL_TOKENS"]))
+    if event is not None:
+        killing.die_at(event, below=os.environ["KILL_BELOW"])

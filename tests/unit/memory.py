@@ -1,7 +1,7 @@
 """A reader and a sink in memory, so that a step can be tested without the engine."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
@@ -13,8 +13,9 @@ class MemoryReader:
         self._table = table
         self._batch_rows = batch_rows
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        yield from self._table.to_batches(max_chunksize=self._batch_rows)
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        present = self._table.column_names if columns is None else columns
+        yield from self._table.select(list(present)).to_batches(max_chunksize=self._batch_rows)
 
     def repositories(self) -> Iterator[pa.Table]:
         names = self._table["repo"].to_pylist()
@@ -44,6 +45,9 @@ class MemorySink:
 
     def blob(self, table: str, name: str, content: bytes | memoryview, rows: int) -> None:  # noqa: ARG002
         self.raw[table, name] = bytes(content)
+
+    def roll(self, table: str) -> None:
+        """Parts do not exist in memory."""
 
     def enter(self, files: int, size: int) -> None:
         self.entered = (self.entered[0] + files, self.entered[1] + size)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from repoloom.corpus.manifest import Manifest, Part
 from repoloom.corpus.reading import TableReader, verify_part
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.store import Store, open_store
+from repoloom.store.folder import FolderStore
 
 MANIFEST = "manifest.json"
 
@@ -23,11 +25,11 @@ class Dataset:
 
     @classmethod
     def open(cls, uri: str) -> "Dataset":
-        """The dataset at an address. Raises InputError where there is none, CorruptDataError where its manifest cannot be read."""
+        """The dataset at an address. Raises InputError where there is none, CorruptDataError if unreadable."""
         store = open_store(uri)
         try:
             content = store.read(MANIFEST)
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             raise InputError(f"{uri} is not a dataset: it has no {MANIFEST}") from None
         try:
             return cls(store.uri, Manifest.model_validate_json(content))
@@ -51,6 +53,13 @@ class Dataset:
         except KeyError:
             raise InputError(f"{self.uri} has no table {table!r}, it has: {', '.join(self.manifest.tables)}") from None
 
+    def local_path(self, part: Part) -> Path:
+        """A part's file, for readers that map it into memory. Raises InputError where the dataset is not in a folder."""
+        store = self.store
+        if not isinstance(store, FolderStore):
+            raise InputError(f"{self.uri} is not in a folder")
+        return store.root / part.key
+
     def reader(self, table: str) -> TableReader:
         """The rows of a table."""
         return TableReader(self.uri, self.parts(table))
@@ -60,7 +69,7 @@ class Dataset:
         return self.reader(table).batches()
 
     def verify(self) -> None:
-        """Recomputes every digest and balances the ledger. Raises CorruptDataError naming the first thing that does not hold."""
+        """Recomputes every digest and balances the ledger. Raises CorruptDataError naming what first does not hold."""
         if problem := self.manifest.ledger.imbalance():
             raise CorruptDataError(f"{self.uri}: the ledger does not balance: {problem}")
         for parts in self.manifest.tables.values():

@@ -17,8 +17,11 @@ def _any(*patterns: bytes) -> bytes:
 
 
 def _line(*patterns: bytes) -> bytes:
-    """A line that begins, after blanks, with one of the patterns."""
-    return rb"^[ \t]*(?:" + _any(*patterns) + rb")"
+    r"""A line that begins, after blanks, with one of the patterns.
+
+    Starting with a literal it is found many times faster than by `^`; the head that is searched begins with a `\n`.
+    """
+    return rb"\n[ \t]*(?:" + _any(*patterns) + rb")"
 
 
 def _file(*patterns: bytes) -> bytes:
@@ -84,21 +87,20 @@ BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
         ("", _OBJECTIVE_C),
         (
             "C++",
-            _any(
-                rb"\bstd::\w",
-                _line(
-                    rb"namespace[ \t]*(?:\w|\{|$)",
-                    rb"template[ \t]*<",
-                    rb"using[ \t]+(?:namespace\b|\w+[ \t]*=)",
-                    rb"(?:public|private|protected)[ \t]*:",
-                    rb"class[ \t]+\w[^;(\n]{0,200}[{;:]",
-                    rb"virtual[ \t]+[~\w]",
-                    rb"constexpr[ \t]",
-                    rb"#[ \t]*include[ \t]*<(?:algorithm|array|atomic|c(?:math|std(?:def|int|io|lib)|string)|chrono"
-                    rb"|functional|iostream|list|map|memory|mutex|optional|set|string|string_view|tuple|type_traits|utility|vector)>",
-                ),
+            _line(
+                rb"namespace[ \t]*(?:\w|\{|$)",
+                rb"template[ \t]*<",
+                rb"using[ \t]+(?:namespace\b|\w+[ \t]*=)",
+                rb"(?:public|private|protected)[ \t]*:",
+                rb"class[ \t]+\w[^;(\n]{0,200}[{;:]",
+                rb"virtual[ \t]+[~\w]",
+                rb"constexpr[ \t]",
+                rb"#[ \t]*include[ \t]*<(?:algorithm|array|atomic|c(?:math|std(?:def|int|io|lib)|string)|chrono"
+                rb"|functional|iostream|list|map|memory|mutex|optional|set|string|string_view|tuple|type_traits|utility"
+                rb"|vector)>",
             ),
         ),
+        ("C++", rb"std::\w"),
         ("C", _OTHERWISE),
     ),
     ".inc": _rules(
@@ -123,7 +125,7 @@ BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
         ("Mathematica", _any(_WOLFRAM, rb"^\w+\[[^\]\n]{0,200}_[^\]\n]{0,200}\][ \t]*:?=")),
         ("MATLAB", _OTHERWISE),
     ),
-    ".mir": _rules(("YAML", rb"\A---")),
+    ".mir": _rules(("YAML", _file(rb"---"))),
     ".ml": _rules(
         ("OCaml", _any(_line(rb"module[ \t]+\w", rb"let[ \t]", rb"open[ \t]+[A-Z]"), rb"\bmatch[ \t]")),
         ("Standard ML", _line(rb"(?:fun|val|structure|signature|functor)[ \t]+\w")),

@@ -51,7 +51,7 @@ def _language(
 
 LANGUAGES: tuple[Language, ...] = (
     _language("Ada", ".adb .ads .ada", "--", None, "ada"),
-    _language("Agda", ".agda", "--", _HASKELL, "agda"),
+    _language("Agda", ".agda", "--", _HASKELL),  # its grammar dies of stray quotes
     _language("Alloy", ".als", "//", _C),
     _language("ANTLR", ".g4", "//", _C),
     _language("AppleScript", ".applescript .scpt", "--", _ML, interpreters="osascript"),

@@ -58,7 +58,7 @@ def _by_shebang(head: bytes) -> Language | None:
 
 
 def _by_content(extension: str, head: bytes) -> Language | None:
-    head = head[:HEAD_BYTES]
+    head = b"\n" + head[:HEAD_BYTES]  # so that each line, the first too, begins after a line break
     for name, pattern in BY_CONTENT[extension]:
         if pattern.search(head):
             return _BY_NAME[name] if name else None

@@ -45,8 +45,8 @@ class Ledger(BaseModel):
         if self.entering == kept + dropped:
             return None
         return (
-            f"{self.entering.items} items of size {self.entering.size} entered, but {kept.items} of {kept.size} were kept "
-            f"and {dropped.items} of {dropped.size} dropped"
+            f"{self.entering.items} items of size {self.entering.size} entered, "
+            f"but {kept.items} of {kept.size} were kept and {dropped.items} of {dropped.size} dropped"
         )
 
 

@@ -37,7 +37,7 @@ class Quarantined(Record):
 
 
 class Manifest(Record):
-    """The description of an immutable dataset. Holds no time, host, address or worker count: equal work has an equal digest."""
+    """The description of an immutable dataset. It holds no time, host or address: equal work has an equal digest."""
 
     step: str
     version: int
@@ -48,7 +48,7 @@ class Manifest(Record):
     quarantined: tuple[Quarantined, ...] = ()
 
     def digest(self) -> str:
-        """`sha256:` and the SHA-256 of the manifest's canonical JSON; of a quarantined task only its identity is part of it."""
+        """`sha256:` and the SHA-256 of the canonical JSON; of a quarantined task only its key is part of it."""
         content = self.model_dump(mode="json")
         content["quarantined"] = [failure.task for failure in self.quarantined]
         return "sha256:" + hashlib.sha256(canonical_json(content)).hexdigest()

@@ -12,6 +12,8 @@ from repoloom.corpus.manifest import Part
 from repoloom.errors import CorruptDataError
 from repoloom.store import Store, open_store
 
+WAY_OUT = "`repoloom retry {}` and running again makes it anew"
+
 
 def verify_part(store: Store, part: Part) -> None:
     """Compares an object's bytes with its digest. Raises CorruptDataError."""
@@ -19,11 +21,11 @@ def verify_part(store: Store, part: Part) -> None:
         with store.open(part.key) as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise CorruptDataError(f"{store.uri}/{part.key} is missing; `repoloom retry` makes it again") from None
+        raise CorruptDataError(f"{store.uri}/{part.key} is missing; {WAY_OUT.format(store.uri)}") from None
     if digest != part.sha256:
         raise CorruptDataError(
             f"{store.uri}/{part.key} is corrupt: its bytes hash to {digest[:12]}…, committed was {part.sha256[:12]}…; "
-            "`repoloom retry` makes it again"
+            + WAY_OUT.format(store.uri)
         )
 
 
@@ -36,7 +38,7 @@ class TableReader:
     """A share of a table: some of its parts, in order."""
 
     def __init__(self, root: str, parts: Sequence[Part], reached: Callable[[str], None] = lambda _: None) -> None:
-        """`reached` is told of the repository at the head of what is handed out next."""
+        """`reached` is told of the repository at the head of what is handed out, right before it is."""
         self._root = root
         self._parts = parts
         self._reached = reached
@@ -50,30 +52,23 @@ class TableReader:
         return []
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows in order, one row group (a few MiB) at a time; of the named columns only those that the table has."""
-        store = open_store(self._root)
-        for part in self._parts:
-            _verify_once(self._root, part)
-            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
-                present = columns and [name for name in columns if name in parquet.schema_arrow.names]
-                for group in range(parquet.num_row_groups):
-                    rows = parquet.read_row_group(group, columns=present, use_threads=False)
-                    for batch in rows.combine_chunks().to_batches():
-                        self._reached(_first_repository(batch))
-                        yield batch
+        """The rows in order, a row group (a few MiB) at a time; of the named columns only those that the table has."""
+        for batch in self._row_groups(columns):
+            if batch.num_rows and "repo" in batch.schema.names:
+                self._reached(batch["repo"][0].as_py())
+            yield batch
 
     def repositories(self) -> Iterator[pa.Table]:
         """The rows of one repository at a time; the table's rows of one repository are contiguous."""
         held: list[pa.RecordBatch] = []
-        for batch in self.batches():
+        for batch in self._row_groups():
             for run in _runs(batch):
                 if held and held[0]["repo"][0] != run["repo"][0]:
-                    yield pa.Table.from_batches(held)
+                    yield self._repository(held)
                     held = []
-                self._reached(run["repo"][0].as_py())
                 held.append(run)
         if held:
-            yield pa.Table.from_batches(held)
+            yield self._repository(held)
 
     def table(self) -> pa.Table:
         """All rows at once, with no row where there is no part: for tables that are small by construction."""
@@ -87,9 +82,19 @@ class TableReader:
             _verify_once(self._root, part)
             yield store.read(part.key)
 
+    def _row_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        store = open_store(self._root)
+        for part in self._parts:
+            _verify_once(self._root, part)
+            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
+                present = columns and [name for name in columns if name in parquet.schema_arrow.names]
+                for group in range(parquet.num_row_groups):
+                    rows = parquet.read_row_group(group, columns=present, use_threads=False)
+                    yield from rows.combine_chunks().to_batches()
 
-def _first_repository(batch: pa.RecordBatch) -> str:
-    return batch["repo"][0].as_py() if batch.num_rows and "repo" in batch.schema.names else ""
+    def _repository(self, batches: Sequence[pa.RecordBatch]) -> pa.Table:
+        self._reached(batches[0]["repo"][0].as_py())
+        return pa.Table.from_batches(batches)
 
 
 def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

@@ -35,7 +35,7 @@ DROPPED = pa.schema(
         pa.field("rule", pa.string(), nullable=False),  # e.g. "max_line_length"
         pa.field("value", pa.float64(), nullable=True),  # what was measured
         pa.field("threshold", pa.float64(), nullable=True),  # what was allowed
-        pa.field("detail", pa.string(), nullable=False),  # evidence in words: the repository it duplicates, the benchmark hit
+        pa.field("detail", pa.string(), nullable=False),  # evidence: the repository it duplicates, the benchmark hit
         pa.field("excerpt", pa.string(), nullable=False),  # the first characters, for a reader who wants to see it
     ]
 )

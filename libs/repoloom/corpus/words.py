@@ -31,18 +31,19 @@ _MIX_2: Final = np.uint64(0xC4CEB9FE1A85EC53)
 _MIX_SHIFT: Final = np.uint64(33)
 _ALL_BITS: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 
-_SEPARATOR, _WORD, _IDEOGRAPH = 0, 1, 2
+SEPARATOR, WORD, IDEOGRAPH = 0, 1, 2
 
 
 def _classes() -> Bytes:
-    classes = np.full(256, _SEPARATOR, np.uint8)
-    classes[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = _WORD
-    classes[0x80:] = _WORD
-    classes[0xE3:0xEA] = _IDEOGRAPH
+    classes = np.full(256, SEPARATOR, np.uint8)
+    classes[[byte for byte in range(128) if chr(byte).isalnum() or byte == ord("_")]] = WORD
+    classes[0x80:] = WORD
+    classes[0xE3:0xEA] = IDEOGRAPH
     return classes
 
 
-_CLASS: Final = _classes()
+CLASS: Final = _classes()
+"""(256,): what each byte is."""
 
 
 class Text(NamedTuple):
@@ -73,8 +74,8 @@ def mix(value: np.uint64) -> np.uint64:
 def _load(text: Text, position: int, count: int) -> np.uint64:
     """The next `count` bytes, 1 to 8, as a little-endian number."""
     if position < text.eights.size:
-        value = text.eights[np.uint64(position)]
-        return value & (_ALL_BITS >> np.uint64(64 - 8 * count))
+        eight: np.uint64 = text.eights[np.uint64(position)]
+        return eight & (_ALL_BITS >> np.uint64(64 - 8 * count))
     value = np.uint64(0)
     for i in range(count):
         value |= np.uint64(text.bytes[position + i]) << np.uint64(8 * i)
@@ -92,6 +93,19 @@ def hash_word(text: Text, start: int, stop: int) -> np.uint64:
 
 
 @njit(cache=True, nogil=True, forceinline=True)
+def next_word(text: Text, position: int, end: int) -> tuple[int, int]:
+    """Where the first word of `text[position:end]` starts and stops; (end, end) if there is none."""
+    while position < end and CLASS[text.bytes[position]] == SEPARATOR:
+        position += 1
+    start = position
+    if position < end:
+        position += 1
+    while position < end and CLASS[text.bytes[position]] == WORD:
+        position += 1
+    return start, position
+
+
+@njit(cache=True, nogil=True, forceinline=True)
 def read_words(text: Text, position: int, end: int, starts: Offsets, stops: Offsets) -> tuple[int, int]:
     """Finds the words of the next block of `text[position:end]`, where no word is under way at `position`.
 
@@ -100,20 +114,20 @@ def read_words(text: Text, position: int, end: int, starts: Offsets, stops: Offs
     """
     limit = min(end, position + BLOCK)
     begun = ended = 0
-    before = np.uint8(_SEPARATOR)
+    before = np.uint8(SEPARATOR)
     for i in range(position, limit):  # no branch: neither the words' lengths nor the separators' can be predicted
-        here = _CLASS[text.bytes[np.uint64(i)]]
-        edge = (before == _SEPARATOR) | (here != _WORD)
+        here = CLASS[text.bytes[np.uint64(i)]]
+        edge = (before == SEPARATOR) | (here != WORD)
         starts[begun] = i
-        begun += edge & (here != _SEPARATOR)
+        begun += edge & (here != SEPARATOR)
         stops[ended] = i
-        ended += edge & (before != _SEPARATOR)
+        ended += edge & (before != SEPARATOR)
         before = here
     if begun == ended:
         return begun, limit
     if begun > 1 and limit < end:  # the last word may go on: it is read again with the next block
         return ended, starts[ended]
-    while limit < end and _CLASS[text.bytes[np.uint64(limit)]] == _WORD:
+    while limit < end and CLASS[text.bytes[np.uint64(limit)]] == WORD:
         limit += 1
     stops[ended] = limit
     return begun, limit

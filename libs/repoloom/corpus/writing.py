@@ -1,4 +1,4 @@
-"""Writing a task's tables: Parquet parts of bounded row groups, read back before they count, with the ledger kept as they pass."""
+"""Writing a task's tables: Parquet parts, read back before they count, with the ledger kept as rows pass."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from repoloom.corpus.ledger import Count, Ledger
 from repoloom.corpus.manifest import Part
 from repoloom.corpus.reading import verify_part
-from repoloom.errors import RepoloomError
+from repoloom.errors import RepoloomError, StoreError
 from repoloom.store import Store
 
 ROW_GROUP_BYTES = 8 << 20  # what a reader holds at a time
@@ -27,7 +27,7 @@ class LedgerError(RepoloomError):
 
 
 class TaskWriter:
-    """The tables of one task. Its parts lie below `prefix`; they count for nobody until the task's commit names them."""
+    """The tables of one task. Its parts lie below `prefix`; they count for nobody until a commit names them."""
 
     def __init__(self, store: Store, prefix: str, schemas: Mapping[str, pa.Schema | None]) -> None:
         self._store = store
@@ -41,7 +41,9 @@ class TaskWriter:
     def __enter__(self) -> "TaskWriter":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for part in self._open.values():
             part.abandon()
 
@@ -109,7 +111,7 @@ COUNTED = ("spans", "rule", "language", "domain", "size")
 
 
 def count_rows(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[str, str, int, int]]:
-    """(rule, language, items, size) of the files, dropped files, spans or pieces among the rows; nothing for other tables."""
+    """(rule, language, items, size) of the files, dropped files, spans or pieces; nothing for other tables."""
     names = rows.schema.names
     if "spans" in names:
         spans = pc.list_flatten(rows["spans"])
@@ -120,8 +122,9 @@ def count_rows(rows: pa.RecordBatch | pa.Table) -> Iterator[tuple[str, str, int,
     else:
         return
     rule = rows["rule"] if "rule" in names else pa.array([""] * len(size), pa.string())
-    counted = pa.table({"rule": rule, "language": language, "size": size}).group_by(["rule", "language"], use_threads=False)
-    for row in counted.aggregate([("size", "count"), ("size", "sum")]).to_pylist():
+    cells = pa.table({"rule": rule, "language": language, "size": size})
+    counted = cells.group_by(["rule", "language"], use_threads=False).aggregate([("size", "count"), ("size", "sum")])
+    for row in counted.to_pylist():
         yield row["rule"], row["language"], row["size_count"], row["size_sum"]
 
 
@@ -184,6 +187,8 @@ class _OpenPart:
         return part
 
     def abandon(self) -> None:
+        with contextlib.suppress(StoreError, pa.ArrowException):  # else it would be closed when it is collected
+            self._parquet.close()
         error = RuntimeError("the task did not finish")
         self._stack.__exit__(RuntimeError, error, None)
 

@@ -3,16 +3,18 @@
 import importlib
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+
+from pydantic import ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.ledger import Count
-from repoloom.corpus.reading import TableReader
+from repoloom.corpus.reading import WAY_OUT, TableReader
 from repoloom.corpus.writing import COUNTED, TaskWriter, count_rows
 from repoloom.engine.step import Params, Step
 from repoloom.engine.task import Commit, Cost, Task
-from repoloom.errors import InputError
-from repoloom.store import open_store
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.store import Store, open_store
 
 Reached = Callable[[str], None]
 """Is told of each repository before a step is given its rows."""
@@ -43,11 +45,21 @@ def params_model(step: type[Step[Params]]) -> type[Params]:
     raise TypeError(f"{step.__name__} does not say its parameters: class {step.__name__}(Step[SomeParams])")
 
 
+def committed(store: Store, task: Task) -> Commit | None:
+    """The commit of a task, None where it is not done. Raises CorruptDataError."""
+    try:
+        return Commit.model_validate_json(store.read(task.commit_key))
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise CorruptDataError(f"{store.uri}/{task.commit_key} cannot be read; {WAY_OUT.format(store.uri)}") from error
+
+
 def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
     """Runs a task and commits it. A task that is committed already is not run again."""
     target = open_store(task.root)
-    if target.exists(task.commit_key):
-        return Commit.model_validate_json(target.read(task.commit_key))
+    if (done := committed(target, task)) is not None:
+        return done
     started, cpu_started = time.monotonic(), time.process_time()
     step_class = load_step(task.step)
     if step_class.version != task.version:

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import IO
 
 import psutil
 from pydantic import Field
@@ -45,7 +46,7 @@ class Outcome:
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
-    stderr: "tempfile._TemporaryFileWrapper[bytes]"
+    stderr: IO[bytes]
     task: Task | None = None
     deadline: float = 0.0
     at: str = ""
@@ -67,7 +68,9 @@ class LocalPool:
     def __enter__(self) -> "LocalPool":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for worker in list(self._workers):
             self._end(worker)
 
@@ -116,14 +119,14 @@ class LocalPool:
     def _start(self) -> _Worker:
         stderr = tempfile.TemporaryFile(prefix="repoloom-worker-")  # noqa: SIM115 - it lives as long as the worker
         one_thread = dict.fromkeys(("OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "RAYON_NUM_THREADS"), "1")
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, "-m", "repoloom.engine.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             env={**os.environ, **one_thread, "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"},
         )
-        worker = _Worker(process, stderr)  # type: ignore[arg-type]
+        worker = _Worker(process, stderr)
         self._workers.append(worker)
         return worker
 
@@ -162,7 +165,9 @@ class LocalPool:
             resident = worker.memory.memory_info().rss
             if resident > self._limits.memory_bytes:
                 limit = self._limits.memory_bytes >> 20
-                return Attempt(kind=Kind.MEMORY, error=f"took {resident >> 20} MiB, the limit is {limit} MiB", at=worker.at)
+                return Attempt(
+                    kind=Kind.MEMORY, error=f"took {resident >> 20} MiB, the limit is {limit} MiB", at=worker.at
+                )
         return None
 
     def _crash(self, worker: _Worker) -> Attempt:
@@ -170,7 +175,9 @@ class LocalPool:
         worker.stderr.seek(0)
         said = worker.stderr.read()[-1500:].decode("utf-8", "replace").strip()
         cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-        return Attempt(kind=Kind.CRASH, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at)
+        return Attempt(
+            kind=Kind.CRASH, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at
+        )
 
     def _end(self, worker: _Worker) -> None:
         self._workers.remove(worker)

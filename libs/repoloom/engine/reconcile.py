@@ -1,22 +1,25 @@
 """The reconciler: what a step should have made, minus what is committed, is the work that is missing.
 
-It holds no state of its own. Killed at any moment and started again, it plans the same tasks from the same inputs, sees which
-are committed, and does the rest. A task that fails `attempts` times is quarantined: the others finish without it.
+It holds no state of its own. Killed at any moment and started again, it plans the same tasks from the same inputs, sees
+which are committed, and does the rest. A task that fails `attempts` times is quarantined: the others finish without it.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.ledger import add_up
 from repoloom.corpus.manifest import Manifest, Part, Quarantined, Record
+from repoloom.corpus.reading import WAY_OUT
+from repoloom.engine.execute import committed
 from repoloom.engine.pool import LocalPool
 from repoloom.engine.step import Params, Step
 from repoloom.engine.task import Commit, Failures, Share, Task
+from repoloom.errors import CorruptDataError
 from repoloom.store import Store, open_store
 
 
@@ -64,24 +67,29 @@ def plan(step: Step[Params], tables: Mapping[str, Table], root: str, task_bytes:
 
 
 def reconcile(
-    step: Step[Params], tables: Mapping[str, Table], root: str, pool: LocalPool, policy: Policy, watch: Watch = lambda _: None
+    step: Step[Params],
+    tables: Mapping[str, Table],
+    root: str,
+    pool: LocalPool,
+    policy: Policy,
+    watch: Watch = lambda _: None,
 ) -> Dataset:
-    """Brings the dataset of a step at `root` to be, doing only what is missing. Raises FatalError where the store fails."""
+    """Brings the dataset of a step at `root` to be, doing only what is missing. Raises FatalError, StoreError."""
     store = open_store(root)
-    tasks = list(plan(step, tables, root, policy.task_bytes))
-    commits = {task.key: commit for task in tasks if (commit := _committed(store, task)) is not None}
+    store.sweep()
+    tasks = list(plan(step, tables, store.uri, policy.task_bytes))
+    work = {task.key: task for task in tasks}  # two tasks that read equal bytes are one piece of work
+    commits = {key: commit for key, task in work.items() if (commit := committed(store, task)) is not None}
     reused = len(commits)
-    failures = {task.key: _failures(store, task) for task in tasks if task.key not in commits}
+    failures = {key: _failures(store, task) for key, task in work.items() if key not in commits}
     redone = 0
 
     def report() -> None:
         given_up = sum(len(failed.attempts) >= policy.attempts for failed in failures.values())
-        watch(Status(step.name, len(tasks), len(commits), given_up, redone, reused))
+        watch(Status(step.name, len(work), len(commits), given_up, redone, reused))
 
     report()
-    while missing := [
-        task for task in tasks if task.key in failures and len(failures[task.key].attempts) < policy.attempts
-    ]:
+    while missing := [work[key] for key, failed in failures.items() if len(failed.attempts) < policy.attempts]:
         redone += sum(bool(failures[task.key].attempts) for task in missing)
         for outcome in pool.run(missing):
             key = outcome.task.key
@@ -96,7 +104,7 @@ def reconcile(
             report()
     manifest = _manifest(step, tables, tasks, commits, failures)
     stores.write(store, MANIFEST, manifest.model_dump_json(indent=1).encode())
-    return Dataset(root, manifest)
+    return Dataset(store.uri, manifest)
 
 
 def _manifest(
@@ -130,16 +138,13 @@ def _manifest(
     )
 
 
-def _committed(store: Store, task: Task) -> Commit | None:
-    try:
-        return Commit.model_validate_json(store.read(task.commit_key))
-    except FileNotFoundError:
-        return None
-
-
 def _failures(store: Store, task: Task) -> Failures:
     try:
         return Failures.model_validate_json(store.read(task.failures_key))
     except FileNotFoundError:
         inputs = {name: tuple(part.key for part in share.parts) for name, share in task.inputs.items()}
         return Failures(task=task.key, inputs=inputs)
+    except ValidationError as error:
+        raise CorruptDataError(
+            f"{store.uri}/{task.failures_key} cannot be read; {WAY_OUT.format(store.uri)}"
+        ) from error

@@ -26,8 +26,8 @@ P = TypeVar("P", bound=Params)
 class Reader(Protocol):
     """One task's share of a table."""
 
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """The rows in order, a few MiB at a time."""
+    def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows in order, a few MiB at a time; of the named columns only those that the table has."""
         ...
 
     def repositories(self) -> Iterator[pa.Table]:
@@ -51,7 +51,7 @@ class Sink(Protocol):
         ...
 
     def blob(self, table: str, name: str, content: bytes | memoryview, rows: int) -> None:
-        """Adds one raw part (a token shard, an index) that counts as `rows` rows; `name` is unique in the task and table."""
+        """Adds one raw part (a token shard) that counts as `rows` rows; `name` is unique in the task and table."""
         ...
 
     def roll(self, table: str) -> None:
@@ -65,7 +65,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class Accounts:
-    """Which tables the ledger balances: what enters = what is kept + what the table `dropped` holds, in files and bytes."""
+    """Which tables the ledger balances: what enters = what is kept + what `dropped` holds, in files and bytes."""
 
     entering: str | None  # None: the step counts by Sink.enter
     kept: tuple[str, ...]
@@ -89,8 +89,11 @@ class Step(ABC, Generic[P]):
         self.params = params
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:
-        """The tasks. By default one for each run of parts of the first table that comes to `task_bytes` (stored bytes),
-        each reading all parts of the other tables."""
+        """The tasks, each with its shares of the tables.
+
+        By default one for each run of parts of the first table that comes to `task_bytes` (stored bytes), with all
+        parts of the other tables.
+        """
         first, *sides = self.reads
         return share_out(tables[first], first, task_bytes, {side: tables[side] for side in sides})
 
@@ -100,7 +103,7 @@ class Step(ABC, Generic[P]):
 
 
 def share_out(parts: Sequence[Part], name: str, task_bytes: int, sides: Shares) -> Iterator[Shares]:
-    """Consecutive parts up to `task_bytes` each (a single larger part is a task of its own), with the side tables in full."""
+    """Consecutive parts up to `task_bytes` each (a single larger part is a task of its own), and all side tables."""
     group: list[Part] = []
     filled = 0
     for part in parts:

@@ -29,7 +29,7 @@ class Task(Record):
 
     @functools.cached_property
     def key(self) -> str:
-        """The hash of step, version, parameters and the digests of what it reads: equal work has an equal key, wherever it lies."""
+        """The hash of step, version, parameters and the digests of what it reads: equal work has an equal key."""
         reads = {table: [part.sha256 for part in share.parts] for table, share in self.inputs.items()}
         identity = {"step": self.step, "version": self.version, "params": dict(self.params), "reads": reads}
         return hashlib.sha256(canonical_json(identity)).hexdigest()[:32]

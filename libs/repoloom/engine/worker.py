@@ -1,7 +1,7 @@
 """A worker process: reads tasks as JSON lines, does them one at a time, answers with JSON lines.
 
-It is started by the local pool, `python -m repoloom.engine.worker`, and ends when its input ends, so a killed run leaves no
-worker behind. What a task's libraries print goes to stderr, never into the answers.
+It is started by the local pool, `python -m repoloom.engine.worker`, and ends when its input ends, so a killed run
+leaves no worker behind. What a task's libraries print goes to stderr, never into the answers.
 """
 
 import ctypes
@@ -37,7 +37,7 @@ def main() -> None:
 
     pa.set_cpu_count(1)
     pa.set_io_thread_count(1)
-    for line in sys.stdin:
+    for line in sys.stdin.buffer:  # JSON is UTF-8, whatever the locale says
         answers.write(_do(Task.model_validate_json(line), answers).model_dump_json() + "\n")
 
 
@@ -49,22 +49,23 @@ def _do(task: Task, answers: TextIO) -> Answer:
 
     try:
         return Answer(commit=execute(task, reached))
-    except (StoreError, CorruptDataError) as error:
-        return Answer(error=str(error), fatal=True)
-    except UnavailableError as error:
-        return Answer(error=str(error), unavailable=True)
     except Exception as error:  # whatever a stage meets is reported, counted, and quarantined
-        return Answer(error=_describe(error))
+        return Answer(
+            error=_describe(error),
+            unavailable=isinstance(error, UnavailableError),
+            fatal=isinstance(error, StoreError | CorruptDataError),
+        )
 
 
 def _describe(error: Exception) -> str:
-    if isinstance(error, RepoloomError):
-        return str(error)
-    import traceback
+    text = str(error)
+    if not isinstance(error, RepoloomError):
+        import traceback
 
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {error}{where}"[:2000]
+        frames = traceback.extract_tb(error.__traceback__)
+        where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
+        text = f"{type(error).__name__}: {text}{where}"[:2000]
+    return text.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
 
 
 def _end_with_parent() -> None:

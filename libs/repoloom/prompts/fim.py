@@ -54,7 +54,8 @@ def draw(seed: int, epoch: int, document_key: str, length: int, rate: float) -> 
     that are cut: 0 none, 1 all of them.
     """
     counter = f"{seed}/{epoch}/{document_key}".encode("utf-8", "surrogatepass")
-    chance, one, other = struct.unpack("<QQQ", hashlib.blake2b(counter, digest_size=24, person=b"repoloom.fim").digest())
+    digest = hashlib.blake2b(counter, digest_size=24, person=b"repoloom.fim").digest()
+    chance, one, other = struct.unpack("<QQQ", digest)
     if chance >= rate * 2**64:
         return None
     cuts = (one * (length + 1) >> 64, other * (length + 1) >> 64)

@@ -13,11 +13,18 @@ from repoloom.engine.pool import Limits
 from repoloom.engine.reconcile import Policy
 from repoloom.engine.step import Params
 from repoloom.errors import InputError
-from repoloom.evaluation.config import EvaluateParams
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
 from repoloom.training.config import TrainParams
 
 _LARGEST_RECIPE = 16 << 20  # bytes
+
+
+class EvaluateParams(Record):
+    """What is measured on the held-out repositories."""
+
+    holes: int = Field(default=200, ge=1, description="Single-line holes to fill.")
+    max_bytes: int = Field(default=4 << 20, ge=1, description="Held-out files to measure, up to so many bytes.")
+    seed: int = Field(default=0, description="Draws the holes.")
 
 
 class _Recipe(Record):

@@ -13,7 +13,7 @@ from repoloom.engine.pool import LocalPool
 from repoloom.engine.reconcile import Policy, Table, Watch, reconcile
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.sections import DATA_PATH, configure, steps
+from repoloom.recipe.sections import DATA_PATH, configure, settle, steps
 from repoloom.store import open_store
 
 RUN = "run.json"
@@ -91,6 +91,7 @@ def run_stage(
     watch: Watch = lambda _: None,
 ) -> Iterator[Dataset]:
     """Runs the steps of one stage, each on the tables named before it; adds what they write to `tables`."""
+    values = settle(stage, values)
     for step_class in steps(stage):
         if missing := [name for name in step_class.reads if name not in tables]:
             raise InputError(f"{step_class.name} reads the table {missing[0]!r}; given were: {', '.join(sorted(tables)) or 'none'}")

@@ -38,3 +38,13 @@ def configure(step: type[Step[Params]], values: Mapping[str, Any]) -> Step[Param
     """A step with those of a section's values that are its own."""
     model = params_model(step)
     return step(model.model_validate({name: value for name, value in values.items() if name in model.model_fields}))
+
+
+def settle(stage: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A section's values once what they name on this machine is known by content: a folder or file that changes is another
+    input, and is read anew."""
+    if stage == "crawl":
+        from repoloom.stages.crawl.resolve import resolve
+
+        return {**values, "sources": tuple(settled for source in values["sources"] for settled in resolve(source))}
+    return values

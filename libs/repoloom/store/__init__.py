@@ -1,5 +1,6 @@
 """Object storage behind one small interface: whole objects under keys, written atomically."""
 
+import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol
@@ -16,7 +17,7 @@ class Store(Protocol):
         """A writer for one object. The object appears whole when the block ends without an error, or not at all."""
         ...
 
-    def open(self, key: str) -> BinaryIO:
+    def open(self, key: str) -> io.BufferedIOBase:
         """A seekable reader. Raises FileNotFoundError."""
         ...
 
@@ -32,6 +33,10 @@ class Store(Protocol):
 
     def delete(self, key: str) -> None:
         """Removes an object; one that is not there is no error."""
+        ...
+
+    def sweep(self) -> None:
+        """Removes what writers that died left unfinished."""
         ...
 
 

@@ -2,18 +2,33 @@
 
 import contextlib
 import errno
+import glob
+import io
 import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import psutil
 
 from repoloom.errors import InputError, StoreError
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 _SCRATCH = ".tmp"
+_HOST = os.uname().nodename
 _serial = itertools.count()
+_REASONS = {
+    errno.ENOSPC: "the disk is full; free some space and run again, what is committed is kept",
+    errno.EDQUOT: "the disk quota is used up; free some space and run again, what is committed is kept",
+    errno.EROFS: "the file system is read-only; choose another --out",
+    errno.EACCES: "permission denied; choose another --out or change the folder's owner",
+    errno.EPERM: "not permitted; choose another --out or change the folder's owner",
+    errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
+    errno.EEXIST: "a file stands where a folder is needed; choose another --out",
+}
 
 
 class FolderStore:
@@ -26,26 +41,35 @@ class FolderStore:
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
-        scratch = self.root / _SCRATCH / f"{os.getpid()}-{next(_serial)}"
+        scratch = self.root / _SCRATCH / f"{_HOST}-{os.getpid()}-{next(_serial)}"
         with _store_errors(path):
             scratch.parent.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with _store_errors(path), scratch.open("wb") as file:
+            with _store_errors(path):
+                file = io.BufferedWriter(_Scratch(scratch, path))
+            with file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                with _store_errors(path):
+                    os.fsync(file.fileno())
             with _store_errors(path):
                 scratch.replace(path)
                 _sync_folder(path.parent)
-        finally:
-            scratch.unlink(missing_ok=True)
+        except BaseException:
+            with contextlib.suppress(OSError):  # what cannot be removed now is swept later
+                scratch.unlink(missing_ok=True)
+            raise
 
-    def open(self, key: str) -> BinaryIO:
-        return self._path(key).open("rb")
+    def open(self, key: str) -> io.BufferedIOBase:
+        try:
+            return self._path(key).open("rb")
+        except NotADirectoryError as error:
+            raise FileNotFoundError(*error.args) from error
 
     def read(self, key: str) -> bytes:
-        return self._path(key).read_bytes()
+        with self.open(key) as file:
+            return file.read()
 
     def exists(self, key: str) -> bool:
         return self._path(key).is_file()
@@ -61,11 +85,11 @@ class FolderStore:
             self._path(key).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Removes what writers that are dead left unfinished."""
-        for scratch in (self.root / _SCRATCH).glob("*-*"):
-            pid = scratch.name.partition("-")[0]
-            if pid.isdigit() and not psutil.pid_exists(int(pid)):
-                scratch.unlink(missing_ok=True)
+        for scratch in (self.root / _SCRATCH).glob(f"{glob.escape(_HOST)}-*-*"):
+            pid = scratch.name.rsplit("-", 2)[1]
+            if not psutil.pid_exists(int(pid)):
+                with _store_errors(scratch):
+                    scratch.unlink(missing_ok=True)
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -74,22 +98,25 @@ class FolderStore:
         return self.root.joinpath(*parts)
 
 
+class _Scratch(io.FileIO):
+    """An object while it is written; a refused write says for which object it was."""
+
+    def __init__(self, scratch: Path, path: Path) -> None:
+        super().__init__(scratch, "wb")
+        self._path = path
+
+    def write(self, content: "ReadableBuffer") -> int:
+        with _store_errors(self._path):
+            return super().write(content)
+
+
 @contextlib.contextmanager
 def _store_errors(path: Path) -> Iterator[None]:
-    reasons = {
-        errno.ENOSPC: "the disk is full; free some space and run again, what is committed is kept",
-        errno.EDQUOT: "the disk quota is used up; free some space and run again, what is committed is kept",
-        errno.EROFS: "the file system is read-only; choose another --out",
-        errno.EACCES: "permission denied; choose another --out or change the folder's owner",
-        errno.EPERM: "not permitted; choose another --out or change the folder's owner",
-        errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
-    }
     try:
         yield
     except OSError as error:
-        if error.errno in reasons:
-            raise StoreError(f"cannot write {path}: {reasons[error.errno]}") from error
-        raise
+        reason = _REASONS.get(error.errno or 0, error.strerror)
+        raise StoreError(f"cannot write {path}: {reason}") from error
 
 
 def _sync_folder(folder: Path) -> None:

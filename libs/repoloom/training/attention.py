@@ -1,12 +1,11 @@
 """Attention over packed sequences: each document of a sequence sees itself and its past, and nothing else."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
 
 def packed_mask(segments: Tensor) -> Tensor:
-    """Block-diagonal and causal: (batch, sequence) segment ids -> (batch, 1, sequence, sequence), True where visible."""
+    """Segment ids (batch, sequence) -> block-diagonal, causal (batch, 1, sequence, sequence), True where visible."""
     same = segments[:, None, :, None] == segments[:, None, None, :]
     return same.tril_()
 

@@ -51,7 +51,7 @@ class Checkpoints:
         try:
             return self._save(model, optimizer, progress)
         except OSError as error:
-            raise StoreError(f"{self._folder}: the checkpoint of step {progress.step} cannot be written: {error}") from error
+            raise StoreError(f"{self._folder}: checkpoint {progress.step} cannot be written: {error}") from error
 
     def restore(self, model: Llama, optimizer: Optimizer, run: str) -> Progress:
         """Loads the newest checkpoint that is whole, in place; the run's beginning where there is none.
@@ -74,7 +74,7 @@ class Checkpoints:
             _load_moments(model, optimizer, load_file(path / OPTIMIZER))
             return progress
         if found:
-            raise CorruptDataError(f"{self._folder}: none of its {len(found)} checkpoints is whole; remove it to start anew")
+            raise CorruptDataError(f"{self._folder}: not one checkpoint in it is whole; remove it to start anew")
         return Progress(run=run)
 
     def _save(self, model: Llama, optimizer: Optimizer, progress: Progress) -> Path:

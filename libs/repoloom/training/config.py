@@ -34,7 +34,7 @@ class TrainParams(Params):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
         if self.batch_size % self.micro_batch_size:
-            raise ValueError(f"batch_size {self.batch_size} is not a multiple of micro_batch_size {self.micro_batch_size}")
+            raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
         return self
 
     def architecture(self, tokens: int) -> Architecture:

@@ -99,7 +99,7 @@ def train(
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
             loss = plan.sum(loss)
             if not isfinite(loss.item()):
-                raise InputError(f"the loss is {loss.item()} at step {progress.step + 1}; lower learning_rate and start again")
+                raise InputError(f"the loss is {loss.item()} at step {progress.step + 1}; lower learning_rate")
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -159,7 +159,7 @@ def make_deterministic(threads: int, device: torch.device) -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when CUDA starts
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
-    torch.utils.deterministic.fill_uninitialized_memory = False  # every buffer here is written before it is read
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, guards nothing
 
 
 @contextmanager
@@ -169,9 +169,7 @@ def stop_requests() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    before = {
-        number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)
-    }
+    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopping
     finally:

@@ -14,7 +14,7 @@ CHUNK_LOGITS = 1 << 22
 
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """hidden (batch, sequence, hidden), weight (vocab, hidden), targets (batch, sequence) -> the sum in nats, float32."""
+    """The sum in nats, float32: hidden (batch, sequence, hidden), weight (vocab, hidden), targets (batch, sequence)."""
     scored = targets != IGNORE
     device = hidden.device.type
     if torch.is_autocast_enabled(device):
@@ -25,9 +25,9 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
 @torch.no_grad()
 def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """hidden (tokens, hidden), weight (vocab, hidden), targets (tokens) -> the cross entropy of each, float32."""
+    """The cross entropy of each token, float32: hidden (tokens, hidden), weight (vocab, hidden), targets (tokens)."""
     rows = max(1, CHUNK_LOGITS // weight.shape[0])
-    chunks = zip(hidden.split(rows), targets.split(rows), strict=True)
+    chunks = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
     return torch.cat([functional.cross_entropy((h @ weight.T).float(), t, reduction="none") for h, t in chunks])
 
 
@@ -36,7 +36,7 @@ class _ChunkedCrossEntropy(autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:  # noqa: ANN401
-        """hidden (tokens, hidden), weight (vocab, hidden) in any wider type, targets (tokens)."""
+        """The sum: hidden (tokens, hidden), weight (vocab, hidden) in any wider type, targets (tokens)."""
         rows = max(1, CHUNK_LOGITS // weight.shape[0])
         narrow = weight.to(hidden.dtype)
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)

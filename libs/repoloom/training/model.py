@@ -104,10 +104,8 @@ class Llama(nn.Module):
         tied = self.architecture.tie_word_embeddings
         return self.model.embed_tokens.weight if tied else self.lm_head.weight
 
-    def forward(
-        self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[LayerCache] | None = None
-    ) -> Tensor:
-        """tokens and positions (batch, sequence), mask as `attend` takes it -> hidden states (batch, sequence, hidden).
+    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[LayerCache] | None = None) -> Tensor:
+        """Hidden states (batch, sequence, hidden) of tokens at positions, (batch, sequence) both; mask as `attend` has it.
 
         With a cache, the sequence follows what the cache holds, and is appended to it.
         """

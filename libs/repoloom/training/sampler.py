@@ -8,7 +8,8 @@ import hashlib
 import struct
 from dataclasses import dataclass
 
-ROUNDS = 4  # four Feistel rounds of a pseudo-random function are a strong pseudo-random permutation (Luby, Rackoff 1988)
+ROUNDS = 4
+"""Four Feistel rounds of a pseudo-random function are a strong pseudo-random permutation (Luby, Rackoff 1988)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Sampler:
         return place
 
     def batch(self, consumed: int, batch_size: int, rank: int = 0, ranks: int = 1) -> list[int]:
-        """This rank's share of the `batch_size` samples that follow: every `ranks`-th of them."""
+        """A rank's share of the `batch_size` samples that follow: every `ranks`-th of them."""
         return [self.at(place) for place in range(consumed + rank, consumed + batch_size, ranks)]
 
     def _permute(self, place: int, epoch: int, half: int) -> int:

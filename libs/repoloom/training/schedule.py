@@ -1,4 +1,4 @@
-"""The learning rate: warm-up, then three stages (arXiv 2401.14196 section 3.3, after DeepSeek LLM, arXiv 2401.02954 2.3)."""
+"""The learning rate: warm-up, then three stages (arXiv 2401.14196 section 3.3, after arXiv 2401.02954 section 2.3)."""
 
 from math import sqrt
 

@@ -29,9 +29,9 @@ class Architecture(Params):
     @model_validator(mode="after")
     def _heads_divide(self) -> Self:
         if self.hidden_size % (2 * self.num_attention_heads):
-            raise ValueError(f"hidden_size {self.hidden_size} is not an even multiple of {self.num_attention_heads} heads")
+            raise ValueError(f"hidden_size {self.hidden_size} gives {self.num_attention_heads} heads no even width")
         if self.num_attention_heads % self.num_key_value_heads:
-            raise ValueError(f"{self.num_attention_heads} heads cannot share {self.num_key_value_heads} key-value heads")
+            raise ValueError(f"{self.num_key_value_heads} key-value heads do not divide {self.num_attention_heads}")
         return self
 
     @property

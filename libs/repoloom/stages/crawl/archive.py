@@ -1,12 +1,11 @@
 """The files of a tar or zip archive, read member by member; nothing is ever extracted to where its names say.
 
-A compressed tar is first unpacked into one scratch file, whose size and ratio are watched, so that a bomb ends early, the folder
-that wraps the whole archive is known before the first file is passed on, and a file that nobody wants is never read.
+A compressed tar is first unpacked into one scratch file, whose size and ratio are watched: so a bomb ends early, the
+folder that wraps the whole archive is known before the first file is passed on, and a file nobody wants is never read.
 """
 
 import bz2
 import errno
-import functools
 import gzip
 import io
 import lzma
@@ -18,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -36,8 +36,8 @@ _ENCRYPTED = 0x1  # general purpose flags of a zip's member (APPNOTE 4.4.4)
 _UTF8_NAME = 0x800
 
 _DAMAGE = (
-    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error,
-    EOFError, ArithmeticError, LookupError, ValueError, NotImplementedError, RecursionError, MemoryError,
+    tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, zstandard.ZstdError, struct.error, EOFError,
+    ArithmeticError, LookupError, ValueError, NotImplementedError, RecursionError, MemoryError,
 )  # fmt: skip
 """What Python's readers raise on bytes that are no archive."""
 
@@ -49,8 +49,8 @@ def damage_reported(what: str) -> Iterator[None]:
         yield
     except (*_DAMAGE, OSError) as error:
         if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
-            raise  # the machine's, such as a full disk; bz2, gzip and seeking to nonsense have no other type of their own
-        raise UnreadableSourceError(f"{what} is damaged: {str(error) or type(error).__name__}") from error
+            raise  # the machine's, such as a full disk; those of bz2, gzip and seeking to nonsense have no such number
+        raise UnreadableSourceError(f"{what}: damaged: {str(error) or type(error).__name__}") from error
 
 
 def entries(archive: Path, scratch: Path, budget: Budget, under: bytes = b"") -> Iterator[Entry]:
@@ -58,7 +58,7 @@ def entries(archive: Path, scratch: Path, budget: Budget, under: bytes = b"") ->
 
     Raises UnreadableSourceError and RepositoryTooLargeError.
     """
-    with damage_reported(archive.name):
+    with damage_reported(budget.repo):
         budget.check_bytes(archive.stat().st_size)
         with archive.open("rb") as file:
             magic = file.read(6)
@@ -76,20 +76,20 @@ def entries(archive: Path, scratch: Path, budget: Budget, under: bytes = b"") ->
 
 
 @contextmanager
-def decompressed(path: Path) -> Iterator[BinaryIO]:
+def decompressed(path: Path) -> Iterator[io.BufferedIOBase]:
     """The content of a file that may be compressed, as its first bytes say."""
     with path.open("rb") as file:
         magic = file.read(6)
         file.seek(0)
         if magic.startswith(b"\x1f\x8b"):
-            yield gzip.GzipFile(fileobj=file)  # type: ignore[misc]
+            yield gzip.GzipFile(fileobj=file)
         elif magic.startswith(b"BZh"):
             yield bz2.BZ2File(file)
         elif magic.startswith(b"\xfd7zXZ\0"):
-            yield lzma.LZMAFile(file)
+            yield lzma.LZMAFile(file)  # noqa: SIM115 - `file` is what is open, and it is closed here
         elif magic.startswith(b"\x28\xb5\x2f\xfd"):
             decompressor = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
-            yield io.BufferedReader(decompressor.stream_reader(file, read_across_frames=True))  # type: ignore[arg-type]
+            yield io.BufferedReader(decompressor.stream_reader(file, read_across_frames=True))
         else:
             yield file
 
@@ -111,7 +111,9 @@ class _Guarded(io.FileIO):
         self._most = most
 
     def read(self, size: int | None = -1, /) -> bytes:
-        if size is None or not 0 <= size <= self._most:
+        if size is None or size == -1:  # zipfile's way to read the end
+            size = os.fstat(self.fileno()).st_size - self.tell()
+        if not 0 <= size <= self._most:
             raise ValueError("a header says that it is larger than any header is")
         return super().read(size) or b""
 
@@ -122,8 +124,8 @@ def _tar_entries(path: Path, budget: Budget, under: bytes) -> Iterator[Entry]:
     wrapper = _wrapper(name for name, _, _ in members)
     with path.open("rb") as content:
         for name, size, place in members:
-            read = place if isinstance(place, Refusal) else functools.partial(_read_at, content, place, size)
-            yield Entry(under + name[wrapper:], size, read)
+            found = place if isinstance(place, Refusal) else partial(_read_at, content, place, size, budget.repo)
+            yield Entry(_placed(name, wrapper, under), size, found)
 
 
 def _tar_members(file: _Guarded, budget: Budget) -> Iterator[tuple[bytes, int, int | Refusal]]:
@@ -131,7 +133,7 @@ def _tar_members(file: _Guarded, budget: Budget) -> Iterator[tuple[bytes, int, i
     with tarfile.open(fileobj=file, mode="r:", encoding="utf-8", errors="surrogateescape") as tar:
         seen, end = 0, -1
         while (member := tar.next()) is not None:
-            tar.members.clear()  # or tarfile would hold them all
+            tar.members.clear()  # type: ignore[attr-defined] # or tarfile would hold them all
             seen += 1
             budget.check_files(seen)
             if member.size < 0 or tar.offset <= end:
@@ -152,26 +154,29 @@ def _tar_content(member: tarfile.TarInfo) -> tuple[int, int | Refusal]:
     return member.size, member.offset_data
 
 
-def _read_at(file: BinaryIO, offset: int, size: int) -> bytes:
+def _read_at(file: BinaryIO, offset: int, size: int, repo: str) -> bytes:
     file.seek(offset)
     content = file.read(size)
     if len(content) < size:
-        raise UnreadableSourceError(f"{file.name} is damaged: it ends in the middle of a file")
+        raise UnreadableSourceError(f"{repo}: damaged: the archive ends in the middle of a file")
     return content
 
 
 def _zip_entries(path: Path, budget: Budget, under: bytes) -> Iterator[Entry]:
-    with _Guarded(path, max(_HEADER_BYTES, budget.limits.max_files * _DIRECTORY_BYTES)) as file, zipfile.ZipFile(file) as archive:
+    with (
+        _Guarded(path, max(_HEADER_BYTES, budget.limits.max_files * _DIRECTORY_BYTES)) as file,
+        zipfile.ZipFile(file) as archive,
+    ):
         members = [(_zip_name(info), info) for info in archive.infolist()]
         budget.check_files(len(members))
         budget.check_unpacked(sum(info.file_size for _, info in members), os.fstat(file.fileno()).st_size)
         members = [(name, info) for name, info in members if not name.endswith(b"/")]
         wrapper = _wrapper(name for name, _ in members)
         for name, info in members:
-            yield Entry(under + name[wrapper:], info.file_size, _zip_content(archive, info))
+            yield Entry(_placed(name, wrapper, under), info.file_size, _zip_content(archive, info, budget.repo))
 
 
-def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> "functools.partial[bytes] | Refusal":
+def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, repo: str) -> "partial[bytes] | Refusal":
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return Refusal("link")
@@ -179,11 +184,11 @@ def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> "functools.
         return Refusal("special_file", f"mode {kind:o}")
     if info.flag_bits & _ENCRYPTED:
         return Refusal("special_file", "encrypted")
-    return functools.partial(_read_member, archive, info)
+    return partial(_read_member, archive, info, repo)
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    with damage_reported(info.filename), archive.open(info) as member:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, repo: str) -> bytes:
+    with damage_reported(repo), archive.open(info) as member:
         return member.read(info.file_size)
 
 
@@ -192,12 +197,16 @@ def _zip_name(info: zipfile.ZipInfo) -> bytes:
     return normalise(name) + (b"/" if name.endswith(b"/") else b"")
 
 
+def _placed(name: bytes, wrapper: int, under: bytes) -> bytes:
+    return name if name.startswith(b"/") else under + name[wrapper:]
+
+
 def _raw(name: str) -> bytes:
     return name.encode("utf-8", "surrogateescape")
 
 
 def _wrapper(names: Iterable[bytes]) -> int:
-    """The length of the folder, with its slash, that all files of an archive lie in; 0 where there is no such folder."""
+    """The length of the folder, with its slash, that all files of an archive lie in; 0 where there is none."""
     wrapper = None
     for name in names:
         top, slash, _ = name.partition(b"/")

@@ -13,12 +13,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from repoloom.errors import RepoloomError
 from repoloom.stages.crawl.errors import RepositoryTooLargeError, SourceUnavailableError
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
-_COMPLAINT = re.compile(r"^(?:fatal|error|E|Err:\d+|npm error)\b:?\s*(?!code )(.+)", re.MULTILINE)
+_COMPLAINT = re.compile(r"^(?:fatal|error|E|npm error)\b:?\s*+(?!code )(.+)", re.MULTILINE)
 _SAID_BYTES = 16 << 10
 _TOO_LARGE = re.compile(r"signal 25|File too large|EFBIG")
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a client is run for, and what it may take."""
+
+    subject: str  # what its errors are about: a source, as people call it
+    folder: Path  # where it runs
+    environment: Mapping[str, str]
+    timeout: float  # seconds
+    max_file_bytes: int  # the largest file that it may write
+    max_memory: int | None = None  # address space, bytes
 
 
 @dataclass(frozen=True)
@@ -29,82 +42,69 @@ class Client:
     install: str  # the command that installs it
 
     @contextlib.contextmanager
-    def start(
-        self,
-        arguments: Sequence[str | Path],
-        *,
-        subject: str,
-        folder: Path,
-        timeout: float,
-        environment: Mapping[str, str],
-        max_file_bytes: int,
-        max_memory: int = resource.RLIM_INFINITY,
-    ) -> Iterator["subprocess.Popen[bytes]"]:
-        """The running program, with pipes to its input and output; when the block ends, so has it, with all its children.
+    def start(self, job: Job, *arguments: str | Path) -> Iterator["subprocess.Popen[bytes]"]:
+        """The running program, with pipes to its input and output; it ends with the block, and so do its children.
 
-        `subject` is what the errors are about. Raises SourceUnavailableError where the program is missing, fails or takes longer than
-        `timeout` seconds, RepositoryTooLargeError where it wants to write a file larger than `max_file_bytes`.
+        Raises SourceUnavailableError where the program is missing, fails or takes too long, RepositoryTooLargeError
+        where it would write too large a file.
         """
-        with tempfile.TemporaryFile(dir=folder) as said:
-            try:
-                process = subprocess.Popen(  # noqa: S603
-                    [self.program, *map(str, arguments)],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=said,
-                    cwd=folder,
-                    env=dict(environment),
-                    start_new_session=True,
-                )
-            except FileNotFoundError as error:
-                raise SourceUnavailableError(
-                    f"{subject}: {self.program} is not installed; install it with: {self.install}"
-                ) from error
+        with tempfile.TemporaryFile() as said:
+            process = self._popen(job, arguments, said)
             late = threading.Event()
-            watch = threading.Timer(timeout, lambda: (late.set(), _kill(process)))
+            watch = threading.Timer(job.timeout, _end_late, (process, late))
             watch.start()
             try:
-                with contextlib.suppress(ProcessLookupError):
-                    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
-                    resource.prlimit(process.pid, resource.RLIMIT_AS, (max_memory, max_memory))
+                _limit(process, job)
                 yield process
                 _close(process)
-                code = process.wait()
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
             finally:
                 watch.cancel()
-                _kill(process)
+                watch.join()
+                _kill(process)  # before it is waited for: until then its number is nobody else's
                 _close(process)
                 process.wait()
             if late.is_set():
-                raise SourceUnavailableError(f"{subject}: {self.program} was not done after {timeout:g} s")
-            if code:
-                raise _failure(subject, code, _tail(said), max_file_bytes)
+                raise SourceUnavailableError(f"{job.subject}: {self.program} was not done after {job.timeout:g} s")
+            if process.returncode:
+                raise _failure(job, process.returncode, _tail(said))
 
-    def run(
-        self,
-        arguments: Sequence[str | Path],
-        *,
-        subject: str,
-        folder: Path,
-        timeout: float,
-        environment: Mapping[str, str],
-        max_file_bytes: int,
-        max_memory: int = resource.RLIM_INFINITY,
-    ) -> bytes:
-        """What the program writes to its output. Raises as `start` does."""
-        with self.start(
-            arguments,
-            subject=subject,
-            folder=folder,
-            timeout=timeout,
-            environment=environment,
-            max_file_bytes=max_file_bytes,
-            max_memory=max_memory,
-        ) as process:
+    def run(self, job: Job, *arguments: str | Path) -> bytes:
+        """What the program writes to its output, up to some KiB. Raises as `start` does."""
+        with self.start(job, *arguments) as process:
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.close()
             return process.stdout.read(_SAID_BYTES)
+
+    def _popen(self, job: Job, arguments: Sequence[str | Path], said: BinaryIO) -> "subprocess.Popen[bytes]":
+        try:
+            return subprocess.Popen(  # noqa: S603
+                [self.program, *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                cwd=job.folder,
+                env=dict(job.environment),
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            missing = f"{self.program} is not installed; install it with: {self.install}"
+            raise SourceUnavailableError(f"{job.subject}: {missing}") from error
+
+
+def _limit(process: "subprocess.Popen[bytes]", job: Job) -> None:
+    for kind, most in ((resource.RLIMIT_FSIZE, job.max_file_bytes), (resource.RLIMIT_AS, job.max_memory)):
+        if most is not None:
+            with contextlib.suppress(ProcessLookupError):  # it is done already
+                _, hard = resource.prlimit(process.pid, kind)
+                limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.prlimit(process.pid, kind, (limit, limit))
+
+
+def _end_late(process: "subprocess.Popen[bytes]", late: threading.Event) -> None:
+    late.set()
+    _kill(process)
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
@@ -124,10 +124,10 @@ def _tail(said: BinaryIO) -> str:
     return _CREDENTIALS.sub("", said.read().decode("utf-8", "replace"))
 
 
-def _failure(subject: str, code: int, said: str, max_file_bytes: int) -> Exception:
+def _failure(job: Job, code: int, said: str) -> RepoloomError:
     if code == -signal.SIGXFSZ or _TOO_LARGE.search(said):
-        return RepositoryTooLargeError(f"{subject} is a download of more than {max_file_bytes} bytes; max_repository_bytes sets this limit")
+        limit = f"{job.max_file_bytes} bytes; max_repository_bytes sets this limit"
+        return RepositoryTooLargeError(f"{job.subject} is a download of more than {limit}")
     complaint = _COMPLAINT.search(said)
-    lines = said.split("\n")
-    reason = complaint[1] if complaint else next((line for line in reversed(lines) if line.strip()), f"exit status {code}")
-    return SourceUnavailableError(f"{subject}: {' '.join(reason.split())}")
+    last = next((line for line in reversed(said.split("\n")) if line.strip()), f"exit status {code}")
+    return SourceUnavailableError(f"{job.subject}: {' '.join((complaint[1] if complaint else last).split())}")

@@ -4,16 +4,20 @@ from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.limits import Limits
 
 _HEAD_BYTES = 8 << 10  # git looks at its first 8000 bytes for a NUL (xdiff-interface.c)
-_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")  # UTF-16, and UTF-32 whose little-endian mark begins alike
+_BYTE_ORDER_MARKS = (b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")
+"""UTF-16 in both orders and big-endian UTF-32; little-endian UTF-32 begins as UTF-16 does."""
+
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/v1\n"
 _LFS_POINTER_BYTES = 1024  # a pointer is smaller (git-lfs spec.md)
 
 BINARY_EXTENSIONS = frozenset(
-    "7z apk avi bmp bz2 class crx dll dmg docx dylib eot exe flac gif gz heic icns ico jar jpeg jpg lz4 lzma mov mp3 mp4 mpeg npy npz "
-    "ogg otf parquet pdf png pptx psd pyc pyd pyo rar sqlite sqlite3 swf tar tgz tif tiff ttf wasm wav webm webp whl woff woff2 xlsx "
-    "xz zip zst".split()
+    """
+    7z apk avi bmp bz2 class crx dll dmg docx dylib eot exe flac gif gz heic icns ico jar jpeg jpg lz4 lzma mov mp3 mp4
+    mpeg npy npz ogg otf parquet pdf png pptx psd pyc pyd pyo rar sqlite sqlite3 swf tar tgz tif tiff ttf wasm wav webm
+    webp whl woff woff2 xlsx xz zip zst
+    """.split()  # noqa: SIM905 - a string a line would be a page
 )
-)
+"""Those of formats that may hold no NUL in their first bytes, and whose names no text has."""
 
 
 def refuse(path: str, size: int, limits: Limits) -> Refusal | None:

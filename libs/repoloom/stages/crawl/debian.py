@@ -1,8 +1,9 @@
-"""A Debian source package through apt, which verifies it: the project as its authors released it, and Debian's packaging.
+"""A Debian source package through apt, which verifies it: the project as released, and Debian's packaging.
 
 apt's signed indexes are kept in the user's cache folder, apart from the machine's own, so that no root is needed.
 """
 
+import errno
 import fcntl
 import functools
 import hashlib
@@ -11,9 +12,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
 
 from repoloom.stages.crawl import archive
-from repoloom.stages.crawl.client import Client
+from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry
 from repoloom.stages.crawl.errors import SourceUnavailableError
 from repoloom.stages.crawl.limits import Budget, Limits
@@ -22,19 +24,26 @@ from repoloom.stages.crawl.sources import DebianSource
 _APT_GET = Client("apt-get", "apt is part of Debian and Ubuntu: crawl Debian packages there")
 _APT_CONFIG = Client("apt-config", _APT_GET.install)
 _INDEX_BYTES = 1 << 30  # an index is tens of MiB
+_CONFIG_SECONDS = 20.0
 _ONE_LINE = re.compile(r"^\s*deb(?:-src)?\s", re.MULTILINE)  # sources.list(5), one-line style
-_DEB822_TYPES = re.compile(r"^Types:.*$", re.MULTILINE | re.IGNORECASE)  # and deb822 style
+_TYPES = re.compile(r"^Types:.*$", re.MULTILINE | re.IGNORECASE)  # and deb822 style
+SourceLists: TypeAlias = tuple[tuple[str, str], ...]
+"""Names and texts of source lists."""
+
 _PART = re.compile(r"(?P<native>\.tar)|\.orig(-(?P<component>[A-Za-z0-9-]+))?\.tar|(?P<packaging>\.debian\.tar)")
 """The archives of a source package (dsc(5)): a native one, or upstream's with its components and Debian's packaging."""
 
 
 def download(source: DebianSource, limits: Limits, scratch: Path) -> list[Path]:
-    """The archives of a source package, Debian's packaging first. Raises SourceUnavailableError and RepositoryTooLargeError."""
+    """The archives of a source package, Debian's packaging first.
+
+    Raises SourceUnavailableError and RepositoryTooLargeError.
+    """
     folder = scratch / "debian"
     folder.mkdir()
     with _indexes(str(source), limits) as options:
-        arguments = [*options, "source", "--download-only", "--only-source", f"{source.name}={source.version}"]
-        _apt_get(arguments, str(source), folder, limits.timeout, limits.max_repository_bytes)
+        job = Job(str(source), folder, _environment(), limits.timeout, limits.max_repository_bytes)
+        _APT_GET.run(job, "-qq", *options, "source", "--download-only", f"{source.name}={source.version}")
     found = sorted(path for path in folder.iterdir() if _PART.search(path.name) and not path.name.endswith(".asc"))
     if not found:
         raise SourceUnavailableError(f"{source}: apt-get gave no archive")
@@ -42,7 +51,10 @@ def download(source: DebianSource, limits: Limits, scratch: Path) -> list[Path]:
 
 
 def entries(archives: list[Path], scratch: Path, budget: Budget) -> Iterator[Entry]:
-    """The files of a source package as dpkg-source would lay them out, before any patch; packaging wins over upstream's own."""
+    """The files as dpkg-source lays them out, before any patch; Debian's packaging wins over the authors' own.
+
+    Packaging that comes as a diff (format 1.0) is a patch, and left out.
+    """
     for path in archives:
         part = _PART.search(path.name)
         assert part is not None
@@ -53,22 +65,28 @@ def entries(archives: list[Path], scratch: Path, budget: Budget) -> Iterator[Ent
 @contextmanager
 def _indexes(subject: str, limits: Limits) -> Iterator[list[str]]:
     """The options that point apt at the source indexes, which nobody changes meanwhile."""
-    folder = _cache_folder(subject)
-    _update(folder, limits.timeout)
+    sources = _configured_sources(subject)
+    folder = _cache_folder(subject, sources)
+    try:
+        _update(folder, sources, limits.timeout)
+    except SourceUnavailableError as error:
+        raise SourceUnavailableError(f"{subject}: {error}") from error
     with (folder / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield _options(folder)
 
 
 @functools.cache
-def _update(folder: Path, timeout: float) -> None:
-    """Fetches the source indexes, once a process; where another process just did, that costs one request."""
+def _update(folder: Path, sources: SourceLists, timeout: float) -> None:
+    """Fetches the source indexes, once a process; where another process just did, that costs one request each."""
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for name in ("state/lists/partial", "cache/archives/partial"):
+        for name in ("state/lists/partial", "cache/archives/partial", "sources.list.d"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        arguments = [*_options(folder), "--error-on=any", "update"]
-        _apt_get(arguments, "Debian's source indexes", folder, timeout, _INDEX_BYTES)
+        for name, text in sources:
+            (folder / name).write_text(text)
+        job = Job("the source indexes", folder, _environment(), timeout, _INDEX_BYTES)
+        _APT_GET.run(job, "-qq", *_options(folder), "--error-on=any", "update")
 
 
 def _options(folder: Path) -> list[str]:
@@ -87,48 +105,32 @@ def _options(folder: Path) -> list[str]:
     return [argument for name, value in settings.items() for argument in ("-o", f"{name}={value}")]
 
 
-def _cache_folder(subject: str) -> Path:
-    """The folder of this machine's sources, made if need be: what apt is set up for, with `deb` turned into `deb-src`."""
-    sources = _configured_sources(subject)
-    key = hashlib.sha256(repr(sorted(sources.items())).encode()).hexdigest()[:16]
-    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - does not raise without a home
-    folder = root / "repoloom" / "apt" / key
+def _cache_folder(subject: str, sources: SourceLists) -> Path:
+    """A folder that belongs to these source lists."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - never raises
+    folder = root / "repoloom" / "apt" / hashlib.sha256(repr(sources).encode()).hexdigest()[:16]
     try:
-        (folder / "sources.list.d").mkdir(parents=True, exist_ok=True)
-        for name, text in sources.items():
-            (folder / name).write_text(text)
+        if not root.is_absolute():
+            raise NotADirectoryError(errno.ENOTDIR, "this user has no home")
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise SourceUnavailableError(f"{subject}: {folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME") from error
+        problem = f"{folder} cannot be written ({error.strerror}); set XDG_CACHE_HOME"
+        raise SourceUnavailableError(f"{subject}: {problem}") from error
     return folder
 
 
-def _configured_sources(subject: str) -> dict[str, str]:
-    """The source lists of this machine, asking for source packages, by the name they get in a private folder."""
-    asked = ["shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d"]
-    said = _APT_CONFIG.run(
-        asked, subject=subject, folder=Path("/"), timeout=20, environment=_environment(), max_file_bytes=_INDEX_BYTES
-    ).decode()
+def _configured_sources(subject: str) -> SourceLists:
+    """What apt is set up for on this machine, `deb` turned into `deb-src`; each list by its name in a private folder."""
+    job = Job(subject, Path("/"), _environment(), _CONFIG_SECONDS, _INDEX_BYTES)
+    said = _APT_CONFIG.run(job, "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d").decode()
     places = dict(re.findall(r"^(LIST|PARTS)='(.*)'$", said, re.MULTILINE))
-    sources = {}
-    main = Path(places.get("LIST", ""))
-    if main.is_file():
-        sources["sources.list"] = _ONE_LINE.sub("deb-src ", main.read_text())
-    for path in sorted(Path(places.get("PARTS", "")).glob("*")):
-        if path.suffix == ".list":
-            sources[f"sources.list.d/{path.name}"] = _ONE_LINE.sub("deb-src ", path.read_text())
-        elif path.suffix == ".sources":
-            sources[f"sources.list.d/{path.name}"] = _DEB822_TYPES.sub("Types: deb-src", path.read_text())
-    return sources
-
-
-def _apt_get(arguments: list[str], subject: str, folder: Path, timeout: float, max_file_bytes: int) -> None:
-    _APT_GET.run(
-        ["-qq", *arguments],
-        subject=subject,
-        folder=folder,
-        timeout=timeout,
-        environment=_environment(),
-        max_file_bytes=max_file_bytes,
+    main, parts = Path(places["LIST"]), Path(places["PARTS"])
+    lists = [(path, "sources.list") for path in [main] if path.is_file()]
+    lists += [(path, f"sources.list.d/{path.name}") for path in sorted(parts.glob("*.list"))]
+    newer = [(path, f"sources.list.d/{path.name}") for path in sorted(parts.glob("*.sources"))]
+    return (
+        *((name, _ONE_LINE.sub("deb-src ", path.read_text())) for path, name in lists),
+        *((name, _TYPES.sub("Types: deb-src", path.read_text())) for path, name in newer),
     )
 
 

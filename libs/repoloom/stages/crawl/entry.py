@@ -20,7 +20,9 @@ class Entry:
 
     path: bytes
     size: int  # bytes, as the source says
-    content: Callable[[], bytes] | Refusal  # reads it, once, while it is the current entry; or why there is nothing to read
+    content: (
+        Callable[[], bytes] | Refusal
+    )  # reads it, once, while it is the current entry; or why there is nothing to read
 
 
 @dataclass(frozen=True)

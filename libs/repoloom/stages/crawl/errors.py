@@ -1,14 +1,14 @@
 """Why a source gave nothing: it could not be reached, it was not what it said, or it was too large."""
 
-from repoloom.errors import RepoloomError
+from repoloom.errors import RepoloomError, UnavailableError
 
 
-class SourceUnavailableError(RepoloomError):
-    """A source cannot be reached: its host is down, its name is unknown, or the client that speaks to it is not installed."""
+class SourceUnavailableError(UnavailableError):
+    """A source cannot be reached: its host is down, its name unknown, or the client that speaks to it not installed."""
 
 
 class UnreadableSourceError(RepoloomError):
-    """A source was reached, and is not what it is said to be: a damaged archive, a wrong checksum, a table without the column."""
+    """A source was reached, and is not what it is said to be: a damaged archive, a wrong checksum."""
 
 
 class RepositoryTooLargeError(RepoloomError):

@@ -24,13 +24,15 @@ from repoloom.stages.crawl.sources import (
 def repositories(source: Source, limits: Limits, scratch: Path) -> Iterator[Repository]:
     """The repositories of a source. What has to be fetched goes to `scratch`, an empty folder that the caller removes.
 
-    Raises SourceUnavailableError, UnreadableSourceError, RepositoryTooLargeError, and InputError where local files changed.
+    Raises SourceUnavailableError, UnreadableSourceError, RepositoryTooLargeError; InputError where local files changed.
     """
     budget = Budget(source.repository, limits)
     match source:
         case PypiSource():
             entries = archive.entries(pypi.download(source, limits, scratch), scratch, budget)
-            yield Repository(source.repository, source.version, "pypi", f"pkg:{source.usual_name}@{source.version}", entries)
+            yield Repository(
+                source.repository, source.version, "pypi", f"pkg:{source.usual_name}@{source.version}", entries
+            )
         case NpmSource():
             entries = archive.entries(npm.download(source, limits, scratch), scratch, budget)
             url = f"pkg:{source.usual_name.replace('@', '%40')}@{source.version}"
@@ -55,5 +57,5 @@ def _local(
         yield from rows.repositories(source, path, limits)
         return
     is_folder = isinstance(source, FolderSource)
-    entries = folder.entries(path, limits.max_depth) if is_folder else archive.entries(path, scratch, budget)
+    entries = folder.entries(path, limits) if is_folder else archive.entries(path, scratch, budget)
     yield Repository(source.repository, source.revision or "", source.kind, source.path, entries)

@@ -1,6 +1,7 @@
 """The files of a folder of this machine: no link is followed, no special file is opened."""
 
 import functools
+import io
 import os
 import re
 import stat
@@ -10,6 +11,7 @@ from pathlib import Path
 
 from repoloom.errors import InputError
 from repoloom.stages.crawl.entry import Entry, Refusal
+from repoloom.stages.crawl.limits import Limits
 
 _PLACES = {"{stdlib}": "stdlib", "{site-packages}": "purelib"}
 _NO_REPOSITORY = re.compile(r"\..*|__pycache__|(site|dist)-packages|.*\.(dist|egg)-info")
@@ -17,7 +19,7 @@ _NO_REPOSITORY = re.compile(r"\..*|__pycache__|(site|dist)-packages|.*\.(dist|eg
 
 
 def local_path(path: str) -> Path:
-    """The path of a local source; `{stdlib}` and `{site-packages}` stand for folders of this Python. Raises InputError."""
+    """The path of a local source; `{stdlib}` and `{site-packages}` are folders of this Python. Raises InputError."""
     place, _, rest = path.partition("/")
     if place.startswith("{"):
         if place not in _PLACES:
@@ -42,10 +44,10 @@ def children(folder: Path) -> list[str]:
         )
 
 
-def entries(root: Path, max_depth: int) -> Iterator[Entry]:
-    """The files of a folder, sorted by path; of a file, itself alone.
+def entries(root: Path, limits: Limits) -> Iterator[Entry]:
+    """The files of a folder, each folder's own files by name and then what its folders hold; of a file, itself alone.
 
-    A folder deeper than `max_depth` or named `.git` is one entry, with nothing to read, and what it holds is not looked at.
+    A folder that is too deep or named `.git` is one entry, with nothing to read, and what it holds is not looked at.
     """
     if not root.is_dir():
         yield _entry(os.fsencode(root.name), os.fsencode(root), root.stat())
@@ -53,8 +55,8 @@ def entries(root: Path, max_depth: int) -> Iterator[Entry]:
     waiting: list[bytes] = [b""]
     while waiting:
         folder = waiting.pop()
-        if folder.count(b"/") >= max_depth:
-            yield Entry(folder.rstrip(b"/"), 0, Refusal("unsafe_path", "the folder is too deep", folder.count(b"/"), max_depth))
+        if folder.count(b"/") >= limits.max_depth or len(folder) > limits.max_path_bytes:
+            yield Entry(folder.rstrip(b"/"), 0, Refusal("unsafe_path", "the folder is too deep to be looked at"))
             continue
         base = os.path.join(os.fsencode(root), folder)  # noqa: PTH118 - names are bytes
         with os.scandir(base) as found:
@@ -80,7 +82,11 @@ def _entry(path: bytes, file: bytes, found: os.stat_result) -> Entry:
     return Entry(path, found.st_size, functools.partial(_read, file, found.st_size))
 
 
+def open_regular(file: bytes) -> io.BufferedReader:
+    """Opens a file that was regular when it was listed; a link or a pipe by now is not followed, not waited for."""
+    return os.fdopen(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+
+
 def _read(file: bytes, size: int) -> bytes:
-    # Between the listing and now, the file may have become a link or a pipe: neither is followed or waited for.
-    with open(os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as content:
+    with open_regular(file) as content:
         return content.read(size)

@@ -8,12 +8,13 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 from urllib.parse import urlsplit
 
-from repoloom.stages.crawl.client import Client
+from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
 from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.folder import local_path
@@ -59,63 +60,61 @@ class _Git:
 
     def __init__(self, subject: str, folder: Path, limits: Limits, schemes: tuple[str, ...]) -> None:
         folder.mkdir()
-        inherited = {key: value for key, value in os.environ.items() if not key.startswith("GIT_") or key.startswith("GIT_SSL_")}
-        settings = {f"GIT_CONFIG_KEY_{i}": key for i, (key, _) in enumerate(_SETTINGS)}
-        settings |= {f"GIT_CONFIG_VALUE_{i}": value for i, (_, value) in enumerate(_SETTINGS)}
-        self._timeout = limits.timeout
-        self.start = functools.partial(
-            _GIT.start,
-            subject=subject,
-            folder=folder,
-            max_file_bytes=limits.max_repository_bytes,
-            max_memory=_MAX_MEMORY,
-            environment={
-                **inherited,
-                **settings,
-                "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
-                "GIT_ALLOW_PROTOCOL": ":".join(schemes),
-                "GIT_ASKPASS": "false",
-                "GIT_CEILING_DIRECTORIES": str(folder.parent),
-                "GIT_CONFIG_NOSYSTEM": "1",
-                "GIT_LFS_SKIP_SMUDGE": "1",
-                "GIT_NO_REPLACE_OBJECTS": "1",
-                "GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={_CONTACT_SECONDS:.0f}",
-                "GIT_TERMINAL_PROMPT": "0",
-                "LC_ALL": "C.UTF-8",
-            },
-        )
-        self.subject = subject
+        environment = _environment(schemes, folder)
+        self.job = Job(subject, folder, environment, limits.timeout, limits.max_repository_bytes, _MAX_MEMORY)
 
     def run(self, *arguments: str, timeout: float | None = None) -> bytes:
-        with self.start(arguments, timeout=timeout or self._timeout) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
-            process.stdin.close()
-            return process.stdout.read(_CHUNK)
+        return _GIT.run(replace(self.job, timeout=timeout or self.job.timeout), *arguments)
 
-    def reading(self, *arguments: str, stack: ExitStack) -> "subprocess.Popen[bytes]":
-        return stack.enter_context(self.start(arguments, timeout=self._timeout))
+    def start(self, *arguments: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
+        return _GIT.start(self.job, *arguments)
+
+
+def _environment(schemes: tuple[str, ...], folder: Path) -> dict[str, str]:
+    """The user's environment, without what a surrounding git says in it, and closed to what a repository might try."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_SSL_")
+    }
+    settings = {f"GIT_CONFIG_KEY_{i}": key for i, (key, _) in enumerate(_SETTINGS)}
+    settings |= {f"GIT_CONFIG_VALUE_{i}": value for i, (_, value) in enumerate(_SETTINGS)}
+    return {
+        **kept,
+        **settings,
+        "GIT_ALLOW_PROTOCOL": ":".join(schemes),
+        "GIT_ASKPASS": "false",
+        "GIT_CEILING_DIRECTORIES": str(folder.parent),
+        "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_NO_REPLACE_OBJECTS": "1",
+        "GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={_CONTACT_SECONDS:.0f}",
+        "GIT_TERMINAL_PROMPT": "0",
+        "LC_ALL": "C.UTF-8",
+    }
 
 
 def _entries(git: _Git, commit: str) -> Iterator[Entry]:
-    with ExitStack() as stack:
-        blobs = git.reading("cat-file", "--batch", stack=stack)
-        tree = git.reading("ls-tree", "-r", "-l", "-z", "--full-tree", commit, stack=stack)
+    with (
+        git.start("cat-file", "--batch") as blobs,
+        git.start("ls-tree", "-r", "-l", "-z", "--full-tree", commit) as tree,
+    ):
         assert tree.stdout is not None
         for line in _records(tree.stdout):
             found = _TREE_LINE.fullmatch(line)
             if found is None:
-                raise UnreadableSourceError(f"{git.subject}: its tree holds an object of the wrong kind, or one that is missing")
+                raise UnreadableSourceError(
+                    f"{git.job.subject}: its tree holds an object of the wrong kind, or one that is missing"
+                )
             mode, kind, blob, size, path = found.groups()
             if kind == b"commit":
                 yield Entry(path, 0, Refusal("submodule", f"commit {blob.decode()}"))
             elif mode == b"120000":
                 yield Entry(path, int(size), Refusal("link"))
             else:
-                yield Entry(path, int(size), functools.partial(_read_blob, blobs, blob, git.subject))
+                yield Entry(path, int(size), functools.partial(_read_blob, blobs, blob, git.job.subject))
 
 
-def _records(output: BinaryIO) -> Iterator[bytes]:
+def _records(output: IO[bytes]) -> Iterator[bytes]:
     """What stands between the NULs of a program's output."""
     rest = b""
     while chunk := output.read(_CHUNK):

@@ -91,7 +91,17 @@ class Harvest:
         blob = hashlib.sha1(b"blob %d\0" % len(content), usedforsecurity=False)
         blob.update(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        return repository.name, repository.revision, path, self._source.domain, "", blob.hexdigest(), sha256, len(content), content
+        return (
+            repository.name,
+            repository.revision,
+            path,
+            self._source.domain,
+            "",
+            blob.hexdigest(),
+            sha256,
+            len(content),
+            content,
+        )
 
     def _drop(self, repository: Repository, path: str, size: int, refusal: Refusal, content: bytes) -> None:
         self._drops.add(
@@ -111,7 +121,7 @@ class Harvest:
 
 
 class _Files:
-    """Rows of FILES that wait for their repository's licence: a few MiB here, of a large repository the rest in a scratch file."""
+    """Rows of FILES that wait for their repository's licence: a few MiB here, a large one's others in a file."""
 
     def __init__(self, out: Sink, scratch: Path) -> None:
         self._out = out
@@ -162,5 +172,8 @@ class _Files:
         self._spool.unlink()
 
     def _write(self, batch: pa.RecordBatch, licenses: list[str]) -> None:
-        columns = {**dict(zip(_UNLICENSED.names, batch.columns, strict=True)), "license": pa.array(licenses, pa.string())}
+        columns = {
+            **dict(zip(_UNLICENSED.names, batch.columns, strict=True)),
+            "license": pa.array(licenses, pa.string()),
+        }
         self._out.write("files", pa.RecordBatch.from_arrays([columns[name] for name in FILES.names], schema=FILES))

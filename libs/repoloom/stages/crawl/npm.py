@@ -5,31 +5,35 @@ import hashlib
 import os
 from pathlib import Path
 
-from repoloom.stages.crawl.client import Client
+from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.limits import Limits
 from repoloom.stages.crawl.sources import NpmSource
 
 _NPM = Client("npm", "apt-get install npm")
+_OPTIONS = (
+    "--ignore-scripts",
+    "--loglevel=error",
+    "--no-audit",
+    "--no-fund",
+    "--no-update-notifier",
+    "--fetch-retries=1",
+    "--fetch-retry-mintimeout=1000",  # milliseconds, as all its times
+    "--fetch-timeout=60000",
+)
 
 
 def download(source: NpmSource, limits: Limits, scratch: Path) -> Path:
-    """The tarball as a file in `scratch`. Raises SourceUnavailableError, UnreadableSourceError and RepositoryTooLargeError."""
+    """The tarball as a file in `scratch`.
+
+    Raises SourceUnavailableError, UnreadableSourceError and RepositoryTooLargeError.
+    """
     tarballs = scratch / "npm"
     tarballs.mkdir()
-    arguments = [
-        *("pack", f"{source.name}@{source.version}"),
-        *("--pack-destination", tarballs, "--cache", scratch / "npm-cache"),
-        *("--ignore-scripts", "--no-update-notifier", "--no-audit", "--no-fund", "--loglevel=error", "--fetch-retries=1"),
-    ]
-    _NPM.run(
-        arguments,
-        subject=str(source),
-        folder=tarballs,  # an .npmrc or package.json of the folder that the user stands in has no say
-        timeout=limits.timeout,
-        environment=os.environ,
-        max_file_bytes=limits.max_repository_bytes,
-    )
+    # In a folder of its own, an .npmrc or package.json of the folder that the user stands in has no say.
+    job = Job(str(source), tarballs, os.environ, limits.timeout, limits.max_repository_bytes)
+    to = ("--pack-destination", tarballs, "--cache", scratch / "npm-cache")
+    _NPM.run(job, "pack", f"{source.name}@{source.version}", *to, *_OPTIONS)
     found = list(tarballs.glob("*.tgz"))
     if len(found) != 1:
         raise SourceUnavailableError(f"{source}: npm gave no tarball")

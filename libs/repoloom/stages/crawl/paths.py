@@ -20,7 +20,7 @@ def normalise(path: bytes) -> bytes:
 def refuse(path: bytes, limits: Limits) -> Refusal | None:
     """Why a path must not be stored; None where it may be.
 
-    `.git` is refused as git itself refuses it (CVE-2014-9390): whoever writes the files out again would get a live repository.
+    `.git` is refused as git itself refuses it (CVE-2014-9390): written out again, it would be a live repository.
     """
     parts = path.split(b"/")
     if len(path) > limits.max_path_bytes:
@@ -57,7 +57,9 @@ def repository_name(name: str) -> str:
     Anything else becomes %NN, as in a URL, so different names stay different.
     """
     escaped = _OUTSIDE_NAMES.sub(lambda match: "".join(f"%{byte:02X}" for byte in _encode(match[0])), name)
-    return "/".join(part.replace(".", "%2E") if not part.strip(".") else part for part in escaped.strip("/").split("/") if part)
+    return "/".join(
+        part.replace(".", "%2E") if not part.strip(".") else part for part in escaped.strip("/").split("/") if part
+    )
 
 
 def _encode(char: str) -> bytes:

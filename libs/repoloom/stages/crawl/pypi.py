@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from repoloom.stages.crawl.errors import RepositoryTooLargeError, SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.limits import Limits
@@ -10,6 +10,8 @@ from repoloom.stages.crawl.sources import PypiSource
 
 if TYPE_CHECKING:
     from unearth import Link, PackageFinder
+    from unearth.fetchers import Fetcher
+    from unearth.fetchers.sync import PyPIClient
 
 _CONNECT_SECONDS = 10.0
 _CHUNK = 1 << 20
@@ -23,42 +25,12 @@ def download(source: PypiSource, limits: Limits, scratch: Path) -> Path:
     import httpx2
     from unearth.errors import UnpackError, URLError
 
-    finder = _finder(source, limits)
-    try:
-        with finder.session:  # type: ignore[attr-defined] - an httpx2.Client, as _finder made it
-            return _save(finder, _find(finder, source), source, limits, scratch)
-    except (httpx2.HTTPError, httpx2.InvalidURL, URLError, UnpackError, OSError) as error:
-        raise SourceUnavailableError(f"{source}: {str(error) or type(error).__name__}") from error
-
-
-def _finder(source: PypiSource, limits: Limits) -> "PackageFinder":
-    """A finder with the indexes, hosts and certificates that `pip download` would use here."""
-    import ssl
-
-    import httpx2
-    from unearth import PackageFinder
-    from unearth.auth import MultiDomainBasicAuth
-    from unearth.fetchers.sync import PyPIClient
-
     pip = _pip_options(source)
-    indexes = [] if pip.no_index else [pip.index_url, *pip.extra_index_urls]
-    client = PyPIClient(
-        trusted_hosts=pip.trusted_hosts,
-        verify=ssl.create_default_context(cafile=pip.cert) if pip.cert else True,
-        cert=pip.client_cert,
-        proxy=pip.proxy or None,
-        timeout=httpx2.Timeout(min(pip.timeout, limits.timeout), connect=_CONNECT_SECONDS),
-        auth=MultiDomainBasicAuth(prompting=False, index_urls=indexes),
-        follow_redirects=True,
-    )
-    return PackageFinder(
-        session=client,
-        index_urls=indexes,
-        find_links=[link for link in pip.find_links if "://" in link or Path(link).exists()],
-        trusted_hosts=pip.trusted_hosts,
-        no_binary=[source.name],
-        ignore_compatibility=True,  # the sources are read, not run, so any Python will do
-    )
+    try:
+        with _client(pip, limits) as client:
+            return _save(client, _find(_finder(pip, client, source), source), source, limits, scratch)
+    except (httpx2.HTTPError, httpx2.InvalidURL, URLError, UnpackError) as error:
+        raise SourceUnavailableError(f"{source}: {str(error) or type(error).__name__}") from error
 
 
 def _pip_options(source: PypiSource) -> Any:  # noqa: ANN401 - optparse's
@@ -71,6 +43,41 @@ def _pip_options(source: PypiSource) -> Any:  # noqa: ANN401 - optparse's
     return options
 
 
+def _indexes(pip: Any) -> list[str]:  # noqa: ANN401
+    return [] if pip.no_index else [pip.index_url, *pip.extra_index_urls]
+
+
+def _client(pip: Any, limits: Limits) -> "PyPIClient":  # noqa: ANN401
+    import ssl
+
+    import httpx2
+    from unearth.auth import MultiDomainBasicAuth
+    from unearth.fetchers.sync import PyPIClient
+
+    return PyPIClient(
+        trusted_hosts=pip.trusted_hosts,
+        verify=ssl.create_default_context(cafile=pip.cert) if pip.cert else True,
+        cert=pip.client_cert,
+        proxy=pip.proxy or None,
+        timeout=httpx2.Timeout(min(pip.timeout, limits.timeout), connect=_CONNECT_SECONDS),
+        auth=MultiDomainBasicAuth(prompting=False, index_urls=_indexes(pip)),
+        follow_redirects=True,
+    )
+
+
+def _finder(pip: Any, client: "PyPIClient", source: PypiSource) -> "PackageFinder":  # noqa: ANN401
+    from unearth import PackageFinder
+
+    return PackageFinder(
+        session=cast("Fetcher", client),
+        index_urls=_indexes(pip),
+        find_links=[link for link in pip.find_links if "://" in link or Path(link).exists()],
+        trusted_hosts=pip.trusted_hosts,
+        no_binary=[source.name],
+        ignore_compatibility=True,  # the sources are read, not run, so any Python will do
+    )
+
+
 def _find(finder: "PackageFinder", source: PypiSource) -> "Link":
     found = finder.find_matches(f"{source.name}=={source.version}")
     links = sorted((package.link for package in found), key=lambda link: link.filename)
@@ -79,22 +86,28 @@ def _find(finder: "PackageFinder", source: PypiSource) -> "Link":
     return links[0]
 
 
-def _save(finder: "PackageFinder", link: "Link", source: PypiSource, limits: Limits, scratch: Path) -> Path:
-    wanted = {name: set(hashes) for name, hashes in (link.hash_option or {}).items() if name in hashlib.algorithms_guaranteed}
+def _save(client: "PyPIClient", link: "Link", source: PypiSource, limits: Limits, scratch: Path) -> Path:
+    wanted = {
+        name: set(hashes) for name, hashes in (link.hash_option or {}).items() if name in hashlib.algorithms_guaranteed
+    }
     if source.sha256:
         wanted["sha256"] = {source.sha256}
     hashes = {name: hashlib.new(name) for name in wanted}
     saved, size = scratch / "sdist", 0
-    with finder.session.get_stream(link.normalized) as response, saved.open("wb") as file:
+    with client.get_stream(link.normalized) as response, saved.open("wb") as file:
         response.raise_for_status()
         for chunk in response.iter_bytes(_CHUNK):
             size += len(chunk)
             if size > limits.max_repository_bytes:
-                raise RepositoryTooLargeError(f"{source} is a download of more than {limits.max_repository_bytes} bytes")
+                raise RepositoryTooLargeError(
+                    f"{source} is a download of more than {limits.max_repository_bytes} bytes"
+                )
             file.write(chunk)
             for hash_ in hashes.values():
                 hash_.update(chunk)
     for name, hash_ in hashes.items():
         if hash_.hexdigest() not in wanted[name]:
-            raise UnreadableSourceError(f"{source}: {link.filename} has the {name} {hash_.hexdigest()}, not the one expected")
+            raise UnreadableSourceError(
+                f"{source}: {link.filename} has the {name} {hash_.hexdigest()}, not the one expected"
+            )
     return saved

@@ -3,19 +3,18 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from repoloom.stages.crawl import folder
-from repoloom.stages.crawl.entry import Entry, Refusal
+from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.limits import Limits
-from repoloom.stages.crawl.sources import FolderSource, GitSource, LocalSource, Source
+from repoloom.stages.crawl.sources import FolderSource, LocalSource, Source
 
 _PREFIX = "sha256:"
+_ALL = Limits(max_depth=1000, max_path_bytes=3000)  # as deep as Linux's PATH_MAX lets a folder be read
 
 
 def resolve(source: Source) -> tuple[Source, ...]:
-    """What a source of a recipe stands for now: local ones with their revision, a folder of repositories as one source for each.
+    """What a source of a recipe stands for now: a local one has its revision, a folder of repositories is many.
 
     A pure function of the file system. A revision that the recipe gives is left as it is. Raises InputError.
     """
@@ -45,6 +44,15 @@ def _parts(source: FolderSource) -> Iterator[FolderSource]:
 def _digest(source: LocalSource) -> str:
     path = folder.local_path(source.path)
     if not isinstance(source, FolderSource):
-        with path.open("rb") as file:
-            return _PREFIX + hashlib.file_digest(file, "sha256").hexdigest()
-    ...
+        return _PREFIX + _file_digest(os.fsencode(path))
+    digest = hashlib.sha256()
+    for entry in folder.entries(path, _ALL):
+        below = os.fsencode(path) + b"/" + entry.path if path.is_dir() else os.fsencode(path)
+        found = f"not read: {entry.content.rule}" if isinstance(entry.content, Refusal) else _file_digest(below)
+        digest.update(b"%d:%s%s\n" % (len(entry.path), entry.path, found.encode()))
+    return _PREFIX + digest.hexdigest()
+
+
+def _file_digest(path: bytes) -> str:
+    with folder.open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -159,7 +159,7 @@ class _Local(_Source):
 
 
 class FolderSource(_Local):
-    """A folder or a single file. `{stdlib}` and `{site-packages}` stand for Python's library and its installed packages."""
+    """A folder or a single file. `{stdlib}` and `{site-packages}` are Python's library and its installed packages."""
 
     kind: Literal["folder"]
     each: bool = False  # every folder and file in it is a repository of its own
@@ -176,7 +176,7 @@ class ArchiveSource(_Local):
 
 
 class Columns(BaseModel):
-    """Which columns of a table say what. Without `repo` each row is a repository; without `path` its number is the path."""
+    """Which column says what. Without `repo` each row is a repository; without `path` a row's number is its path."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

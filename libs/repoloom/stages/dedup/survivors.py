@@ -21,8 +21,8 @@ class Survivors(Step[DedupParams]):
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         removed = {
             row["repo"]: (row["survivor"], row["similarity"])
-            for rows in inputs["clusters"].batches()
-            for row in rows.select(["repo", "survivor", "similarity"]).to_pylist()
+            for rows in inputs["clusters"].batches(["repo", "survivor", "similarity"])
+            for row in rows.to_pylist()
             if row["repo"] != row["survivor"]
         }
         drops = Drops()

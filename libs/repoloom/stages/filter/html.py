@@ -6,7 +6,8 @@ from repoloom.stages.filter.measure import characters
 
 # What is left open runs to the end of the page: browsers read it so, and a search that never fails never goes back.
 _INVISIBLE = re.compile(
-    rb"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\b[^>]*(?:>|\Z)|\Z)|<[a-z/!?][^>]*(?:>|\Z)", re.DOTALL | re.IGNORECASE
+    rb"<!--.*?(?:-->|\Z)|<(script|style)\b.*?(?:</\1\b[^>]*(?:>|\Z)|\Z)|<[a-z/!?][^>]*(?:>|\Z)",
+    re.DOTALL | re.IGNORECASE,
 )
 _REFERENCE = re.compile(rb"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z][a-z0-9]{1,31});", re.IGNORECASE)
 

@@ -42,10 +42,10 @@ class Failed(NamedTuple):
 
 
 LONG_LINES = frozenset(
-    {"Bluespec", "CMake", "JSON", "Jupyter Notebook", "Markdown", "Mathematica", "MATLAB", "R", "RMarkdown", "reStructuredText"}
-    | {"SQL", "Stata", "TeX", "Text"}
+    {"Bluespec", "CMake", "JSON", "Jupyter Notebook", "Markdown", "Mathematica", "MATLAB", "R", "reStructuredText"}
+    | {"RMarkdown", "SQL", "Stata", "TeX", "Text"}
 )
-"""Languages that break lines where they like. StarCoder's table, with Text for Markdown's reasons; a notebook is JSON."""
+"""Languages that break lines where they like: StarCoder's, Text as Markdown, and notebooks as the JSON they are."""
 
 FEW_LETTERS = frozenset({"Assembly", "SAS", "Stata"})
 """Languages whose good files have few letters (StarCoder's table)."""

@@ -1,7 +1,7 @@
 """Files that a repository carries but did not write: dependencies, build systems' boilerplate, known libraries.
 
-Folders and names follow Linguist's vendor.yml in substance. Left out are those that hold a project's own work as often as
-not (`cache/`, `testdata/`, `.github/`, `Vagrantfile`, ...).
+Folders and names follow Linguist's vendor.yml in substance. Left out are those that hold a project's own work as often
+as not (`cache/`, `testdata/`, `.github/`, `Vagrantfile`, ...).
 """
 
 import re
@@ -15,18 +15,18 @@ _FOLDERS = frozenset(
     dist _static _build
     godeps pods carthage jars
     ace-builds ckeditor codemirror extjs mathjax tiny_mce tinymce admin_media font-awesome bourbon
-    """.split()
+    """.split()  # noqa: SIM905
 )
 """Of any depth, in lower case."""
 
 _NAMES = frozenset(
     """
-    configure config.guess config.sub aclocal.m4 libtool.m4 ltoptions.m4 ltsugar.m4 ltversion.m4 lt~obsolete.m4 ltmain.sh
-    install-sh depcomp missing compile mkinstalldirs
+    configure config.guess config.sub aclocal.m4 libtool.m4 ltoptions.m4 ltsugar.m4 ltversion.m4 lt~obsolete.m4
+    ltmain.sh install-sh depcomp missing compile mkinstalldirs
     gradlew gradlew.bat mvnw mvnw.cmd dotnet-install.sh dotnet-install.ps1
     cpplint.py waf erlang.mk rebar ppport.h versioneer.py ez_setup.py
     catch.hpp doctest.h stb_image.h sqlite3.c sqlite3.h miniz.c uthash.h
-    """.split()
+    """.split()  # noqa: SIM905
 )
 
 # jquery.js, jquery-ui-1.12.css, bootstrap.bundle.js, d3.v4.js, ...: a known name, then only versions and flavours.

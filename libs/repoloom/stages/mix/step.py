@@ -1,10 +1,11 @@
 """The mixture: for each domain a threshold on the pieces' draws, so that the taken tokens have the wanted shares.
 
-A piece is taken if its draw (uniform, fixed when it was encoded) lies below its domain's threshold. The thresholds come from
-histograms of the draws, so the step's memory is a few hundred kilobytes a domain, whatever the corpus.
+A piece is taken if its draw (uniform, fixed when it was encoded) lies below its domain's threshold. The thresholds come
+from histograms of the draws, so the step's memory is a few hundred kilobytes a domain, whatever the corpus.
 """
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -35,9 +36,12 @@ class MixParams(Params):
     """The wanted shares."""
 
     weights: dict[str, float] = Field(
-        default=PAPER, description="Domain: share of the tokens. Domains that the corpus lacks are left out, the rest scaled up."
+        default=PAPER,
+        description="Domain: share of the tokens. Domains that the corpus lacks are left out, the rest scaled up.",
     )
-    tokens: int | None = Field(default=None, gt=0, description="Take so many tokens in all; as many as the shares allow if absent.")
+    tokens: int | None = Field(
+        default=None, gt=0, description="Take so many tokens in all; as many as the shares allow if absent."
+    )
 
     @field_validator("weights")
     @classmethod
@@ -52,7 +56,7 @@ class Mix(Step[MixParams]):
 
     name = "mix"
     reads = ("pieces",)
-    writes = {"mixture": MIXTURE}
+    writes: ClassVar = {"mixture": MIXTURE}
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002 - always one task
         yield {"pieces": tables["pieces"]}
@@ -70,11 +74,13 @@ class Mix(Step[MixParams]):
 
 
 def mixture(histograms: Mapping[str, NDArray[np.float64]], params: MixParams) -> list[dict[str, object]]:
-    """The rows of MIXTURE from each domain's tokens by bin of the draw. Raises InputError where no wanted domain is there."""
+    """The rows of MIXTURE, from each domain's tokens by bin of the draw. Raises InputError if none can be taken."""
     available = {domain: int(histogram.sum()) for domain, histogram in sorted(histograms.items())}
     weights = {domain: weight for domain, weight in params.weights.items() if available.get(domain)}
     if not weights:
-        raise InputError(f"mix: none of the wanted domains {sorted(params.weights)} is in the corpus, which has {list(available)}")
+        raise InputError(
+            f"mix: none of the wanted domains {sorted(params.weights)} is in the corpus, which has {list(available)}"
+        )
     scale = sum(weights.values())
     total = min(available[domain] / (weight / scale) for domain, weight in weights.items())
     if params.tokens is not None:

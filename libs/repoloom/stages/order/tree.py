@@ -2,9 +2,9 @@
 
 import posixpath
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 MAX_DEPTH = 64
 """Folders of a path that are told apart: a bound on the work for a hostile path."""
@@ -70,26 +70,28 @@ class Nearest:
             if held is None or rank < (held.count("/"), held):
                 self._best[key, folder] = path
 
-    def __contains__(self, key: str) -> bool:
-        return (key, "") in self._best
-
     def find(self, key: str, asking: str) -> str | None:
-        if (key, "") not in self._best:
-            return None
-        return next((path for folder in ancestors(asking) if (path := self._best.get((key, folder))) is not None), None)
+        if (key, "") in self._best:
+            for folder in ancestors(asking):
+                if (path := self._best.get((key, folder))) is not None:
+                    return path
+        return None
 
 
-def ancestors(path: str) -> Iterator[str]:
+@lru_cache(maxsize=4096)
+def ancestors(path: str) -> tuple[str, ...]:
     """The folders that hold a path, the innermost first, "" last; of deeper ones than `MAX_DEPTH` only the outer."""
     if path.count("/") > MAX_DEPTH:
         path = "/".join(path.split("/", MAX_DEPTH + 1)[: MAX_DEPTH + 1])
-    while "/" in path:
+    folders: list[str] = []
+    while path:
         path = path.rpartition("/")[0]
-        yield path
-    yield ""
+        folders.append(path)
+    return tuple(folders)
 
 
 def folder_of(path: str) -> str:
+    """The folder that holds a path, "" for the repository."""
     return path.rpartition("/")[0]
 
 

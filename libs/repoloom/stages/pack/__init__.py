@@ -1,4 +1,4 @@
-"""pack: pieces of documents laid into training sequences, with the boundaries that positions and attention do not cross."""
+"""pack: pieces of documents laid into training sequences, with the boundaries that attention does not cross."""
 
 from repoloom.stages.pack.step import Pack
 

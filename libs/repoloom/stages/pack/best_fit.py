@@ -1,4 +1,4 @@
-"""Best-fit decreasing: each piece goes whole into the fullest sequence that still has room for it (arXiv 2404.10830)."""
+"""Best-fit decreasing: each piece goes whole into the fullest sequence that has room for it (arXiv 2404.10830)."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -1,6 +1,7 @@
 """Token shards: fixed-length sequences of uint16 ids, and beside them which document each token belongs to."""
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -10,6 +11,7 @@ from tokenizers import Tokenizer
 
 from repoloom.corpus.tables import DROPPED, Drops
 from repoloom.engine.step import Accounts, Params, Reader, Sink, Step
+from repoloom.errors import InputError
 from repoloom.prompts.special_tokens import PAD
 from repoloom.stages.pack.best_fit import best_fit
 
@@ -43,7 +45,7 @@ class Pack(Step[PackParams]):
 
     name = "pack"
     reads = ("pieces", "mixture", "tokenizer")
-    writes = {"shards": None, "index": None, "placed": PLACED, "dropped": DROPPED}
+    writes: ClassVar = {"shards": None, "index": None, "placed": PLACED, "dropped": DROPPED}
     accounts = Accounts("pieces", kept=("placed",))
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
@@ -60,8 +62,8 @@ class Pack(Step[PackParams]):
         sizes = pieces["size"].to_numpy()
         sequences = best_fit(sizes, self.params.sequence_length)
         tokens, segments = _lay_out(pieces, sequences, self.params.sequence_length, _pad(inputs["tokenizer"]))
-        out.blob("shards", "000.bin", memoryview(tokens).cast("B"), rows=len(sequences))
-        out.blob("index", "000.idx", memoryview(segments).cast("B"), rows=len(sequences))
+        out.blob("shards", "000.bin", tokens.data.cast("B"), rows=len(sequences))
+        out.blob("index", "000.idx", segments.data.cast("B"), rows=len(sequences))
         order = np.fromiter((piece for sequence in sequences for piece in sequence), dtype=np.int64, count=len(sizes))
         numbers = np.repeat(np.arange(len(sequences)), [len(sequence) for sequence in sequences])
         ends = np.cumsum(sizes[order])
@@ -90,7 +92,9 @@ def _lay_out(
 
 
 def _pad(tokenizer: Reader) -> int:
-    pad: int = Tokenizer.from_str(tokenizer.table()["json"][0].as_py().decode()).token_to_id(PAD)
+    pad: int | None = Tokenizer.from_str(tokenizer.table()["json"][0].as_py().decode()).token_to_id(PAD)
+    if pad is None:
+        raise InputError(f"the tokenizer has no token {PAD!r}")
     return pad
 
 

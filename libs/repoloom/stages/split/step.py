@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +30,11 @@ def is_held_out(repo: str, params: SplitParams) -> bool:
 
 
 class HeldOut(Step[SplitParams]):
-    """Takes the held-out repositories' documents, and the digests of their files (64 bytes each, read by every task of `split`)."""
+    """Takes the held-out repositories' documents, and the digests of their files, which every task of `split` reads."""
 
     name = "split.heldout"
     reads = ("documents",)
-    writes = {"heldout": DOCUMENTS, "heldout_files": HELD_OUT_FILES}
+    writes: ClassVar = {"heldout": DOCUMENTS, "heldout_files": HELD_OUT_FILES}
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         for repository in inputs["documents"].repositories():
@@ -48,7 +49,7 @@ class Split(Step[SplitParams]):
 
     name = "split"
     reads = ("documents", "heldout_files")
-    writes = {"documents": DOCUMENTS, "dropped": DROPPED}
+    writes: ClassVar = {"documents": DOCUMENTS, "dropped": DROPPED}
     accounts = Accounts("documents", kept=("documents",))
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
@@ -60,7 +61,9 @@ class Split(Step[SplitParams]):
             rows = []
             for row in batch.to_pylist():
                 held_out = is_held_out(row["repo"], self.params)
-                keep = np.array([not held_out and span["sha256"] not in held_out_files for span in row["spans"]], dtype=bool)
+                keep = np.array(
+                    [not held_out and span["sha256"] not in held_out_files for span in row["spans"]], dtype=bool
+                )
                 if keep.all():
                     rows.append(row)
                     continue

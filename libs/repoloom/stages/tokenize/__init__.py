@@ -1,4 +1,4 @@
-"""tokenize: a byte-level BPE trained on the corpus, and documents cut into pieces of token ids, half of them with a hole."""
+"""tokenize: a byte-level BPE trained on the corpus, and documents as pieces of token ids, half of them with a hole."""
 
 from repoloom.stages.tokenize.encode import Encode
 from repoloom.stages.tokenize.vocabulary import Vocabulary

@@ -1,9 +1,9 @@
-"""Documents to pieces of token ids: cut at line ends to fit a training sequence, half of them with a hole in the middle."""
+"""Documents to pieces of token ids: cut at line ends to fit a training sequence, half of them with a hole."""
 
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -38,7 +38,9 @@ class EncodeParams(Params):
 
     sequence_length: int = Field(default=4096, ge=16, le=1 << 16, description="Tokens a piece may have at most.")
     epochs: int = Field(default=1, ge=1, le=100, description="Passes over the corpus; each draws its holes anew.")
-    fim_rate: float = Field(default=0.5, ge=0, le=1, description="Share of pieces with a hole (arXiv 2401.14196 section 3.1.2).")
+    fim_rate: float = Field(
+        default=0.5, ge=0, le=1, description="Share of pieces with a hole (arXiv 2401.14196 section 3.1.2)."
+    )
     fim_order: fim.Order = Field(default=fim.Order.PSM, description="How the parts around a hole are laid out.")
     seed: int = Field(default=0, description="Draws the holes, and the order in which the mix takes pieces.")
 
@@ -48,7 +50,7 @@ class Encode(Step[EncodeParams]):
 
     name = "tokenize"
     reads = ("documents", "tokenizer")
-    writes = {"pieces": PIECES}
+    writes: ClassVar = {"pieces": PIECES}
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         encoder = Encoder(inputs["tokenizer"].table()["json"][0].as_py())
@@ -56,8 +58,8 @@ class Encode(Step[EncodeParams]):
         for batch in inputs["documents"].batches():
             columns = (batch[name].to_pylist() for name in ("repo", "document", "domain"))
             for repo, document, domain, text in zip(*columns, batch["text"], strict=True):
-                for row in self._document(encoder, repo, document, text.as_py()):
-                    rows.append({"repo": repo, "document": document, "domain": domain, **row})
+                named = {"repo": repo, "document": document, "domain": domain}
+                rows.extend({**named, **row} for row in self._document(encoder, repo, document, text.as_py()))
                 if len(rows) >= _ROWS:
                     out.write("pieces", pa.RecordBatch.from_pylist(rows, schema=PIECES))
                     rows.clear()
@@ -68,7 +70,11 @@ class Encode(Step[EncodeParams]):
         for epoch in range(self.params.epochs):
             for number, piece in enumerate(pieces):
                 key = f"{repo}/{document}/{number}"
-                ids = self._with_hole(encoder, key, epoch, content[piece.start : piece.end]) if piece.whole_lines else None
+                ids = (
+                    self._with_hole(encoder, key, epoch, content[piece.start : piece.end])
+                    if piece.whole_lines
+                    else None
+                )
                 fim_drawn = ids is not None
                 if ids is None:
                     ending = [encoder.special[EOS]] if number == len(pieces) - 1 else []

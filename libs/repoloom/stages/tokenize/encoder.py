@@ -1,7 +1,7 @@
 """Encoding text to token ids, exactly as Hugging Face tokenizers does and several times as fast.
 
-BPE of one pre-token depends on nothing around it, so the ids of each distinct pre-token are computed once, by Hugging Face
-tokenizers itself, and remembered. Source code repeats itself: almost every pre-token has been seen before.
+BPE of one pre-token depends on nothing around it, so the ids of each distinct pre-token are computed once, by Hugging
+Face tokenizers itself, and remembered. Source code repeats itself: almost every pre-token has been seen before.
 """
 
 import re
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
+from repoloom.errors import InputError
 from repoloom.prompts.special_tokens import ALL, SpecialToken
 from repoloom.stages.tokenize.pretokenizer import ASCII_PIECES
 
@@ -24,11 +25,12 @@ class Encoder:
     """Text to ids. Text that spells a special token is encoded as the text it is."""
 
     def __init__(self, tokenizer_json: bytes) -> None:
+        """Raises InputError where the tokenizer lacks a special token."""
         self._tokenizer = Tokenizer.from_str(tokenizer_json.decode())
         self._tokenizer.encode_special_tokens = True
         self._pieces = _Pieces(self._tokenizer)
-        self.special: dict[SpecialToken, int] = {token: self._tokenizer.token_to_id(token) for token in ALL}
-        self.line_break = self._tokenizer.token_to_id("Ċ")  # how byte-level BPE spells "\n"
+        self.special: dict[SpecialToken, int] = {token: self._id(token) for token in ALL}
+        self.line_break = self._id("Ċ")  # how byte-level BPE spells "\n"
 
     def encode(self, text: str) -> Ids:
         """The ids of a text."""
@@ -49,6 +51,12 @@ class Encoder:
             encoded.append(self.encode(run) if ascii_run else _ids(self._tokenizer, run))
             start = end
         return np.concatenate(encoded)
+
+    def _id(self, token: str) -> int:
+        number: int | None = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise InputError(f"the tokenizer has no token {token!r}")
+        return number
 
 
 class _Pieces(dict[str, bytes]):

@@ -20,8 +20,8 @@ ASCII_PIECES = re.compile(
     rf"[\n\r]|[{_SPACE}]?(?:[{_WORD}]+|[{_MARKS}]+)|[0-9]"
     rf"|(?:[^{_WORD}{_MARKS}{_SPACE}\r\n0-9]|[{_SPACE}](?![{_WORD}{_MARKS}]))+"
 )
-"""The same cuts as one expression, right for ASCII text alone: there the letters and marks above are all of \\p{L} and \\p{P}.
-What is left, runs of symbols and white space, gives its last white space to the word or mark that follows."""
+"""The same cuts as one expression, right for ASCII text alone: the letters and marks above are all of \\p{L} and \\p{P}
+there. What is left, runs of symbols and white space, gives its last white space to the word or mark that follows."""
 
 
 def pre_tokenizer() -> pre_tokenizers.PreTokenizer:

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar
 
 import pyarrow as pa
 from pydantic import Field
@@ -20,14 +21,17 @@ TOKENIZER = pa.schema(
     ]
 )
 
-_LARGEST_VOCABULARY = 1 << 16  # token ids are stored as uint16
+_LARGEST_VOCABULARY = (1 << 16) - len(special_tokens.ALL)  # token ids are stored as uint16
 
 
 class VocabularyParams(Params):
     """How the tokenizer is trained."""
 
     vocab_size: int = Field(
-        default=32_000, ge=300, le=_LARGEST_VOCABULARY, description="Size without special tokens (arXiv 2401.14196 section 3.1)."
+        default=32_000,
+        ge=300,
+        le=_LARGEST_VOCABULARY,
+        description="Size without special tokens (arXiv 2401.14196 section 3.1).",
     )
     sample_bytes: int = Field(default=256 << 20, gt=0, description="Train on about so many bytes of documents.")
     seed: int = Field(default=0, description="Draws the sample.")
@@ -38,7 +42,7 @@ class Vocabulary(Step[VocabularyParams]):
 
     name = "tokenize.vocabulary"
     reads = ("documents",)
-    writes = {"tokenizer": TOKENIZER}
+    writes: ClassVar = {"tokenizer": TOKENIZER}
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002 - always one task
         yield {"documents": tables["documents"]}
@@ -82,7 +86,9 @@ class _Sample:
 
     def __iter__(self) -> Iterator[str]:
         for batch in self._documents.batches():
-            for repo, number, text in zip(batch["repo"].to_pylist(), batch["document"].to_pylist(), batch["text"], strict=True):
+            for repo, number, text in zip(
+                batch["repo"].to_pylist(), batch["document"].to_pylist(), batch["text"], strict=True
+            ):
                 key = f"{self._seed}/{repo}/{number}".encode()
                 draw = hashlib.blake2b(key, digest_size=8, person=b"repoloom.sample").digest()
                 if int.from_bytes(draw, "big") <= self._below:

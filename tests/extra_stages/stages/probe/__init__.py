@@ -1,11 +1,15 @@
 """A stage for tests: makes small repositories, and copies them, misbehaving where it is told to."""
 
+import hashlib
 import os
 import signal
 import time
 from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import ClassVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from repoloom.corpus.tables import DROPPED, FILES, Drops
 from repoloom.engine.step import Accounts, Params, Reader, Shares, Sink, Step
@@ -15,86 +19,77 @@ from repoloom.errors import UnavailableError
 class MakeParams(Params):
     repositories: int = 8
     files: int = 3
+    size: int = 1000  # bytes a file; they compress to about half
 
 
 class Make(Step[MakeParams]):
+    """One part a repository, named probe/000, probe/001..."""
+
     name = "probe.make"
     reads = ()
-    writes = {"files": FILES}
+    writes: ClassVar = {"files": FILES}
     accounts = Accounts(None, kept=("files",))
 
-    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:
+    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002 - one task that reads nothing
         yield {}
 
-    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
+    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:  # noqa: ARG002 - it reads nothing
         for number in range(self.params.repositories):
-            rows = [_file(f"probe/{number:03}", f"file{i}.py") for i in range(self.params.files)]
-            out.enter(len(rows), sum(row["size"] for row in rows))
+            rows = [_file(f"probe/{number:03}", f"file{i}.py", self.params.size) for i in range(self.params.files)]
+            out.enter(len(rows), self.params.files * self.params.size)
             out.write("files", pa.RecordBatch.from_pylist(rows, schema=FILES))
             out.roll("files")
 
 
 class CopyParams(Params):
-    bad: dict[str, str] = {}  # repository -> how the task that meets it misbehaves
-    cured_by: str = ""  # a file whose presence makes bad repositories good
+    bad: dict[str, str] = Field(default={}, description="Repository: how the task that meets it misbehaves.")
+    cured_by: str = Field(default="", description="A file whose presence makes bad repositories good.")
 
 
 class Copy(Step[CopyParams]):
+    """Drops the first file of each repository and keeps the rest."""
+
     name = "probe.copy"
     reads = ("files",)
-    writes = {"files": FILES, "dropped": DROPPED}
+    writes: ClassVar = {"files": FILES, "dropped": DROPPED}
     accounts = Accounts("files", kept=("files",))
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         drops = Drops()
+        cured = bool(self.params.cured_by) and Path(self.params.cured_by).exists()
         for repository in inputs["files"].repositories():
-            if not (self.params.cured_by and os.path.exists(self.params.cured_by)):
-                _misbehave(self.params.bad.get(repository["repo"][0].as_py(), ""), out)
-            kept = repository.slice(1)
+            how = "" if cured else self.params.bad.get(repository["repo"][0].as_py(), "")
+            if how == "lose":
+                continue
+            _misbehave(how)
             first = repository.slice(0, 1).to_pylist()[0]
-            drops.add(
-                repo=first["repo"], path=first["path"], language="", size=first["size"], rule="first", content=first["content"]
-            )
-            out.write("files", kept)
+            cells = {name: first[name] for name in ("repo", "path", "language", "size", "content")}
+            drops.add(rule="first", **cells)
+            out.write("files", repository.slice(1))
         out.write("dropped", drops.take())
 
 
-class Wait(Step[CopyParams]):
-    """Copies slowly, so that there is time to be killed in."""
-
-    name = "probe.wait"
-    reads = ("files",)
-    writes = {"files": FILES}
-    accounts = Accounts("files", kept=("files",))
-
-    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
-        for batch in inputs["files"].batches():
-            time.sleep(0.02)
-            out.write("files", batch)
-
-
-def _misbehave(how: str, out: Sink) -> None:
+def _misbehave(how: str) -> None:
     match how:
         case "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         case "hang":
-            time.sleep(3600)
+            signal.pause()
         case "memory":
             held = []
             while True:
-                held.append(bytearray(os.urandom(1 << 20)) * 16)
+                held.append(bytearray(b"x") * (8 << 20))
+                time.sleep(0.001)  # the machine is others' too
         case "raise":
-            raise ValueError("this repository is poison")
+            raise ValueError("this repository is poison \udcff")
         case "unavailable":
             raise UnavailableError("the host does not answer")
-        case "lose":
-            out.enter(1, 1)
         case "exit":
             os._exit(7)
 
 
-def _file(repo: str, path: str) -> dict[str, object]:
-    content = f"# {repo} {path}\n".encode() * 50
+def _file(repo: str, path: str, size: int) -> dict[str, object]:
+    content = hashlib.shake_256(f"{repo}/{path}".encode()).hexdigest(size // 2).encode()
     return {
         "repo": repo,
         "revision": "1",
@@ -102,11 +97,11 @@ def _file(repo: str, path: str) -> dict[str, object]:
         "domain": "code",
         "language": "Python",
         "license": "MIT",
-        "blob": "0" * 40,
-        "sha256": "0" * 64,
+        "blob": hashlib.sha1(b"blob %d\0%s" % (len(content), content), usedforsecurity=False).hexdigest(),
+        "sha256": hashlib.sha256(content).hexdigest(),
         "size": len(content),
         "content": content,
     }
 
 
-STEPS = (Make, Copy, Wait)
+STEPS = (Make, Copy)

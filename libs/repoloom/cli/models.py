@@ -1,0 +1,145 @@
+"""Commands around a model: train, export, eval, complete."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repoloom.cli.output import Json, print_json
+from repoloom.errors import InputError
+
+_PANEL = "Model"
+_Run = Annotated[Path, typer.Argument(help="Folder of a run that has packed tokens.")]
+_RecipeFile = Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` and `evaluate` sections to use.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Adds the commands."""
+    app.command(rich_help_panel=_PANEL)(train)
+    app.command(rich_help_panel=_PANEL)(export)
+    app.command("eval", rich_help_panel=_PANEL)(evaluate)
+    app.command(rich_help_panel=_PANEL)(complete)
+
+
+def train(run: _Run, recipe: _RecipeFile, as_json: Json = False) -> None:
+    """Train a model on a run's packed tokens, and export it to RUN/model. Goes on from the newest checkpoint."""
+    from rich.console import Console
+
+    from repoloom.cli.training import TrainingView, show_trained
+    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.model_path import Corpus, train_model
+    from repoloom.recipe.run import datasets_at
+
+    params = Recipe.load(recipe).train
+    if params is None:
+        raise InputError(f"{recipe} has no `train` section")
+    console = Console(stderr=True)
+    corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
+    with TrainingView(console) as view:
+        trained = train_model(params, corpus, run, view.begin, view.step)
+    if trained is None:
+        raise typer.Exit(130)
+    if as_json:
+        print_json(trained.model_dump())
+    else:
+        show_trained(trained, run, console)
+
+
+def export(
+    run: _Run,
+    recipe: _RecipeFile,
+    to: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+) -> None:
+    """Export the newest checkpoint of a run, finished or not, to a folder that plain `transformers` opens."""
+    import torch
+
+    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.model_path import Corpus, export_checkpoint
+    from repoloom.recipe.run import datasets_at
+
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in kinds:
+        raise InputError(f"--dtype {dtype}: give one of {', '.join(kinds)}")
+    params = Recipe.load(recipe).train
+    if params is None:
+        raise InputError(f"{recipe} has no `train` section")
+    corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
+    step = export_checkpoint(params, corpus, run, to, kinds[dtype])
+    typer.echo(f"{to}  (step {step})")
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="An exported model.")],
+    run: Annotated[Path | None, typer.Option(help="Measure on this run's held-out repositories.")] = None,
+    infilling: Annotated[Path | None, typer.Option(help="Or on a HumanEval single-line infilling file (.jsonl, .jsonl.gz).")] = None,
+    holes: Annotated[int, typer.Option(min=1, help="Holes to fill.")] = 200,
+    max_bytes: Annotated[int, typer.Option(min=1, help="Held-out files to measure, in bytes.")] = 4 << 20,
+    seed: Annotated[int, typer.Option(help="Draws files, holes, and the untrained model.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Measure a model beside an untrained one: bits per byte and single-line infilling."""
+    from rich.console import Console
+
+    from repoloom.cli.training import show_evaluation
+    from repoloom.evaluation.compare import compare, untrained
+    from repoloom.evaluation.held_out import HeldOutFile, draw_holes
+    from repoloom.evaluation.humaneval import read_single_line_infilling
+    from repoloom.inference.complete import Completer
+    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.run import datasets_at
+
+    if (run is None) == (infilling is None):
+        raise InputError("give either --run or --infilling")
+    completer = Completer.load(model)
+    files: list[HeldOutFile] = []
+    if run is not None:
+        corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
+        files = corpus.held_out_files(max_bytes, seed)
+        chosen = draw_holes(files, holes, seed)
+    else:
+        assert infilling is not None
+        chosen = list(read_single_line_infilling(infilling))[:holes]
+    evaluation = compare(completer, untrained(completer, seed), files, chosen)
+    if as_json:
+        print_json(evaluation.model_dump(mode="json"))
+    else:
+        show_evaluation(evaluation, Console())
+
+
+def complete(
+    model: Annotated[Path, typer.Option(help="An exported model.")],
+    prefix_file: Annotated[Path, typer.Option(help="What stands before the hole; - for standard input.", allow_dash=True)],
+    suffix_file: Annotated[Path | None, typer.Option(help="What stands after it; nothing if absent.")] = None,
+    until: Annotated[str, typer.Option(help="Where to end: `line` or `end`.")] = "line",
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 64,
+    temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0, max=1, help="Sample from the likeliest tokens of this total probability.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Fill the hole between a prefix and a suffix."""
+    from repoloom.inference.complete import Completer, Until
+    from repoloom.inference.generate import Sampling
+
+    if until not in list(Until):
+        raise InputError(f"--until {until}: give one of {', '.join(Until)}")
+    prefix = _text(prefix_file)
+    suffix = _text(suffix_file) if suffix_file else ""
+    sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    middle = Completer.load(model).complete(prefix, suffix, Until(until), sampling)
+    if as_json:
+        print_json({"middle": middle})
+    else:
+        typer.echo(middle)
+
+
+def _text(path: Path) -> str:
+    try:
+        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
+        return content.decode()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}") from None

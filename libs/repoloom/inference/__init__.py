@@ -1,0 +1,1 @@
+"""Inference: filling in the middle with an exported model."""

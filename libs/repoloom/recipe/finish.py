@@ -1,0 +1,24 @@
+"""The last page of a run: its report, from whatever the run has made so far."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from repoloom.corpus.dataset import Dataset
+from repoloom.recipe.run import RunRecord
+from repoloom.report import write_report
+from repoloom.store import open_store
+
+REPORT = "report.html"
+
+
+def write_run_report(datasets: Sequence[Dataset], out: str) -> str:
+    """Writes OUT/report.html and returns its address."""
+    store = open_store(out)
+    training = evaluation = None
+    if store.exists("training.json"):
+        from repoloom.recipe.model_path import evaluation_at, training_record
+
+        training, evaluation = training_record(Path(store.uri)), evaluation_at(Path(store.uri))
+    name = str(RunRecord.read(out).recipe["name"])
+    write_report(name, datasets, training, evaluation, store, REPORT)
+    return f"{store.uri}/{REPORT}"

@@ -1,0 +1,84 @@
+"""Numbers as people read them, and text of unknown origin made safe to look at."""
+
+import unicodedata
+
+_CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_LINE_FEED_AND_TAB = "\n\t"
+
+
+def visible(text: str) -> str:
+    """The text with every character that has no shape, or turns the direction of writing, spelled out as its code point.
+
+    The page shows names that anybody could choose; none may look like another, or move the text beside it.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        f"⟨{ord(c):04X}⟩" if unicodedata.category(c) in _CONTROL and c not in _LINE_FEED_AND_TAB else c for c in text
+    )
+
+
+def number(value: int) -> str:
+    """1,234,567; from ten million on 12.3 M."""
+    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
+        if value >= max(unit, 10**7):
+            return f"{value / unit:.3g} {name}" if value < 1000 * unit else f"{value / unit:,.0f} {name}"
+    return f"{value:,}"
+
+
+def size(value: float) -> str:
+    """12.3 MB, in powers of ten."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 999.5:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB"
+
+
+def percent(share: float) -> str:
+    """43%, 4.3%, 0.43%; what is there is never 0%, and what is not all is never 100%."""
+    if 0 < share < 0.0001:
+        return "<0.01%"
+    if 0.9995 <= share < 1:
+        return ">99.9%"
+    digits = 0 if share in (0, 1) else 1 if share >= 0.01 else 2
+    return f"{share * 100:.{digits}f}%"
+
+
+def duration(seconds: float) -> str:
+    """0.8 s, 43 s, 12 min 5 s, 3 h 5 min."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min" if minutes else f"{hours:,} h"
+
+
+def measure(value: float) -> str:
+    """A measured value with four significant digits at most: 0.0312, 1,204, 6.931."""
+    if value == round(value) and abs(value) < 1e15:
+        return f"{value:,.0f}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+
+
+def scientific(value: float) -> str:
+    """2e-4, 3.2e-5."""
+    mantissa, _, exponent = f"{value:.1e}".partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if value else "0"
+
+
+def parameters(value: int) -> str:
+    """Of a model: 1.3 B, 4.9 M."""
+    for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return str(value)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """1 file, 2 files."""
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"

@@ -1,0 +1,65 @@
+"""decontaminate.benchmarks: the texts of the test sets as a dataset, so that its manifest says what was looked for."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict
+
+from repoloom.engine.step import Params, Reader, Shares, Sink, Step
+from repoloom.errors import InputError
+from repoloom.stages.decontaminate.formats import read_texts
+from repoloom.stages.decontaminate.tables import BENCHMARKS
+
+
+class BenchmarkSource(BaseModel):
+    """A file of a benchmark, fixed by its digest."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str
+    path: str
+    sha256: str
+    fields: tuple[str, ...] = ()  # that hold text; by default those of formats.TEXT_FIELDS
+
+
+class BenchmarksParams(Params):
+    """The test sets. The paper's are HumanEval, MBPP, GSM8K and MATH."""
+
+    benchmarks: tuple[BenchmarkSource, ...] = ()
+
+
+def benchmark_source(name: str, path: Path, fields: Iterable[str] = ()) -> BenchmarkSource:
+    """The file at a path, as it is now. Raises InputError where it cannot be read."""
+    digest = hashlib.sha256(_read(path)).hexdigest()
+    return BenchmarkSource(name=name, path=str(path), sha256=digest, fields=tuple(fields))
+
+
+class LoadBenchmarks(Step[BenchmarksParams]):
+    """One task: test sets are some MB."""
+
+    name = "decontaminate.benchmarks"
+    reads = ()
+    writes = {"benchmarks": BENCHMARKS}
+
+    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002
+        return [{}]
+
+    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:  # noqa: ARG002
+        for source in self.params.benchmarks:
+            content = _read(Path(source.path))
+            if hashlib.sha256(content).hexdigest() != source.sha256:
+                raise InputError(f"benchmark {source.name} changed after the run was planned: {source.path}")
+            rows = [
+                {"benchmark": source.name, "item": item, "field": field, "text": text.encode("utf-8", "replace")}
+                for item, field, text in read_texts(content, source.name, source.fields)
+            ]
+            out.write("benchmarks", pa.RecordBatch.from_pylist(rows, BENCHMARKS))
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"benchmark {path} cannot be read: {error.strerror}") from None

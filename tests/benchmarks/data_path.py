@@ -1,0 +1,114 @@
+"""`make bench`: MB/s and peak memory of each stage and end to end, whether memory and speed hold as the corpus grows, and training.
+
+One worker, so that MB/s are of one core. MB are of the files that enter the crawl. Every stage runs in worker processes of its
+own, so that its peak memory is its own. Prints tables; --json prints the figures.
+"""
+
+import argparse
+import contextlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import corpus
+from rich.console import Console
+from rich.table import Table
+
+from repoloom.engine.pool import Limits, LocalPool
+from repoloom.engine.reconcile import Policy
+from repoloom.engine.task import Commit
+from repoloom.recipe.run import run_stage
+from repoloom.recipe.sections import DATA_PATH, section
+
+MB = 1_000_000
+SCALES = (1, 4, 16)
+
+
+def measure(folder: Path, out: Path, sample_bytes: int) -> list[dict[str, Any]]:
+    """Runs the data path over a folder of repositories; one row a stage: seconds, peak memory, size of what entered."""
+    given: dict[str, dict[str, Any]] = {
+        "crawl": {"sources": [{"kind": "folder", "path": str(folder), "each": True}]},
+        "split": {"fraction": 0.02},
+        "tokenize": {"sample_bytes": sample_bytes, "sequence_length": 4096},
+        "pack": {"sequence_length": 4096},
+    }
+    tables: dict[str, Any] = {}
+    rows = []
+    for stage in DATA_PATH:
+        model = section(stage).model_validate(given.get(stage, {}))
+        values = {name: getattr(model, name) for name in type(model).model_fields}
+        began = time.monotonic()
+        with LocalPool(1, Limits()) as pool:
+            datasets = list(run_stage(stage, values, tables, str(out), pool, Policy()))
+        seconds = time.monotonic() - began
+        if failures := [failure for dataset in datasets for failure in dataset.manifest.quarantined]:
+            sys.exit(f"{stage}: {failures[0].error}")
+        commits = [commit for dataset in datasets for commit in _commits(out / dataset.manifest.step)]
+        rows.append(
+            {
+                "stage": stage,
+                "seconds": seconds,
+                "peak_memory": max(commit.cost.peak_memory for commit in commits),
+                "entering": datasets[-1].manifest.ledger.entering.size,
+                "kept": datasets[-1].manifest.ledger.total_kept.size,
+            }
+        )
+    return rows
+
+
+def _commits(dataset: Path) -> list[Commit]:
+    return [Commit.model_validate_json(path.read_bytes()) for path in sorted(dataset.glob("tasks/*/commit.json"))]
+
+
+def main() -> None:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--largest", type=int, default=256, help="MB of the largest corpus; the others are 1/4 and 1/16 of it")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--keep", type=Path, help="keep the corpora and datasets in this folder")
+    arguments = parser.parse_args()
+    console = Console(stderr=True)
+    with contextlib.ExitStack() as stack:
+        work = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="repoloom-bench-")))
+        runs = []
+        for scale in SCALES:
+            folder = work / f"corpus-{scale}"
+            size = corpus.build(folder, arguments.largest * MB * scale // SCALES[-1])
+            console.print(f"{scale}x: {size / MB:.0f} MB", highlight=False)
+            shutil.rmtree(work / f"out-{scale}", ignore_errors=True)
+            runs.append({"scale": scale, "bytes": size, "stages": measure(folder, work / f"out-{scale}", 8 * MB)})
+        training = train(work / f"out-{SCALES[-1]}")
+    if arguments.json:
+        print(json.dumps({"runs": runs, "training": training}, indent=1))
+    else:
+        show(runs, training)
+
+
+def show(runs: list[dict[str, Any]], training: dict[str, Any]) -> None:
+    """Prints the tables."""
+    table = Table("stage", title="Data path, one core", title_justify="left")
+    for run in runs:
+        table.add_column(f"{run['bytes'] / MB:.0f} MB: MB/s", justify="right")
+        table.add_column("peak MiB", justify="right")
+    for number, stage in enumerate(DATA_PATH):
+        cells = []
+        for run in runs:
+            row = run["stages"][number]
+            cells += [f"{run['bytes'] / MB / row['seconds']:.1f}", f"{row['peak_memory'] / 2**20:.0f}"]
+        table.add_row(stage, *cells)
+    cells = []
+    for run in runs:
+        cells += [f"{run['bytes'] / MB / sum(row['seconds'] for row in run['stages']):.2f}"]
+        cells += [f"{max(row['peak_memory'] for row in run['stages']) / 2**20:.0f}"]
+    table.add_row("end to end", *cells, style="bold")
+    console = Console(width=120)
+    console.print(table)
+    console.print(f"training: {training['tokens_per_second']:,.0f} tokens/s, {training['parameters'] / 1e6:.1f} M parameters")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from repoloom.stages.crawl.errors import SourceUnavailableError
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> Iterator[str]:
+    """The address of a real git server with one repository of two commits, the first of them tagged."""
+    work = tmp_path / "served" / "project"
+    work.mkdir(parents=True)
+
+    def git(*arguments: str) -> None:
+        identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+        subprocess.run(["git", *identity, *arguments], cwd=work, check=True, capture_output=True)
+
+    git("init", "-b", "main")
+    (work / "a.py").write_text("old\n")
+    git("add", ".")
+    git("commit", "-m", "one")
+    git("tag", "-a", "-m", "x", "v1.0")
+    (work / "a.py").write_text("new\n")
+    git("commit", "-am", "two")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    listen = [f"--base-path={work.parent}", "--listen=127.0.0.1", f"--port={port}"]
+    server = subprocess.Popen(
+        ["git", "daemon", "--export-all", "--verbose", *listen], stderr=subprocess.PIPE, start_new_session=True
+    )
+    assert server.stderr is not None
+    assert b"Ready" in server.stderr.readline()
+    yield f"git://127.0.0.1:{port}/project"
+    os.killpg(server.pid, signal.SIGKILL)
+    server.wait()
+    server.stderr.close()
+
+
+def test_a_revision_of_a_served_repository_is_read(address: str, crawl: Any) -> None:
+    head = crawl(kind="git", url=address)
+    assert head.table("files")["content"].to_pylist() == [b"new\n"]
+    assert head.table("repositories")["repo"].to_pylist() == ["git/127.0.0.1/project"]
+    assert crawl(kind="git", url=address, revision="v1.0").table("files")["content"].to_pylist() == [b"old\n"]
+    commit = head.table("repositories")["revision"][0].as_py()
+    assert crawl(kind="git", url=address, revision=commit).table("files")["content"].to_pylist() == [b"new\n"]
+
+
+def test_what_a_server_does_not_have_is_unavailable(address: str, crawl: Any) -> None:
+    with pytest.raises(SourceUnavailableError, match="couldn't find remote ref v9"):
+        crawl(kind="git", url=address, revision="v9")
+    with pytest.raises(SourceUnavailableError, match="access denied or repository not exported"):
+        crawl(kind="git", url=f"{address}-nothing")

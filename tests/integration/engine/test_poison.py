@@ -1,0 +1,76 @@
+"""A task that cannot be done is given up with its input and its error; all others are done."""
+
+import re
+from pathlib import Path
+
+from probing import Probe, verify_commits
+
+from repoloom.corpus.dataset import Dataset
+from repoloom.engine.retry import forget
+
+SYMPTOMS = {
+    "crash": ("crash", "was killed by signal 11"),
+    "exit": ("crash", "exited with 7"),
+    "hang": ("timeout", "not done after 6 s"),
+    "memory": ("memory", r"took \d+ MiB, the limit is 400 MiB"),
+    "raise": ("error", r"ValueError: this repository is poison \\udcff \(__init__.py:\d+\)"),
+    "lose": ("error", "3 items of size 3000 entered, but 0 of 0 were kept and 0 of 0 dropped"),
+    "unavailable": ("unavailable", "the host does not answer"),
+}
+BAD = {f"probe/{number:03}": how for number, how in enumerate(SYMPTOMS, start=1)}
+
+
+def test_poison_is_quarantined_while_the_rest_is_done_and_once_cured_leaves_no_trace(tmp_path: Path) -> None:
+    cure = tmp_path / "cure"
+    probe = Probe(
+        tmp_path / "poisoned",
+        make={"repositories": len(BAD) + 3},
+        params={"bad": BAD, "cured_by": str(cure)},
+        limits={"seconds": 6, "memory_bytes": 400 << 20},
+    )
+
+    poisoned = probe.run()
+
+    assert set(poisoned.quarantined) == set(BAD), poisoned.error
+    for repository, how in BAD.items():
+        failure = poisoned.quarantined[repository]
+        kind, error = SYMPTOMS[how]
+        assert failure["kind"] == kind
+        assert re.search(error, failure["error"])
+        assert failure["attempts"] == 2
+        number = repository.removeprefix("probe/")
+        assert failure["inputs"]["files"][0].endswith(f"/files-{number}.parquet")
+    copied = Dataset.open(str(probe.out / "probe.copy"))
+    copied.verify()
+    assert [table["repo"][0].as_py() for table in copied.reader("files").repositories()] == [
+        "probe/000",
+        "probe/008",
+        "probe/009",
+    ]
+    assert probe.run() == poisoned, "what was given up is not tried again unasked"
+
+    cure.touch()
+    assert forget(copied.uri).failures == len(BAD)
+    cured = probe.run()
+    probe.out = tmp_path / "healthy"
+    assert cured.quarantined == {}
+    assert cured.digest == probe.run().digest
+
+
+def test_a_quarantined_task_is_part_of_the_digest_and_its_words_are_not(tmp_path: Path) -> None:
+    raising = Probe(tmp_path / "a", params={"bad": {"probe/003": "raise"}}).run()
+    patient = Probe(tmp_path / "b", params={"bad": {"probe/003": "raise"}}, attempts=3).run()
+    assert patient.quarantined["probe/003"]["attempts"] == 3
+    assert patient.digest == raising.digest
+
+
+def test_a_task_may_fail_and_still_be_done_at_a_later_attempt(tmp_path: Path, undisturbed: str) -> None:
+    tokens = tmp_path / "tokens"
+    tokens.mkdir()
+    (tokens / "5").touch()
+    out = tmp_path / "out"
+    ended = Probe(out, environment={"KILL_TOKENS": str(tokens), "KILL_BELOW": str(out)}).run()
+    assert not any(tokens.iterdir()), "a worker was killed"
+    assert ended.digest == undisturbed
+    assert verify_commits(out) == 9
+    assert list(out.rglob("failures/*.json")) == []

@@ -1,0 +1,57 @@
+"""A tiny training run in a process of its own: `run_tiny.py DATA CHECKPOINTS EXPORT`."""
+
+import sys
+from pathlib import Path
+
+from repoloom.training.checkpoint import Checkpoints
+from repoloom.training.config import TrainParams
+from repoloom.training.data import PackedDataset
+from repoloom.training.export import export
+from repoloom.training.loop import StepReport, train
+from repoloom.training.parallel import SingleProcess
+from repoloom.training.sizes import Architecture
+
+PARAMS = TrainParams(
+    size=Architecture(
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        rope_linear_factor=1.0,
+        tie_word_embeddings=True,
+    ),
+    sequence_length=32,
+    batch_size=4,
+    micro_batch_size=2,
+    steps=12,
+    learning_rate=1e-2,
+    warmup_steps=2,
+    threads=2,
+    checkpoint_every=1,
+)
+
+
+def main(data: Path, checkpoints: Path, exported: Path) -> None:
+    """Trains to the end and exports, saying each step as it is done."""
+    packed = PackedDataset([data / "0.bin"], [data / "0.idx"], PARAMS.sequence_length)
+
+    def say(step: StepReport) -> None:
+        sys.stdout.write(f"{step.step} {step.loss!r} {step.samples_consumed}\n")
+        sys.stdout.flush()
+
+    outcome = train(
+        PARAMS,
+        packed,
+        data_digest="sha256:0",
+        vocabulary=300,
+        checkpoints=Checkpoints(checkpoints, PARAMS.keep),
+        plan=SingleProcess(),
+        report=say,
+    )
+    if outcome.finished:
+        export(outcome.model, (data / "tokenizer.json").read_bytes(), exported)
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

@@ -1,0 +1,92 @@
+"""Plain transformers opens what we export, and computes what we compute."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from repoloom.errors import InputError
+from repoloom.inference.complete import Completer
+from repoloom.prompts.special_tokens import BOS, EOS, FIM_HOLE, PAD
+from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
+from repoloom.training.attention import packed_mask
+from repoloom.training.export import export, load_architecture
+from repoloom.training.loop import new_model
+from repoloom.training.sizes import Architecture
+
+TEXT = "def add(a, b):\n    return a + b\n"
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    return train_tokenizer(iter([TEXT]), 280)
+
+
+def shape(key_value_heads: int, factor: float, tied: bool) -> Architecture:
+    return Architecture(
+        hidden_size=64,
+        intermediate_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        num_key_value_heads=key_value_heads,
+        vocab_size=512,
+        max_position_embeddings=128,
+        rope_linear_factor=factor,
+        tie_word_embeddings=tied,
+        initializer_range=0.2,
+    )
+
+
+@pytest.mark.parametrize(("key_value_heads", "factor", "tied"), [(4, 4.0, False), (1, 1.0, True), (2, 1.0, False)])
+def test_transformers_finds_the_same_logits(
+    tmp_path: Path, tokenizer: Tokenizer, key_value_heads: int, factor: float, tied: bool
+) -> None:
+    ours = new_model(shape(key_value_heads, factor, tied), seed=1)
+    export(ours, tokenizer.to_str().encode(), tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    tokens = torch.randint(280, (2, 100), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        hidden = ours(tokens, torch.arange(100).expand(2, 100), packed_mask(torch.ones(2, 100)))
+        difference = (ours.logits(hidden) - theirs(tokens).logits).abs().max().item()
+    assert difference < 1e-4
+    assert load_architecture(tmp_path / "model") == ours.architecture
+
+
+def test_transformers_reads_the_tokenizer_with_its_special_tokens(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model")
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
+    assert theirs.encode(TEXT, add_special_tokens=False) == tokenizer.encode(TEXT).ids
+    assert (theirs.bos_token, theirs.eos_token, theirs.pad_token) == (BOS, EOS, PAD)
+    assert theirs.encode(FIM_HOLE, add_special_tokens=False) == [tokenizer.token_to_id(FIM_HOLE)]
+    assert theirs.decode(theirs.encode(TEXT)) == TEXT
+
+
+def test_equal_models_export_to_equal_bytes_and_load_again(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    for name in ("one", "other"):
+        export(new_model(shape(2, 1.0, True), seed=3), tokenizer.to_str().encode(), tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
+    completer = Completer.load(tmp_path / "one")
+    assert completer.complete("def ", "\n") == Completer.load(tmp_path / "other").complete("def ", "\n")
+
+
+def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    (tmp_path / "note").write_text("mine")
+    with pytest.raises(InputError, match="is not empty"):
+        export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path)
+
+
+def test_what_is_no_exported_model_is_refused_by_name(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    with pytest.raises(InputError, match="holds no exported model"):
+        Completer.load(tmp_path)
+    export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model")
+    config = json.loads((tmp_path / "model" / "config.json").read_text())
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "hidden_size": 128}))
+    with pytest.raises(InputError, match="cannot|no model"):
+        Completer.load(tmp_path / "model")
+    (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
+    with pytest.raises(InputError, match="only llama"):
+        Completer.load(tmp_path / "model")

@@ -1,0 +1,135 @@
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repoloom.corpus.manifest import Part
+from repoloom.corpus.tables import FILES
+from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.step import Params, Reader, Sink, Step, share_out
+from repoloom.engine.task import Share, Task
+from repoloom.errors import InputError
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXT,
+    lambda values: st.lists(values, max_size=3) | st.dictionaries(TEXT, values, max_size=3),
+    max_leaves=5,
+)
+PARTS = st.lists(st.integers(0, 100), max_size=20).map(
+    lambda sizes: [Part(key=f"{n}", sha256=f"{n}", bytes=size, rows=1) for n, size in enumerate(sizes)]
+)
+
+
+def _part(digest: str, key: str = "tasks/x/files-000.parquet") -> Part:
+    return Part(key=key, sha256=digest, bytes=1, rows=1)
+
+
+TASK = Task(
+    step="filter",
+    version=1,
+    params={"a": 1},
+    inputs={"files": Share(root="/here", parts=(_part("1"), _part("2"))), "side": Share(root="/here", parts=())},
+    root="/out",
+)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"root": "/elsewhere"},
+        {"inputs": {name: share.model_copy(update={"root": "s3://x"}) for name, share in TASK.inputs.items()}},
+        {"inputs": dict(reversed(TASK.inputs.items()))},
+        {"inputs": {**TASK.inputs, "files": Share(root="/here", parts=(_part("1", "a"), _part("2", "b")))}},
+    ],
+    ids=["where it writes", "where it reads", "order of the tables", "names of the parts"],
+)
+def test_where_things_lie_is_no_part_of_a_tasks_key(change: Mapping[str, Any]) -> None:
+    assert TASK.model_copy(update=change).key == TASK.key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": "filter2"},
+        {"version": 2},
+        {"params": {"a": 2}},
+        {"params": {"a": 1, "b": None}},
+        {"inputs": {**TASK.inputs, "files": Share(root="/here", parts=(_part("1"), _part("3")))}},
+        {"inputs": {**TASK.inputs, "files": Share(root="/here", parts=(_part("2"), _part("1")))}},
+        {"inputs": {**TASK.inputs, "side": Share(root="/here", parts=(_part("3"),))}},
+        {"inputs": {"files": TASK.inputs["files"]}},
+    ],
+)
+def test_what_is_done_and_what_it_is_done_to_is_a_tasks_key(change: Mapping[str, Any]) -> None:
+    assert TASK.model_copy(update=change).key != TASK.key
+
+
+@given(st.dictionaries(TEXT, JSON, max_size=3))
+def test_a_task_sent_as_json_keeps_its_key(params: dict[str, Any]) -> None:
+    task = TASK.model_copy(update={"params": params})
+    assert Task.model_validate_json(task.model_dump_json()).key == task.key
+
+
+@given(PARTS, st.integers(1, 150))
+def test_parts_are_shared_out_in_order_and_each_once(parts: Sequence[Part], task_bytes: int) -> None:
+    sides = {"side": parts[:2]}
+    shares = list(share_out(parts, "files", task_bytes, sides))
+    assert [part for share in shares for part in share["files"]] == parts
+    for share in shares:
+        assert share["side"] == parts[:2]
+        assert (
+            len(share["files"]) == 1
+            or 0 < sum(part.bytes for part in share["files"]) <= task_bytes
+            or not any(part.bytes for part in share["files"])
+        )
+    for share, following in zip(shares, shares[1:], strict=False):
+        room = task_bytes - sum(part.bytes for part in share["files"])
+        assert following["files"][0].bytes > room, "a share ends only where the next part does not fit"
+
+
+@given(PARTS, PARTS, st.integers(1, 150))
+def test_more_parts_at_the_end_leave_all_shares_but_the_last_as_they_were(
+    parts: list[Part], more: list[Part], task_bytes: int
+) -> None:
+    shares = list(share_out(parts, "files", task_bytes, {}))
+    longer = list(share_out([*parts, *more], "files", task_bytes, {}))
+    assert longer[: len(shares) - 1] == shares[:-1]
+
+
+class _Wordy(Params):
+    words: int = 3
+
+
+class _Base(Step[_Wordy]):
+    name = "wordy"
+    reads = ("files", "side")
+    writes: ClassVar = {"files": FILES}
+
+    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
+        raise NotImplementedError
+
+
+def test_a_step_says_the_model_of_its_parameters() -> None:
+    assert params_model(_Base) is _Wordy
+
+
+def test_a_step_is_planned_over_its_first_table_with_all_of_the_others() -> None:
+    parts = [_part("1"), _part("2")]
+    tasks = list(_Base(_Wordy()).plan({"files": parts, "side": parts}, task_bytes=1))
+    assert tasks == [{"files": [part], "side": parts} for part in parts]
+
+
+def test_every_step_is_found_by_its_name() -> None:
+    for name in ("split.heldout", "split", "tokenize.vocabulary", "tokenize", "mix", "pack"):
+        step = load_step(name)
+        assert step.name == name
+        assert issubclass(params_model(step), Params)
+
+
+@pytest.mark.parametrize("name", ["", "nothing", "split.nothing", "..os", "os.path", "split.step"])
+def test_a_name_of_no_step_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="there is no step"):
+        load_step(name)

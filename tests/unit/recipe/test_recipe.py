@@ -1,0 +1,96 @@
+"""A recipe is checked to the last key, and its errors say where, what is allowed, and what was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from repoloom.errors import InputError
+from repoloom.recipe.model import Recipe
+from repoloom.recipe.sections import DATA_PATH, section, steps
+
+ROOT = Path(__file__).parents[3]
+SMALLEST = "name: small\ncrawl:\n  sources:\n    - {kind: folder, path: .}\n"
+
+
+def load(tmp_path: Path, text: str) -> Recipe:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return Recipe.load(path)
+
+
+def error(tmp_path: Path, text: str) -> str:
+    with pytest.raises(InputError) as caught:
+        load(tmp_path, text)
+    return str(caught.value).replace(str(tmp_path), "")
+
+
+def test_the_smallest_recipe_is_a_name_and_a_source(tmp_path: Path) -> None:
+    recipe = load(tmp_path, SMALLEST)
+    assert recipe.name == "small"
+    assert recipe.train is None
+    assert set(recipe.section("filter")) == set(section("filter").model_fields)
+
+
+def test_shared_parameters_reach_every_stage_that_has_them_unless_it_sets_its_own(tmp_path: Path) -> None:
+    recipe = load(tmp_path, SMALLEST + "seed: 7\nsequence_length: 512\npack: {sequence_length: 1024}\n")
+    assert recipe.section("split")["seed"] == 7
+    assert recipe.section("tokenize")["sequence_length"] == 512
+    assert recipe.section("pack")["sequence_length"] == 1024
+
+
+def test_a_wrong_key_is_named_with_its_line_and_the_nearest_right_spelling(tmp_path: Path) -> None:
+    message = error(tmp_path, SMALLEST + "tokenize:\n  vocab_sise: 4096\n")
+    assert message.startswith("/recipe.yaml:6: tokenize.vocab_sise: there is no such key; did you mean 'vocab_size'?")
+    assert "fim_rate" in message
+
+
+def test_a_wrong_stage_is_named_with_the_nearest_right_spelling(tmp_path: Path) -> None:
+    assert "/recipe.yaml:5: dedupe: there is no such key; did you mean 'dedup'?" in error(tmp_path, SMALLEST + "dedupe: {}\n")
+
+
+def test_a_wrong_value_says_what_is_allowed_and_what_it_got(tmp_path: Path) -> None:
+    message = error(tmp_path, SMALLEST + "split:\n  fraction: 2\n")
+    assert "/recipe.yaml:6: split.fraction: Input should be less than 1; got 2" in message
+
+
+def test_a_wrong_choice_says_the_nearest_one(tmp_path: Path) -> None:
+    message = error(tmp_path, SMALLEST + "tokenize:\n  fim_order: pms\n")
+    assert "'psm'" in message
+    assert "did you mean" in message
+
+
+def test_a_wrong_source_is_found_by_its_line(tmp_path: Path) -> None:
+    text = "name: small\ncrawl:\n  sources:\n    - {kind: folder, path: .}\n    - {kind: pypi, name: six, versoin: 1.16.0}\n"
+    message = error(tmp_path, text)
+    assert "/recipe.yaml:5: crawl.sources.1" in message
+    assert "did you mean 'version'?" in message
+
+
+def test_every_wrong_thing_is_said_at_once(tmp_path: Path) -> None:
+    assert len(error(tmp_path, SMALLEST + "sed: 1\nsplit: {fraction: x}\n").splitlines()) == 2
+
+
+@pytest.mark.parametrize("text", ["", "[]", "a: [", "\x00", "x" * 10, "&a [*a]", "[" * 5000])
+def test_what_is_no_recipe_is_an_error_of_one_kind(tmp_path: Path, text: str) -> None:
+    error(tmp_path, text)
+
+
+def test_the_recipes_that_come_with_repoloom_hold() -> None:
+    found = sorted((ROOT / "pipelines/recipes").glob("*.yaml"))
+    assert {path.stem for path in found} >= {"demo", "offline"}
+    for path in found:
+        assert Recipe.load(path).name == path.stem
+
+
+def test_every_step_says_what_it_reads_before_it_is_written() -> None:
+    tables: set[str] = set()
+    for stage in DATA_PATH:
+        for step in steps(stage):
+            assert set(step.reads) <= tables, step.name
+            tables |= set(step.writes)
+            assert step.name.partition(".")[0] == stage
+
+
+def test_every_parameter_of_a_stage_says_what_it_is() -> None:
+    silent = [f"{stage}.{name}" for stage in DATA_PATH for name, field in section(stage).model_fields.items() if not field.description]
+    assert not silent

@@ -1,0 +1,147 @@
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from repoloom.errors import InputError, StoreError
+from repoloom.store import open_store, write
+from repoloom.store.folder import FolderStore
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    return FolderStore(tmp_path / "prefix")
+
+
+def _files(store: FolderStore) -> list[Path]:
+    return [path for path in store.root.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("key", ["", ".", "/", "/etc/passwd", "..", "../x", "a/../../x", "a/..", "a\0b", "//a"])
+def test_a_key_that_could_leave_the_prefix_is_refused_by_every_operation(store: FolderStore, key: str) -> None:
+    for operation in (store.open, store.read, store.exists, store.delete, lambda key: write(store, key, b"")):
+        with pytest.raises(InputError, match="is not a key"):
+            operation(key)
+    with pytest.raises(InputError, match="is not a key"):
+        list(store.list(key))
+
+
+@given(st.text(st.characters(codec="utf-8"), max_size=20))
+@example("a//b/./c")
+def test_a_key_is_refused_or_names_something_below_the_prefix(key: str) -> None:
+    store = FolderStore("/prefix")
+    try:
+        path = store._path(key)
+    except InputError:
+        return
+    assert Path(os.path.normpath(path)) == path
+    assert path.is_relative_to("/prefix")
+    assert path != Path("/prefix")
+
+
+def test_what_is_written_is_read_listed_and_deleted(store: FolderStore) -> None:
+    assert list(store.list("tasks")) == []
+    for key in ("tasks/b/1", "tasks/a/2", "tasks/a/10", "other"):
+        write(store, key, key.encode())
+    assert list(store.list("tasks")) == ["tasks/a/10", "tasks/a/2", "tasks/b/1"]
+    assert store.read("tasks/b/1") == b"tasks/b/1"
+    with store.open("other") as file:
+        assert file.seek(2) == 2
+        assert file.read() == b"her"
+    store.delete("other")
+    store.delete("other")
+    assert not store.exists("other")
+
+
+@pytest.mark.parametrize("key", ["nothing", "file/below a file"])
+def test_what_is_not_there_is_not_found(store: FolderStore, key: str) -> None:
+    write(store, "file", b"")
+    assert not store.exists(key)
+    with pytest.raises(FileNotFoundError):
+        store.open(key)
+    with pytest.raises(FileNotFoundError):
+        store.read(key)
+
+
+def test_an_object_is_seen_only_once_it_is_whole(store: FolderStore) -> None:
+    write(store, "object", b"old")
+    with store.create("object") as file:
+        file.write(b"new" * 100_000)
+        file.flush()
+        assert store.read("object") == b"old"
+        assert list(store.list("object")) == []
+    assert store.read("object") == b"new" * 100_000
+    assert _files(store) == [store.root / "object"]
+
+
+def test_an_object_whose_writer_fails_never_appears_and_leaves_nothing(store: FolderStore) -> None:
+    def fail() -> None:
+        with store.create("folder/object") as file:
+            file.write(b"half")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert not store.exists("folder/object")
+    assert _files(store) == []
+
+
+@pytest.fixture
+def small_files() -> Iterator[None]:
+    """A process that may write no file above 10,000 bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    signal.signal(signal.SIGXFSZ, ignored)
+
+
+@pytest.mark.usefixtures("small_files")
+def test_a_write_that_is_refused_names_the_object_and_keeps_the_old_one(store: FolderStore) -> None:
+    write(store, "object", b"old")
+    with pytest.raises(StoreError, match=r"cannot write .*/object: File too large"):
+        write(store, "object", b"new" * 10_000)
+    assert store.read("object") == b"old"
+    assert _files(store) == [store.root / "object"]
+
+
+def test_a_folder_in_the_place_of_an_object_is_an_error_that_says_so(store: FolderStore) -> None:
+    write(store, "a/b", b"")
+    with pytest.raises(StoreError, match=r"cannot write .*/a: "):
+        write(store, "a", b"")
+    with pytest.raises(StoreError, match=r"cannot write .*/a/b/c: "):
+        write(store, "a/b/c", b"")
+
+
+def test_only_what_dead_writers_left_is_swept(store: FolderStore) -> None:
+    with store.create("alive") as file:
+        scratch = store.root / ".tmp"
+        (mine,) = scratch.iterdir()
+        host, pid, _ = mine.name.rsplit("-", 2)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert int(pid) == os.getpid()
+        (scratch / f"{host}-{child}-0").touch()
+        (scratch / f"another-host-{child}-0").touch()
+        store.sweep()
+        assert {path.name for path in scratch.iterdir()} == {mine.name, f"another-host-{child}-0"}
+        file.write(b"done")
+    assert store.read("alive") == b"done"
+
+
+@pytest.mark.parametrize("address", ["{}", "file://{}"])
+def test_a_folder_is_opened_by_its_path_or_address(tmp_path: Path, address: str) -> None:
+    assert open_store(address.format(tmp_path)).uri == str(tmp_path)
+
+
+def test_an_address_of_another_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="there is no store for s4:// addresses"):
+        open_store("s4://bucket/prefix")
