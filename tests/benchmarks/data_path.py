@@ -1,7 +1,7 @@
-"""`make bench`: MB/s and peak memory of each stage and end to end, whether memory and speed hold as the corpus grows, and training.
+"""`make bench`: MB/s and peak memory of each stage and end to end, on 1x, 4x and 16x the data, and training.
 
-One worker, so that MB/s are of one core. MB are of the files that enter the crawl. Every stage runs in worker processes of its
-own, so that its peak memory is its own. Prints tables; --json prints the figures.
+One worker, so that MB/s are of one core; MB are of the files that enter the crawl. Every stage runs in a worker process
+of its own, so that its peak memory is its own. Prints tables; --json prints the figures.
 """
 
 import argparse
@@ -67,7 +67,9 @@ def _commits(dataset: Path) -> list[Commit]:
 def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--largest", type=int, default=256, help="MB of the largest corpus; the others are 1/4 and 1/16 of it")
+    parser.add_argument(
+        "--largest", type=int, default=256, help="MB of the largest corpus; the others are 1/4 and 1/16 of it"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keep", type=Path, help="keep the corpora and datasets in this folder")
     arguments = parser.parse_args()
@@ -107,7 +109,9 @@ def show(runs: list[dict[str, Any]], training: dict[str, Any]) -> None:
     table.add_row("end to end", *cells, style="bold")
     console = Console(width=120)
     console.print(table)
-    console.print(f"training: {training['tokens_per_second']:,.0f} tokens/s, {training['parameters'] / 1e6:.1f} M parameters")
+    console.print(
+        f"training: {training['tokens_per_second']:,.0f} tokens/s, {training['parameters'] / 1e6:.1f} M parameters"
+    )
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ none is left out. To make one:
 
 Nothing of a repository is run. Judged are the edges from files that the oracle judged. C and C++: recall on the edges
 of one build, precision on every include that resolves in some build. Go: imports from files to packages, which is what
-its tool gives. MB/s are of the source files of the languages with rules, on one core. Prints a table; --json the figures.
+its tool gives. MB/s are of the source files of languages with rules, on one core. Prints a table; --json the figures.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The command line, `repoloom`. What a command needs is imported when it runs, so that help and completion come at once."""
+"""The command line, `repoloom`. What a command needs is imported when it runs, so that help comes at once."""
 
 
 def main() -> None:

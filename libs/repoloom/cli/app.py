@@ -12,8 +12,8 @@ from repoloom.errors import RepoloomError
 
 _HELP = """From git repositories to a trained, evaluated and served code model.
 
-Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports, and
-goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error, said in
+Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports,
+and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error, said in
 one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
 
 
@@ -27,7 +27,12 @@ class _Group(typer.core.TyperGroup):
 
 
 app = typer.Typer(
-    name="repoloom", cls=_Group, help=_HELP, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    name="repoloom",
+    cls=_Group,
+    help=_HELP,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
 )
 
 
@@ -39,7 +44,9 @@ def _version(wanted: bool) -> None:
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """See _HELP."""
 

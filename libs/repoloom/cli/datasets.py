@@ -33,7 +33,9 @@ def verify(uri: _Uri, as_json: Json = False) -> None:
         return
     for dataset in checked:
         parts = [part for parts in dataset.manifest.tables.values() for part in parts]
-        typer.echo(f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {bytes_text(sum(p.bytes for p in parts)):>9}")
+        typer.echo(
+            f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {bytes_text(sum(p.bytes for p in parts)):>9}"
+        )
 
 
 def digest(uri: _Uri, as_json: Json = False) -> None:
@@ -60,7 +62,9 @@ def inspect(
         show(repository)
 
 
-def edges(folder: Annotated[Path, typer.Argument(help="A folder with a repository's files.", exists=True, file_okay=False)]) -> None:
+def edges(
+    folder: Annotated[Path, typer.Argument(help="A folder with a repository's files.", exists=True, file_okay=False)],
+) -> None:
     """Print the import edges of a folder's files as JSON lines: importer, imported, line, how."""
     import json
 
@@ -68,12 +72,15 @@ def edges(folder: Annotated[Path, typer.Argument(help="A folder with a repositor
 
     for edge in edges_of_folder(folder):
         typer.echo(
-            json.dumps({"importer": edge.importer, "imported": edge.imported, "line": edge.line, "how": edge.how}, ensure_ascii=False)
+            json.dumps(
+                {"importer": edge.importer, "imported": edge.imported, "line": edge.line, "how": edge.how},
+                ensure_ascii=False,
+            )
         )
 
 
 def retry(uri: _Uri, as_json: Json = False) -> None:
-    """Forget the failures of quarantined tasks and the commits whose parts are corrupt; the next run does them again."""
+    """Forget failures and the commits whose parts are corrupt, so that the next run does them again."""
     from repoloom.engine.retry import forget
     from repoloom.recipe.run import dataset_uris_at
 

@@ -73,7 +73,9 @@ def export(
 def evaluate(
     model: Annotated[Path, typer.Option(help="An exported model.")],
     run: Annotated[Path | None, typer.Option(help="Measure on this run's held-out repositories.")] = None,
-    infilling: Annotated[Path | None, typer.Option(help="Or on a HumanEval single-line infilling file (.jsonl, .jsonl.gz).")] = None,
+    infilling: Annotated[
+        Path | None, typer.Option(help="Or on a HumanEval single-line infilling file (.jsonl, .jsonl.gz).")
+    ] = None,
     holes: Annotated[int, typer.Option(min=1, help="Holes to fill.")] = 200,
     max_bytes: Annotated[int, typer.Option(min=1, help="Held-out files to measure, in bytes.")] = 4 << 20,
     seed: Annotated[int, typer.Option(help="Draws files, holes, and the untrained model.")] = 0,
@@ -110,12 +112,16 @@ def evaluate(
 
 def complete(
     model: Annotated[Path, typer.Option(help="An exported model.")],
-    prefix_file: Annotated[Path, typer.Option(help="What stands before the hole; - for standard input.", allow_dash=True)],
+    prefix_file: Annotated[
+        Path, typer.Option(help="What stands before the hole; - for standard input.", allow_dash=True)
+    ],
     suffix_file: Annotated[Path | None, typer.Option(help="What stands after it; nothing if absent.")] = None,
     until: Annotated[str, typer.Option(help="Where to end: `line` or `end`.")] = "line",
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 64,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0, max=1, help="Sample from the likeliest tokens of this total probability.")] = 1.0,
+    top_p: Annotated[
+        float, typer.Option(min=0, max=1, help="Sample from the likeliest tokens of this total probability.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
     as_json: Json = False,
 ) -> None:

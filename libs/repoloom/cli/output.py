@@ -1,6 +1,7 @@
 """What a person or a script reads: tables and lines on a terminal, JSON where --json asks for it, errors on stderr."""
 
 import json
+import os
 import sys
 from typing import Annotated, Any
 
@@ -9,7 +10,10 @@ import typer
 from repoloom.errors import RepoloomError
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
-Workers = Annotated[int, typer.Option(min=1, max=1024, help="Worker processes. The result is the same with any number.")]
+Workers = Annotated[
+    int, typer.Option(min=1, max=1024, help="Worker processes. The result is the same with any number.")
+]
+CORES = os.cpu_count() or 1
 
 QUARANTINED = 3
 """Exit code: all that could be done is done, and some tasks were given up."""

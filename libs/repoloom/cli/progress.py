@@ -35,7 +35,9 @@ class RunView:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def status(self, status: Status) -> None:
@@ -67,7 +69,9 @@ class RunView:
         self.console.print(" ".join(words), highlight=False)
         for failure in dataset.manifest.quarantined:
             where = f" at {failure.at}" if failure.at else ""
-            self.console.print(f"  [yellow]![/] {failure.kind}{where}: ", failure.error.splitlines()[0], sep="", highlight=False)
+            self.console.print(
+                f"  [yellow]![/] {failure.kind}{where}: ", failure.error.splitlines()[0], sep="", highlight=False
+            )
 
 
 def _tokens(count: float) -> str:

@@ -1,12 +1,11 @@
 """`repoloom run` and `repoloom report`: the whole recipe, and the page that tells what it did."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoloom.cli.output import QUARANTINED, Json, Workers, print_json
+from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -24,8 +23,10 @@ def add_to(app: typer.Typer) -> None:
 
 def run(
     recipe: Annotated[Path, typer.Argument(help="The recipe, a YAML file; see pipelines/recipes/.")],
-    out: Annotated[str, typer.Option(help="Where everything goes. The same address again goes on where a run was stopped.")] = "out",
-    workers: Workers = os.cpu_count() or 1,
+    out: Annotated[
+        str, typer.Option(help="Where everything goes. The same address again goes on where a run was stopped.")
+    ] = "out",
+    workers: Workers = CORES,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage of the data path.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -56,7 +57,9 @@ def run(
     page = write_run_report(list(datasets.values()), out)
     console.print(f"report  {page}\ndigest  {final.digest}", highlight=False)
     if as_json:
-        print_json({"out": out, "digest": final.digest, "report": page, "steps": {s: d.digest for s, d in datasets.items()}})
+        print_json(
+            {"out": out, "digest": final.digest, "report": page, "steps": {s: d.digest for s, d in datasets.items()}}
+        )
     _exit_if_quarantined(list(datasets.values()), console)
 
 

@@ -1,13 +1,12 @@
 """One command for each stage of the data path, over datasets that are there already."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from repoloom.cli.output import QUARANTINED, Json, Workers, print_json
+from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json
 from repoloom.errors import InputError
 
 _STAGES = {
@@ -33,15 +32,19 @@ def add_to(app: typer.Typer) -> None:
 def _command(stage: str) -> Callable[..., None]:
     def command(
         inputs: Annotated[
-            list[str] | None, typer.Argument(help="Addresses of runs or datasets that hold the tables it reads.", show_default=False)
+            list[str] | None,
+            typer.Argument(help="Addresses of runs or datasets that hold the tables it reads.", show_default=False),
         ] = None,
         out: Annotated[str, typer.Option(help="Where the new datasets go: OUT/<step>.")] = "out",
         settings: Annotated[
-            list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A parameter (value in YAML); repeat for more.")
+            list[str] | None,
+            typer.Option("--set", metavar="KEY=VALUE", help="A parameter (value in YAML); repeat for more."),
         ] = None,
         recipe: Annotated[Path | None, typer.Option(help="Take the stage's parameters from this recipe.")] = None,
-        show_parameters: Annotated[bool, typer.Option("--parameters", help="List the parameters and their defaults.")] = False,
-        workers: Workers = os.cpu_count() or 1,
+        show_parameters: Annotated[
+            bool, typer.Option("--parameters", help="List the parameters and their defaults.")
+        ] = False,
+        workers: Workers = CORES,
         as_json: Json = False,
     ) -> None:
         if show_parameters:

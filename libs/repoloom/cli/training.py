@@ -58,7 +58,9 @@ class TrainingView:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def begin(self, baseline: float) -> None:
@@ -90,7 +92,16 @@ def show_trained(trained: Trained, out: Path, console: Console) -> None:
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The scores by language, the trained model beside the untrained one, and one hole filled."""
     table = Table("held out", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in ("bytes", "bits/byte", "untrained", "holes", "exact match", "untrained", "edit similarity", "untrained"):
+    for column in (
+        "bytes",
+        "bits/byte",
+        "untrained",
+        "holes",
+        "exact match",
+        "untrained",
+        "edit similarity",
+        "untrained",
+    ):
         table.add_column(column, justify="right")
     for row in (*evaluation.languages, evaluation.overall):
         table.add_row(

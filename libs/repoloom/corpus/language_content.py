@@ -52,11 +52,16 @@ _SHADER = _rules(
         ),
     )
 )
+_SCHEME = _rules(
+    ("", rb"\n\([a-z_]+\)[ \t]*@|\)[ \t]*@[a-z]"),
+    ("Scheme", _any(_file(rb"[;(]", rb"#[!|]"), rb"\n\((?:define|import|library|use-modules)\b")),
+)
 _WOLFRAM = _any(_file(rb"\(\*"), rb"^(?:Notebook|BeginPackage|Needs|Get|Test)\[")
 
 BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
     ".app": _rules(("Erlang", rb"^\{application,")),
     ".asm": _rules(("", _XML), ("Assembly", _OTHERWISE)),
+    ".bb": _rules(("Clojure", _file(rb";", rb"\(", rb"#!"))),  # else BitBake, BlitzBasic
     ".bas": _rules(
         (
             "Visual Basic",
@@ -103,9 +108,14 @@ BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
         ("C++", rb"std::\w"),
         ("C", _OTHERWISE),
     ),
+    ".hh": _rules(("", _file(rb"<\?hh")), ("C++", _OTHERWISE)),  # Hack
     ".inc": _rules(
         ("PHP", rb"<\?(?:php|=)"),
         ("HTML", _file(rb"<[!a-zA-Z]")),
+        (
+            "",
+            _line(rb"#(?:declare|local|macro|tryinclude)\b", rb"(?:stock|native|forward|public)[ \t]"),
+        ),  # POV-Ray, Pawn
         (
             "C++",
             _line(rb"#[ \t]*(?:include|define|ifdef|ifndef|if)\b", rb"//", rb"(?:static|const|extern|struct)[ \t]+\w"),
@@ -123,8 +133,8 @@ BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
     ".m": _rules(
         ("", _any(_OBJECTIVE_C, _line(rb"#[ \t]*include\b", rb"//", rb"/\*"))),
         ("Mathematica", _any(_WOLFRAM, rb"^\w+\[[^\]\n]{0,200}_[^\]\n]{0,200}\][ \t]*:?=")),
-        ("MATLAB", _OTHERWISE),
-    ),
+        ("MATLAB", _line(rb"%", rb"(?:function|classdef|if|for|while|end)\b", rb"\w+[ \t]*=[ \t]*[^=]")),
+    ),  # else MUMPS, Mercury, Limbo
     ".mir": _rules(("YAML", _file(rb"---"))),
     ".ml": _rules(
         ("OCaml", _any(_line(rb"module[ \t]+\w", rb"let[ \t]", rb"open[ \t]+[A-Z]"), rb"\bmatch[ \t]")),
@@ -150,7 +160,9 @@ BY_CONTENT: Mapping[str, tuple[Rule, ...]] = {
     ".rs": _rules(("", _any(_XML, rb"^#pragma[ \t]+(?:version|rs)\b")), ("Rust", _OTHERWISE)),  # RenderScript
     ".sc": _rules(("Scala", _line(rb"(?:package|import|object|def|val|class|trait)[ \t]+[\w$]"))),  # else SuperCollider
     ".sch": _rules(("", _file(rb"\(kicad_sch", rb"EESchema", rb"<")), ("Scheme", rb"^[;(]")),
+    ".scm": _SCHEME,  # else tree-sitter queries
     ".sig": _rules(("Standard ML", _line(rb"(?:signature|val|type|sig)\b"))),
+    ".sls": _SCHEME,  # else Salt
     ".st": _rules(("Smalltalk", rb"\bsubclass:[ \t]*#|methodsFor:|\binstanceVariableNames:|^!\w")),  # else templates
     ".syntax": _rules(("YAML", rb"^[\w-]+:[ \t]")),
     ".t": _rules(("Perl", _line(rb"(?:use|my|package|require|plan|BEGIN)\b"))),

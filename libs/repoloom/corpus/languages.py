@@ -45,7 +45,8 @@ def detect(path: str, head: bytes) -> Language | None:
     while dot >= 0:  # the longest extension first: .coffee.md before .md
         extension = lower[dot:]
         if extension in BY_CONTENT:
-            return _by_shebang(head) or _by_content(extension, head)
+            interpreter = _by_shebang(head)
+            return interpreter if interpreter and extension in interpreter.extensions else _by_content(extension, head)
         if language := _BY_EXTENSION.get(extension):
             return language
         dot = lower.find(".", dot + 1)

@@ -17,7 +17,7 @@ Shares: TypeAlias = Mapping[str, Sequence[Part]]
 class Params(BaseModel):
     """Parameters of a step: their defaults are the paper's, and they are part of every task's key."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 P = TypeVar("P", bound=Params)

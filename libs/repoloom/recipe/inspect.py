@@ -64,7 +64,9 @@ def look_up(uri: str, repo: str) -> Repository:
     holders = {table: dataset for dataset in datasets for table in dataset.manifest.tables if table != "dropped"}
     imports: dict[str, list[Import]] = {}
     for row in _rows(holders, "edges", repo):
-        imports.setdefault(row["importer"], []).append(Import(imported=row["imported"], line=row["line"], how=row["how"]))
+        imports.setdefault(row["importer"], []).append(
+            Import(imported=row["imported"], line=row["line"], how=row["how"])
+        )
     documents = list(_rows(holders, "documents", repo, leave_out="text"))
     dropped = tuple(
         Dropped(step=dataset.manifest.step, **{name: row[name] for name in Dropped.model_fields if name != "step"})
@@ -119,7 +121,11 @@ def show(repository: Repository) -> None:
     if repository.dropped:
         branch = tree.add(f"dropped: {len(repository.dropped)} files")
         for drop in repository.dropped:
-            measured = "" if drop.value is None else f" {drop.value:g}" + ("" if drop.threshold is None else f" (limit {drop.threshold:g})")
+            measured = (
+                ""
+                if drop.value is None
+                else f" {drop.value:g}" + ("" if drop.threshold is None else f" (limit {drop.threshold:g})")
+            )
             branch.add(f"{escape(drop.path)} [dim]by {drop.step}:[/] {drop.rule}{measured} {escape(drop.detail)}")
     console.print(tree)
 
@@ -140,6 +146,10 @@ def _nearest(holders: Mapping[str, Dataset], repo: str) -> str:
 
     if "repositories" not in holders:
         return ""
-    names = {name for batch in holders["repositories"].reader("repositories").batches(["repo"]) for name in batch["repo"].to_pylist()}
+    names = {
+        name
+        for batch in holders["repositories"].reader("repositories").batches(["repo"])
+        for name in batch["repo"].to_pylist()
+    }
     near = difflib.get_close_matches(repo, names, n=1, cutoff=0.3)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,4 +1,4 @@
-"""The recipe: read from YAML, checked to the last key, with errors that say where, what is allowed, and what was meant."""
+"""The recipe: read from YAML, checked to the last key; errors say where, what is allowed, and what was meant."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,7 +81,7 @@ class Recipe:
             raise InputError(f"{path} cannot be read: {error}") from error
         except (yaml.YAMLError, RecursionError) as error:
             raise InputError(f"{path} is not YAML: {error}") from error
-        if not isinstance(content, dict):
+        if tree is None or not isinstance(content, dict):
             raise InputError(f"{path} is not a recipe: it has no keys")
         try:
             return cls(content)
@@ -94,9 +94,14 @@ def _share(content: Mapping[str, Any]) -> dict[str, Any]:
     full = dict(content)
     for name in SHARED:
         value = content.get(name, _Recipe.model_fields[name].default)
-        owners: list[tuple[str, type[BaseModel]]] = [(stage, section(stage)) for stage in DATA_PATH]
-        for owner, model in [*owners, ("train", TrainParams), ("evaluate", EvaluateParams)]:
-            if name in model.model_fields and isinstance(mine := full.get(owner, {}), dict) and (owner != "train" or mine):
+        owners: list[tuple[str, type[BaseModel]]] = [("train", TrainParams), ("evaluate", EvaluateParams)]
+        owners += [(stage, section(stage)) for stage in DATA_PATH]
+        for owner, model in owners:
+            if (
+                name in model.model_fields
+                and isinstance(mine := full.get(owner, {}), dict)
+                and (owner != "train" or mine)
+            ):
                 full[owner] = {name: value, **mine}
     return full
 
@@ -119,7 +124,9 @@ def _explain(path: Path, tree: yaml.Node, error: ValidationError) -> Iterator[st
         elif problem["type"] == "missing":
             message = "this key is missing"
         elif problem["type"] in ("literal_error", "enum"):
-            near = difflib.get_close_matches(str(problem["input"]), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1)
+            near = difflib.get_close_matches(
+                str(problem["input"]), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1
+            )
             message += f"; got {problem['input']!r}" + (f", did you mean {near[0].strip(',')!r}?" if near else "")
         elif not isinstance(problem["input"], Mapping | list):
             message += f"; got {problem['input']!r}"
@@ -164,7 +171,9 @@ def _model_in(annotation: Any, tag: str) -> Any:  # noqa: ANN401
     """The model that an annotation holds: itself, a union's member of that kind, or a sequence's element."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    members = [inner for argument in getattr(annotation, "__args__", ()) if (inner := _model_in(argument, tag)) is not None]
+    members = [
+        inner for argument in getattr(annotation, "__args__", ()) if (inner := _model_in(argument, tag)) is not None
+    ]
     tagged = [member for member in members if _kind(member) == tag]
     if tagged or len(members) == 1:
         return (tagged or members)[0]

@@ -1,4 +1,4 @@
-"""From packed tokens to a measured model: train, export, evaluate. What was made from the same inputs is never made twice."""
+"""From packed tokens to a measured model: train, export, evaluate; nothing is made twice from the same inputs."""
 
 import hashlib
 import heapq
@@ -95,7 +95,10 @@ class Corpus:
         for batch in self.heldout.batches("heldout"):
             for row in batch.select(["repo", "text", "spans"]).to_pylist():
                 for span in row["spans"]:
-                    header, content = row["text"][span["head"] : span["start"]], row["text"][span["start"] : span["end"]]
+                    header, content = (
+                        row["text"][span["head"] : span["start"]],
+                        row["text"][span["start"] : span["end"]],
+                    )
                     yield HeldOutFile(row["repo"], span["path"], span["language"], header.decode(), content.decode())
 
 
@@ -150,7 +153,7 @@ def train_model(
 
 
 def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, dtype: torch.dtype) -> int:
-    """Exports the newest checkpoint of a run, finished or not; returns its step. Raises InputError where there is none."""
+    """Exports a run's newest checkpoint, finished or not; returns its step. Raises InputError where there is none."""
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
     model = new_model(params.architecture(corpus.vocabulary), params.seed)
     checkpoints = Checkpoints(_training_folder(out, identity), params.keep)
@@ -174,7 +177,9 @@ def evaluate_model(params: EvaluateParams, trained: Trained, seed: int, corpus: 
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)
     evaluation = compare(completer, untrained(completer, seed), files, holes)
-    stores.write(store, EVALUATION, Evaluated(identity=identity, evaluation=evaluation).model_dump_json(indent=1).encode())
+    stores.write(
+        store, EVALUATION, Evaluated(identity=identity, evaluation=evaluation).model_dump_json(indent=1).encode()
+    )
     return evaluation
 
 

@@ -38,7 +38,9 @@ class RunRecord(Record):
         try:
             return cls.model_validate_json(open_store(out).read(RUN))
         except FileNotFoundError:
-            raise InputError(f"{out} holds no run: it has no {RUN}; make one with `repoloom run RECIPE --out {out}`") from None
+            raise InputError(
+                f"{out} holds no run: it has no {RUN}; make one with `repoloom run RECIPE --out {out}`"
+            ) from None
         except ValidationError as error:
             raise CorruptDataError(f"{out}/{RUN} cannot be read: {error.errors()[0]['msg']}") from error
 
@@ -73,7 +75,9 @@ def run_data_path(
     for stage in stages_until(until):
         for dataset in run_stage(stage, recipe.section(stage), tables, out, pool, recipe.engine, watcher.status):
             datasets[dataset.manifest.step] = dataset
-            record = record.model_copy(update={"made": (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))})
+            record = record.model_copy(
+                update={"made": (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))}
+            )
             record.write(out)
             watcher.made(dataset)
         if stage == "crawl":
@@ -94,7 +98,9 @@ def run_stage(
     values = settle(stage, values)
     for step_class in steps(stage):
         if missing := [name for name in step_class.reads if name not in tables]:
-            raise InputError(f"{step_class.name} reads the table {missing[0]!r}; given were: {', '.join(sorted(tables)) or 'none'}")
+            raise InputError(
+                f"{step_class.name} reads the table {missing[0]!r}; given were: {', '.join(sorted(tables)) or 'none'}"
+            )
         step = configure(step_class, values)
         dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", pool, policy, watch)
         tables.update({name: Table(dataset, name) for name in step.writes})
@@ -122,7 +128,9 @@ def dataset_uris_at(uri: str) -> list[str]:
     """The addresses of the datasets at an address, finished or not: those of a run's steps, or the address itself."""
     names = [step.name for stage in DATA_PATH for step in steps(stage)]
     store = open_store(uri)
-    begun = [name for name in names if any(True for folder in ("tasks", "failures") for _ in store.list(f"{name}/{folder}"))]
+    begun = [
+        name for name in names if any(True for folder in ("tasks", "failures") for _ in store.list(f"{name}/{folder}"))
+    ]
     if begun:
         return [f"{store.uri}/{name}" for name in begun]
     return [store.uri] if store.exists(MANIFEST) or any(True for _ in store.list("failures")) else []
@@ -139,7 +147,8 @@ def _open_made(out: str, made: Made) -> Dataset:
     dataset = Dataset.open(f"{out.rstrip('/')}/{made.step}")
     if dataset.digest != made.digest:
         raise CorruptDataError(
-            f"{dataset.uri} is {dataset.digest[:19]}…, but the run made {made.digest[:19]}…; run the recipe again to bring it up to date"
+            f"{dataset.uri} is {dataset.digest[:19]}…, but the run made {made.digest[:19]}…; "
+            "run the recipe again to bring it up to date"
         )
     return dataset
 
@@ -150,7 +159,9 @@ def _check_enough(crawl: Dataset, wanted: int) -> None:
         lost = "\n".join(f"  {failure.error}" for failure in crawl.manifest.quarantined)
         raise TooFewRepositoriesError(
             f"the crawl reached {reached} repositories, the recipe wants at least {wanted} (min_repositories)."
-            + (f" Not reached:\n{lost}\n`repoloom retry {crawl.uri}` and running again tries them anew." if lost else "")
+            + (
+                f" Not reached:\n{lost}\n`repoloom retry {crawl.uri}` and running again tries them anew."
+                if lost
+                else ""
+            )
         )
-
-

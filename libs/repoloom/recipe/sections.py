@@ -11,7 +11,7 @@ from repoloom.engine.execute import params_model
 from repoloom.engine.step import Params, Step
 
 DATA_PATH = ("crawl", "filter", "order", "dedup", "quality", "decontaminate", "split", "tokenize", "mix", "pack")
-"""The stages in the order they run. The paper's order (arXiv 2401.14196 section 2), then held-out repositories leave before
+"""The stages in the order they run: the paper's (arXiv 2401.14196 section 2), then held-out repositories leave before
 anything is counted, and the mix follows tokenization because its shares are of tokens."""
 
 SHARED = ("seed", "sequence_length")
@@ -26,7 +26,7 @@ def steps(stage: str) -> tuple[type[Step[Params]], ...]:
 
 @functools.cache
 def section(stage: str) -> type[Params]:
-    """The model of a stage's section: the fields of its steps' parameters together; steps that name a field share its value."""
+    """The model of a stage's section: the fields of its steps' parameters; steps that name the same one share it."""
     fields: dict[str, Any] = {}
     for step in steps(stage):
         for name, field in params_model(step).model_fields.items():
@@ -41,8 +41,7 @@ def configure(step: type[Step[Params]], values: Mapping[str, Any]) -> Step[Param
 
 
 def settle(stage: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A section's values once what they name on this machine is known by content: a folder or file that changes is another
-    input, and is read anew."""
+    """A section's values, with what they name on this machine known by its content: a folder that changes is read anew."""
     if stage == "crawl":
         from repoloom.stages.crawl.resolve import resolve
 

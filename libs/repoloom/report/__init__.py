@@ -1,7 +1,7 @@
 """The report of a run: one self-contained HTML page.
 
-`gather` reads the datasets, `render` makes the page of what it found. Each part of the page is a module that says what is
-shown and where it comes from, and a template of the same name that says how.
+`gather` reads the datasets, `render` makes the page of what it found. Each part of the page is a module that says what
+is shown and where it comes from, and a template of the same name that says how.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,6 @@ from repoloom.report.svg import element, percent
 Format = Callable[[float], str]
 
 _TOP, _BOTTOM = 8, 24  # pixels over the topmost level, and for the labels under the axis
-_LEFT = 48  # pixels for the labels of the levels; the style sheet's `.area` knows them too
 _UNITS = 1000  # of the drawing's own width, which is stretched to the page's
 
 
@@ -55,7 +54,10 @@ def line_chart(
         places = (step / steps[-1] * _UNITS for step in steps)
         return " ".join(f"{x:.1f},{y(value):.1f}" for x, value in zip(places, line.values, strict=True))
 
-    curves = [element("polyline", points=points(line), class_=line.style, vector_effect="non-scaling-stroke") for line in lines]
+    curves = [
+        element("polyline", points=points(line), class_=line.style, vector_effect="non-scaling-stroke")
+        for line in lines
+    ]
     return _chart(
         title,
         description,
@@ -63,7 +65,9 @@ def line_chart(
         levels,
         y,
         text,
-        element("svg", *curves, width="100%", height=height, viewBox=f"0 0 {_UNITS} {height}", preserveAspectRatio="none"),
+        element(
+            "svg", *curves, width="100%", height=height, viewBox=f"0 0 {_UNITS} {height}", preserveAspectRatio="none"
+        ),
         *_baseline(baseline, y),
         *_x_labels([(0.0, "0"), (1.0, f"{steps[-1]:,} steps")], height),
     )
@@ -77,7 +81,12 @@ def _baseline(baseline: Baseline | None, y: Callable[[float], float]) -> Iterato
 
 
 def histogram(
-    title: str, description: str, counts: Sequence[int], labels: Sequence[tuple[float, str]], text: Format, height: int = 180
+    title: str,
+    description: str,
+    counts: Sequence[int],
+    labels: Sequence[tuple[float, str]],
+    text: Format,
+    height: int = 180,
 ) -> Markup:
     """Counts in equal bins. `labels` stand under the axis, each at a share of its length."""
     levels = ticks(0, max(counts, default=0), count=3)
@@ -89,7 +98,13 @@ def histogram(
 
     width = 1 / len(counts)
     bars = [
-        element("rect", x=percent(place * width + 0.1 * width), y=y(count), width=percent(0.8 * width), height=height - _BOTTOM - y(count))
+        element(
+            "rect",
+            x=percent(place * width + 0.1 * width),
+            y=y(count),
+            width=percent(0.8 * width),
+            height=height - _BOTTOM - y(count),
+        )
         for place, count in enumerate(counts)
         if count
     ]
@@ -109,12 +124,14 @@ def bar(share: float, style: str = "bar") -> Markup:
     )
 
 
-def segments(parts: Sequence[tuple[float, str, str]], style: str = "segments") -> Markup:
+def segments(parts: Sequence[tuple[float, str, str]], style: str) -> Markup:
     """Shares of a whole side by side, each with its class and what it says when it is pointed at."""
     drawn: list[Markup] = []
     start = 0.0
     for share, name, label in parts:
-        drawn.append(element("rect", element("title", label), x=percent(start), width=percent(share), height="100%", class_=name))
+        drawn.append(
+            element("rect", element("title", label), x=percent(start), width=percent(share), height="100%", class_=name)
+        )
         start += share
     return element("svg", *drawn, class_=style, role="img", aria_label="; ".join(label for *_, label in parts))
 
@@ -126,7 +143,7 @@ def ticks(low: float, high: float, count: int) -> list[float]:
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(multiple * power for multiple in (1, 2, 5, 10) if multiple * power >= rough * 0.999)
     first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    return [float(f"{place * step:.12g}") for place in range(first, max(last, first + 1) + 1)]
+    return [float(f"{place * step:.15g}") for place in range(first, max(last, first + 1) + 1)]
 
 
 def _x_labels(labels: Sequence[tuple[float, str]], height: int) -> Iterator[Markup]:
@@ -146,20 +163,15 @@ def _chart(
     *content: Markup,
 ) -> Markup:
     """The levels with their labels on the left, and on them the content."""
-    labels = [element("text", text(level), x=_LEFT - 8, y=y(level) + 4, text_anchor="end") for level in levels]
+    labels = [element("text", text(level), x="100%", y=y(level) + 4, text_anchor="end") for level in levels]
     lines = [
         element("line", x1=0, x2="100%", y1=y(level), y2=y(level), class_="grid" if place else "axis")
         for place, level in enumerate(levels)
     ]
+    named = element("title", title), element("desc", description)
     return element(
-        "svg",
-        element("title", title),
-        element("desc", description),
-        *labels,
-        element("svg", *lines, *content, x=_LEFT, width="100%", height=height, class_="area"),
+        "div",
+        element("svg", *labels, height=height, aria_hidden="true"),
+        element("svg", *named, *lines, *content, height=height, role="img", aria_label=f"{title}. {description}"),
         class_="chart",
-        role="img",
-        width="100%",
-        height=height,
-        aria_label=f"{title}. {description}",
     )

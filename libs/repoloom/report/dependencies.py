@@ -13,7 +13,8 @@ READABLE = range(12, 41)
 """Files of a graph that shows something and can still be read."""
 
 _CANDIDATES = 32  # repositories that are looked at closely
-_READABLE_EDGES = 80  # a graph of more is a knot
+_READABLE_EDGES, _READABLE_LAYERS, _READABLE_ROWS = 80, 7, 14
+_READABLE_CIRCLES = 0.1  # share of the edges that go against the order
 _MOST_EDGES = 1000  # of a repository that is looked at closely
 
 
@@ -44,6 +45,32 @@ class Example(Record):
     edges: tuple[Edge, ...]
     cycles: tuple[tuple[int, ...], ...]  # files that need one another
 
+    @property
+    def columns(self) -> list[list[int]]:
+        """The files in layers, each right of all that it imports."""
+        imported, importers = self.ties
+        layer: list[int] = []
+        for files in imported:
+            layer.append(max((layer[file] + 1 for file in files), default=0))
+        for file in reversed(range(len(layer))):  # what imports nothing stands right before its first importer
+            if importers[file] and not imported[file]:
+                layer[file] = min(layer[importer] for importer in importers[file]) - 1
+        return [[file for file, its in enumerate(layer) if its == number] for number in sorted(set(layer))]
+
+    @property
+    def ties(self) -> tuple[list[list[int]], list[list[int]]]:
+        """What each file imports that stands before it, and what stands after it and imports it.
+
+        Imports against the order, which only circles have, are left out.
+        """
+        imported: list[list[int]] = [[] for _ in self.files]
+        importers: list[list[int]] = [[] for _ in self.files]
+        for edge in self.edges:
+            if edge.imported < edge.importer:
+                imported[edge.importer].append(edge.imported)
+                importers[edge.imported].append(edge.importer)
+        return imported, importers
+
 
 class Dependencies(Record):
     """The edges of a run, and an example."""
@@ -68,8 +95,8 @@ def dependencies(tables: Tables) -> Dependencies | None:
             how[item["values"]] = how.get(item["values"], 0) + item["counts"]
         if edges.num_rows <= _MOST_EDGES:
             files = len({*edges["importer"].to_pylist(), *edges["imported"].to_pylist()})
-            rank = _is_readable(files, edges.num_rows), edges.num_rows
-            heapq.heappush(candidates, (*rank, edges["repo"][0].as_py(), edges))
+            fits = files in READABLE and edges.num_rows <= _READABLE_EDGES
+            heapq.heappush(candidates, (fits, edges.num_rows, edges["repo"][0].as_py(), edges))
             if len(candidates) > _CANDIDATES:
                 heapq.heappop(candidates)
     by_repository = {repo: edges.to_pylist() for *_, repo, edges in candidates}
@@ -83,21 +110,30 @@ def dependencies(tables: Tables) -> Dependencies | None:
     )
 
 
-def _is_readable(files: int, edges: int) -> bool:
-    return files in READABLE and edges <= _READABLE_EDGES
+def _is_readable(example: Example) -> bool:
+    against = sum(edge.imported > edge.importer for edge in example.edges)
+    columns = example.columns
+    return (
+        len(example.files) in READABLE
+        and len(example.edges) <= _READABLE_EDGES
+        and len(columns) <= _READABLE_LAYERS
+        and max(map(len, columns)) <= _READABLE_ROWS
+        and against <= _READABLE_CIRCLES * len(example.edges)
+    )
 
 
 def _example(tables: Tables, edges: Mapping[str, list[dict[str, Any]]]) -> Example | None:
-    """The document with most edges among those of a readable size; failing that, of those with at most as many files."""
+    """The document with most edges among the readable ones; failing that, among those with no more files."""
     best: tuple[tuple[bool, int, str], Example] | None = None
     for row in tables.rows("documents", ["repo", "revision", "document", "spans"]):
         if row["repo"] not in edges or not 1 < len(row["spans"]) < READABLE.stop:
             continue
         places = {span["path"]: place for place, span in enumerate(row["spans"])}
         inside = [edge for edge in edges[row["repo"]] if edge["importer"] in places and edge["imported"] in places]
-        rank = (_is_readable(len(places), len(inside)), len(inside), row["repo"])
+        example = _as_example(row, places, inside)
+        rank = (_is_readable(example), len(inside), row["repo"])
         if inside and (best is None or rank > best[0]):
-            best = rank, _as_example(row, places, inside)
+            best = rank, example
     if best is None:
         return None
     example = best[1]

@@ -1,4 +1,4 @@
-"""The dependency graph as SVG: files in layers, what they import to their left, numbered as they stand in the document."""
+"""The dependency graph as SVG: files in layers, right of what they import, numbered as they stand in the document."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,8 @@ def _edge(importer: _Box, imported: _Box, from_: int, to: int) -> Markup:
     else:  # against the order, as only circles have it: around the right side
         start, end = importer.x + importer.width, imported.x + imported.width
         bends = (max(start, end) + 36,) * 2
-    path = f"M{start:.1f} {importer.middle:.1f}C{bends[0]:.1f} {importer.middle:.1f} {bends[1]:.1f} {imported.middle:.1f} {end:.1f} {imported.middle:.1f}"
+    (bend, bend_back), y, to_y = bends, importer.middle, imported.middle
+    path = f"M{start:.1f} {y:.1f}C{bend:.1f} {y:.1f} {bend_back:.1f} {to_y:.1f} {end:.1f} {to_y:.1f}"
     return element("path", d=path, class_="edge backward" if to > from_ else "edge", data_from=from_, data_to=to)
 
 
@@ -92,23 +93,9 @@ def _file(box: _Box, place: int, path: str) -> Markup:
 
 
 def arrange(example: Example) -> list[list[int]]:
-    """The files in columns: one right of all that it imports; within a column near to what it is tied to.
-
-    Imports against the order, which only circles have, do not count.
-    """
-    imported: list[list[int]] = [[] for _ in example.files]
-    importers: list[list[int]] = [[] for _ in example.files]
-    for edge in example.edges:
-        if edge.imported < edge.importer:
-            imported[edge.importer].append(edge.imported)
-            importers[edge.imported].append(edge.importer)
-    layer: list[int] = []
-    for files in imported:
-        layer.append(max((layer[file] + 1 for file in files), default=0))
-    for file in reversed(range(len(layer))):  # what imports nothing stands right before its first importer
-        if importers[file] and not imported[file]:
-            layer[file] = min(layer[importer] for importer in importers[file]) - 1
-    columns = [[file for file, its in enumerate(layer) if its == number] for number in sorted(set(layer))]
+    """The files in columns, within a column near to what they are tied to."""
+    columns = example.columns
+    imported, importers = example.ties
     for sweep in range(_SWEEPS):
         forward = sweep % 2 == 0
         _untangle(columns if forward else columns[::-1], imported if forward else importers)
@@ -119,8 +106,11 @@ def _untangle(columns: Sequence[list[int]], ties: Sequence[Sequence[int]]) -> No
     """Sorts each column by the mean height of what its files are tied to (Sugiyama's barycentre method)."""
     height = {file: row / len(column) for column in columns for row, file in enumerate(column)}
     for column in columns:
-        mean = {file: sum(height[tie] for tie in ties[file]) / len(ties[file]) if ties[file] else height[file] for file in column}
-        column.sort(key=lambda file: (mean[file], file))  # noqa: B023 - used at once
+        mean = {
+            file: sum(height[tie] for tie in ties[file]) / len(ties[file]) if ties[file] else height[file]
+            for file in column
+        }
+        column.sort(key=lambda file: (mean[file], file))
         height.update({file: row / len(column) for row, file in enumerate(column)})
 
 
@@ -128,6 +118,7 @@ def short_names(paths: Sequence[str]) -> list[str]:
     """The last component of each path, with the folder before it where another path has the same, cut to fit a box."""
     names = [path.rpartition("/")[2] for path in paths]
     told = [
-        "/".join(path.split("/")[-2:]) if names.count(name) > 1 else name for path, name in zip(paths, names, strict=True)
+        "/".join(path.split("/")[-2:]) if names.count(name) > 1 else name
+        for path, name in zip(paths, names, strict=True)
     ]
     return [name if len(name) <= _LONGEST else "…" + name[1 - _LONGEST :] for name in told]

@@ -1,4 +1,4 @@
-"""Near-duplicates: the clusters of repositories, on what evidence each member was removed, and the sources wiped out."""
+"""Near-duplicates: the clusters of repositories, the evidence for each removal, and the sources wiped out."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -63,7 +63,7 @@ def duplicates(tables: Tables, limits: Limits) -> Duplicates | None:
     clusters = removed = 0
     shown: dict[int, list[dict[str, Any]]] = {}
     removals: dict[int, int] = {}
-    for row in tables.rows("clusters", list(Member.model_fields) + ["cluster", "survivor"]):
+    for row in tables.rows("clusters", [*Member.model_fields, "cluster", "survivor"]):
         number = row["cluster"]
         is_removed = row["repo"] != row["survivor"]
         clusters = max(clusters, number + 1)

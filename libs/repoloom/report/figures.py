@@ -1,38 +1,41 @@
-"""The page's figures: which numbers of a run each chart shows, and the words that stand for it where it cannot be seen."""
+"""The page's figures: which numbers each chart shows, and the words that stand for it where it cannot be seen."""
 
 import math
+from collections.abc import Callable
 
 from markupsafe import Markup
 
+from repoloom.corpus.ledger import Count
 from repoloom.report.charts import Baseline, Format, Line, histogram, line_chart, segments
 from repoloom.report.funnel import Funnel, Passage
 from repoloom.report.tokens import Tokens
 from repoloom.report.training import Training
-from repoloom.report.wording import measure, number, percent, scientific, size
+from repoloom.report.wording import measure, number, percent, plural, scientific, size
 
 HEAT_LEVELS = 6
 
 
 def bytes_bar(passage: Passage, funnel: Funnel) -> Markup:
-    """What a step kept and dropped, beside what entered the run."""
-    whole = max(1, funnel.entering.size)
-    parts = [(passage.kept.size / whole, "kept", f"kept {size(passage.kept.size)}")]
-    parts += [
-        (rule.dropped.size / whole, "held" if rule.name == "held_out" else "lost", f"{rule.name} {size(rule.dropped.size)}")
-        for rule in passage.rules
-    ]
-    return segments(parts)
+    """The bytes that a step kept and dropped, as shares of what entered the run."""
+    return _passage_bar(passage, funnel, lambda count: count.size, size, "segments")
 
 
 def files_bar(passage: Passage, funnel: Funnel) -> Markup:
     """The same in files."""
-    whole = max(1, funnel.entering.items)
-    parts = [(passage.kept.items / whole, "kept", f"kept {number(passage.kept.items)} files")]
-    parts += [
-        (rule.dropped.items / whole, "held" if rule.name == "held_out" else "lost", f"{rule.name} {number(rule.dropped.items)} files")
-        for rule in passage.rules
-    ]
-    return segments(parts, "segments thin")
+    return _passage_bar(
+        passage, funnel, lambda count: count.items, lambda items: plural(items, "file"), "segments thin"
+    )
+
+
+def _passage_bar(
+    passage: Passage, funnel: Funnel, amount: Callable[[Count], int], text: Callable[[int], str], style: str
+) -> Markup:
+    outcomes = [("kept", "kept", passage.kept)]
+    outcomes += [(rule.name, "held" if rule.name == "held_out" else "lost", rule.dropped) for rule in passage.rules]
+    whole = max(1, amount(funnel.entering))
+    return segments(
+        [(amount(count) / whole, kind, f"{name}: {text(amount(count))}") for name, kind, count in outcomes], style
+    )
 
 
 def heat(count: int, most: int) -> int:

@@ -1,4 +1,4 @@
-"""What the ledgers say: how many files and bytes entered each step, what it kept, what each rule dropped, with examples."""
+"""What the ledgers say: what entered each step, what it kept, what each rule dropped, with examples."""
 
 import heapq
 import zlib
@@ -97,9 +97,7 @@ def funnel(datasets: Sequence[Dataset], limits: Limits) -> Funnel | None:
     found = tuple(passages(accounting, limits))
     if not found:
         return None
-    return Funnel(
-        passages=found, columns=_columns(found, limits.languages), languages=tuple(_languages(accounting))
-    )
+    return Funnel(passages=found, columns=_columns(found, limits.languages), languages=tuple(_languages(accounting)))
 
 
 def _columns(found: Iterable[Passage], most: int) -> tuple[str, ...]:

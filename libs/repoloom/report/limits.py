@@ -9,7 +9,7 @@ class Limits(Record):
     """Bounds on what is gathered."""
 
     examples: int = Field(default=5, ge=0)  # dropped files shown for a rule
-    languages: int = Field(default=12, ge=1)  # columns of the table of drops
+    languages: int = Field(default=8, ge=1)  # columns of the table of drops
     clusters: int = Field(default=10, ge=0)
     members: int = Field(default=6, ge=1)  # removed repositories shown of a cluster
     failures: int = Field(default=50, ge=1)  # quarantined tasks shown

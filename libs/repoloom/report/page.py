@@ -17,7 +17,7 @@ _WORDINGS = (
     wording.percent,
     wording.duration,
     wording.measure,
-    wording.parameters,
+    wording.compact,
     wording.plural,
 )
 
@@ -53,7 +53,8 @@ def _asset(name: str) -> str:
 
 def _policy(style: str, script: str) -> str:
     """The page may use its own style sheet and script, and nothing else (W3C Content Security Policy Level 3)."""
-    return f"default-src 'none'; style-src {_source(style)}; script-src {_source(script)}; base-uri 'none'; form-action 'none'"
+    own = f"style-src {_source(style)}; script-src {_source(script)}"
+    return f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
 
 
 def _source(text: str) -> str:

@@ -54,7 +54,7 @@ def _with_text(datasets: Sequence[Dataset]) -> Iterator[tuple[Dataset, int | Non
     text = 0
     for dataset in datasets:
         ledger = dataset.manifest.ledger
-        reads_text = not dataset.manifest.inputs or not _TEXT_TABLES.isdisjoint(dataset.manifest.inputs)
+        reads_text = not _TEXT_TABLES.isdisjoint(dataset.manifest.inputs)
         accounts_for_text = ledger.entering.items and "pieces" not in dataset.manifest.inputs
         yield dataset, (ledger.entering.size if accounts_for_text else text if reads_text else None) or None
         text = ledger.total_kept.size if accounts_for_text else text
@@ -98,7 +98,9 @@ def _settings(dataset: Dataset, limits: Limits) -> Iterator[Setting]:
         if name not in defaults or defaults[name] != value:
             text = json.dumps(value, ensure_ascii=False)
             if len(text) > limits.characters // 10:
-                text = f"{len(value)} entries" if isinstance(value, list | dict) else text[: limits.characters // 10] + "…"
+                text = (
+                    f"{len(value)} entries" if isinstance(value, list | dict) else text[: limits.characters // 10] + "…"
+                )
             yield Setting(name=name, value=text)
 
 

@@ -1,4 +1,4 @@
-"""Where the files came from: the sources that were reached, those that were not and why, and the tasks that were given up."""
+"""Where the files came from: the sources reached, those not reached and why, and the tasks that were given up."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

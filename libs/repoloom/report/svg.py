@@ -6,7 +6,7 @@ from repoloom.report.wording import visible
 
 
 def element(name: str, *children: str, **attributes: str | float) -> Markup:
-    """One element. Children that are not Markup are text; `class_` is the attribute `class`, `stroke_width` `stroke-width`."""
+    """One element. What is not Markup is text; `class_` is written `class`, `stroke_width` `stroke-width`."""
     written = Markup("").join(
         Markup(' {}="{}"').format(key.rstrip("_").replace("_", "-"), _value(value)) for key, value in attributes.items()
     )

@@ -1,4 +1,4 @@
-"""Tokens: the vocabulary, how many bytes a token stands for, how pieces fill the training sequences, and the mixture."""
+"""Tokens: the vocabulary, the bytes that a token stands for, how pieces fill the training sequences, the mixture."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

@@ -7,7 +7,7 @@ _LINE_FEED_AND_TAB = "\n\t"
 
 
 def visible(text: str) -> str:
-    """The text with every character that has no shape, or turns the direction of writing, spelled out as its code point.
+    """The text with each character that has no shape, or turns the direction of writing, spelled out as its code point.
 
     The page shows names that anybody could choose; none may look like another, or move the text beside it.
     """
@@ -19,20 +19,30 @@ def visible(text: str) -> str:
 
 
 def number(value: int) -> str:
-    """1,234,567; from ten million on 12.3 M."""
-    for unit, name in ((10**12, "T"), (10**9, "B"), (10**6, "M")):
-        if value >= max(unit, 10**7):
-            return f"{value / unit:.3g} {name}" if value < 1000 * unit else f"{value / unit:,.0f} {name}"
+    """1,234,567."""
     return f"{value:,}"
+
+
+def compact(value: int) -> str:
+    """123,456; from a million on 1.23 M, 12.3 B."""
+    if value < 10**6:
+        return number(value)
+    units = (10**12, "T"), (10**9, "B"), (10**6, "M")
+    unit, name = next((unit, name) for unit, name in units if value >= unit)
+    return f"{_three_digits(value / unit)} {name}"
 
 
 def size(value: float) -> str:
     """12.3 MB, in powers of ten."""
     for unit in ("B", "kB", "MB", "GB"):
         if value < 999.5:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.3g} {unit}"
+            return f"{value:.0f} {unit}" if unit == "B" else f"{_three_digits(value)} {unit}"
         value /= 1000
-    return f"{value:,.3g} TB"
+    return f"{_three_digits(value)} TB"
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:,.0f}" if value >= 99.95 else f"{value:#.3g}"
 
 
 def percent(share: float) -> str:
@@ -69,14 +79,6 @@ def scientific(value: float) -> str:
     """2e-4, 3.2e-5."""
     mantissa, _, exponent = f"{value:.1e}".partition("e")
     return f"{float(mantissa):g}e{int(exponent)}" if value else "0"
-
-
-def parameters(value: int) -> str:
-    """Of a model: 1.3 B, 4.9 M."""
-    for unit, name in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if value >= unit:
-            return f"{value / unit:.3g} {name}"
-    return str(value)
 
 
 def plural(count: int, one: str, many: str = "") -> str:

@@ -1,4 +1,7 @@
-"""A tiny training run in a process of its own: `run_tiny.py DATA CHECKPOINTS EXPORT`."""
+"""A tiny training run in a process of its own: `run_tiny.py DATA CHECKPOINTS EXPORT`.
+
+It says each step before it saves it, and saves once it is given a line, or there is no one to give one.
+"""
 
 import sys
 from pathlib import Path
@@ -33,12 +36,13 @@ PARAMS = TrainParams(
 
 
 def main(data: Path, checkpoints: Path, exported: Path) -> None:
-    """Trains to the end and exports, saying each step as it is done."""
+    """Trains to the end, or until it is asked to stop, and exports."""
     packed = PackedDataset([data / "0.bin"], [data / "0.idx"], PARAMS.sequence_length)
 
     def say(step: StepReport) -> None:
         sys.stdout.write(f"{step.step} {step.loss!r} {step.samples_consumed}\n")
         sys.stdout.flush()
+        sys.stdin.readline()
 
     outcome = train(
         PARAMS,

@@ -5,6 +5,7 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from repoloom.corpus.languages import LANGUAGES, PROSE
 from repoloom.errors import InputError
 from repoloom.prompts.path_header import path_header

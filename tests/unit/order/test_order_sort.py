@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from repoloom.stages.order.sort import adjacency, cycles, dependency_order
 
 Graph = tuple[int, list[tuple[int, int]]]

@@ -45,7 +45,9 @@ def test_a_wrong_key_is_named_with_its_line_and_the_nearest_right_spelling(tmp_p
 
 
 def test_a_wrong_stage_is_named_with_the_nearest_right_spelling(tmp_path: Path) -> None:
-    assert "/recipe.yaml:5: dedupe: there is no such key; did you mean 'dedup'?" in error(tmp_path, SMALLEST + "dedupe: {}\n")
+    assert "/recipe.yaml:5: dedupe: there is no such key; did you mean 'dedup'?" in error(
+        tmp_path, SMALLEST + "dedupe: {}\n"
+    )
 
 
 def test_a_wrong_value_says_what_is_allowed_and_what_it_got(tmp_path: Path) -> None:
@@ -92,5 +94,10 @@ def test_every_step_says_what_it_reads_before_it_is_written() -> None:
 
 
 def test_every_parameter_of_a_stage_says_what_it_is() -> None:
-    silent = [f"{stage}.{name}" for stage in DATA_PATH for name, field in section(stage).model_fields.items() if not field.description]
+    silent = [
+        f"{stage}.{name}"
+        for stage in DATA_PATH
+        for name, field in section(stage).model_fields.items()
+        if not field.description
+    ]
     assert not silent

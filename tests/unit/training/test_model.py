@@ -24,7 +24,7 @@ SMALL = Architecture(
 
 @pytest.mark.parametrize(
     ("name", "billions"),
-    [("1.3B", 1.35), ("5.7B-MQA", 5.70), ("6.7B", 6.74), ("33B", 33.34), ("tiny-1M", 0.00126), ("tiny-5M", 0.00474)],
+    [("1.3B", 1.346), ("5.7B-MQA", 5.70), ("6.7B", 6.74), ("33B", 33.34), ("tiny-1M", 0.00126), ("tiny-5M", 0.00474)],
 )
 def test_sizes_have_the_parameters_they_are_named_for(name: str, billions: float) -> None:
     with torch.device("meta"):

@@ -107,7 +107,7 @@ def _options(folder: Path) -> list[str]:
 
 def _cache_folder(subject: str, sources: SourceLists) -> Path:
     """A folder that belongs to these source lists."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111 - never raises
+    root = Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))  # noqa: PTH111
     folder = root / "repoloom" / "apt" / hashlib.sha256(repr(sources).encode()).hexdigest()[:16]
     try:
         if not root.is_absolute():
@@ -120,7 +120,7 @@ def _cache_folder(subject: str, sources: SourceLists) -> Path:
 
 
 def _configured_sources(subject: str) -> SourceLists:
-    """What apt is set up for on this machine, `deb` turned into `deb-src`; each list by its name in a private folder."""
+    """What apt is set up for here, `deb` turned into `deb-src`; each list by its name in a private folder."""
     job = Job(subject, Path("/"), _environment(), _CONFIG_SECONDS, _INDEX_BYTES)
     said = _APT_CONFIG.run(job, "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d").decode()
     places = dict(re.findall(r"^(LIST|PARTS)='(.*)'$", said, re.MULTILINE))

@@ -22,6 +22,7 @@ SHINGLE_WORDS: Final = 5
 _EMPTY: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
 _HALF: Final = np.uint64(32)
 _OLDEST: Final = np.uint64(pow(int(GRAM_BASE), SHINGLE_WORDS, 1 << 64))
+_LAST: Final = 7  # words remembered: a power of two, less one, and no fewer than SHINGLE_WORDS
 _SEED: Final = np.uint64(0x7265706F6C6F6F6D)
 
 
@@ -105,21 +106,20 @@ def _add_files(
     digests: Hashes,
 ) -> None:
     word_starts, word_stops = np.empty(BLOCK + 1, np.int64), np.empty(BLOCK + 1, np.int64)
-    window = np.empty(SHINGLE_WORDS, np.uint64)
+    window = np.empty(_LAST + 1, np.uint64)
     held = counts[1]
     for file in range(starts.size):
         position, end = starts[file], ends[file]
         window[:] = 0
         gram = digest = np.uint64(0)
-        words = oldest = 0
+        words = 0
         while position < end:
             found, position = read_words(text, position, end, word_starts, word_stops)
             for i in range(found):
                 word = hash_word(text, word_starts[i], word_stops[i])
                 digest = digest * GRAM_BASE + word
-                gram = gram * GRAM_BASE + word - window[oldest] * _OLDEST
-                window[oldest] = word
-                oldest = 0 if oldest == SHINGLE_WORDS - 1 else oldest + 1
+                gram = gram * GRAM_BASE + word - window[(words - SHINGLE_WORDS) & _LAST] * _OLDEST
+                window[words & _LAST] = word
                 words += 1
                 if words >= SHINGLE_WORDS:
                     held = _insert(gram, slots, smallest, limit, held)

@@ -60,16 +60,19 @@ def write_documents(
     for group in sorted(groups, key=lambda group: min((files[number].path, number) for number in group)):
         document = _Document()
         for number in group:
-            header = (
-                path_header(files[number].path, files[number].language) if columns["domain"][number] == CODE else ""
-            )
+            header = _header(files[number], columns["domain"][number])
             size = len(header) + len(files[number].content) + len(_SEPARATOR)
             if document.numbers and document.length + size > DOCUMENT_BYTES:
                 yield from batch.add(document, columns)
                 document = _Document()
-            document.append(number, header.encode(), files[number].content)
+            document.append(number, header, files[number].content)
         yield from batch.add(document, columns)
     yield from batch.take()
+
+
+def _header(file: SourceFile, domain: str) -> bytes:
+    """The path comment of code; prose stands for itself."""
+    return path_header(file.path, file.language).encode() if domain == CODE else b""
 
 
 @dataclass

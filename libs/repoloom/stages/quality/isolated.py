@@ -1,7 +1,7 @@
 """Syntax of many files, in a child process: some grammars die of some input, and must not take the task with them.
 
-The child is a fork, so the texts cost no copy, and it ends without returning to its parent's code. A grammar that corrupts
-or exhausts memory kills the child alone: the file at hand is then unknown, and a new child goes on with the next one.
+The child is a fork, so the texts cost no copy, and it ends without returning to its parent's code. A grammar that
+corrupts or exhausts memory, or never ends, kills the child alone; a new child goes on with the next file.
 """
 
 import faulthandler
@@ -10,17 +10,27 @@ import resource
 import signal
 import struct
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
+import psutil
+
 from repoloom.stages.quality.syntax import error_share, parser
 
-_DEATHS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE}
+_DEATHS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGXCPU}
 """What a grammar's own failure looks like; any other signal came from outside."""
 
+_MEMORY = 1 << 30
+"""Bytes that a child may take for itself. The largest honest trees take a few dozen MiB."""
+
+_SECONDS = 60
+"""Of a processor, for one file. No honest file comes near (a slow grammar reads 1 MB a second); a hostile one is lost
+either way, since whoever waits for its end finds it full of errors."""
+
 _SHARE = struct.Struct("<d")
-_UNKNOWN = -1.0
+_GIVEN_UP = -1.0
 
 
 def error_shares(files: Sequence[tuple[bytes, str]]) -> list[float | None]:
@@ -35,8 +45,8 @@ def error_shares(files: Sequence[tuple[bytes, str]]) -> list[float | None]:
     while len(shares) < len(files):
         shares += _in_child(files[len(shares) :])
         if len(shares) < len(files):
-            shares.append(_UNKNOWN)
-    return [None if share == _UNKNOWN else share for share in shares]
+            shares.append(_GIVEN_UP)
+    return [None if share == _GIVEN_UP else share for share in shares]
 
 
 def _in_child(files: Sequence[tuple[bytes, str]]) -> list[float]:
@@ -47,7 +57,7 @@ def _in_child(files: Sequence[tuple[bytes, str]]) -> list[float]:
         os.close(reading)
         _measure(files, writing)
     os.close(writing)
-    with open(reading, "rb") as results:
+    with os.fdopen(reading, "rb") as results:
         found = results.read()
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status != 0 and -status not in _DEATHS:
@@ -61,9 +71,13 @@ def _measure(files: Sequence[tuple[bytes, str]], writing: int) -> NoReturn:
     try:
         faulthandler.disable()
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        memory = psutil.Process().memory_info().vms + _MEMORY
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
         for text, grammar in files:
+            seconds = int(time.process_time()) + _SECONDS
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
             share = error_share(text, grammar)
-            os.write(writing, _SHARE.pack(_UNKNOWN if share is None else share))
+            os.write(writing, _SHARE.pack(_GIVEN_UP if share is None else share))
         status = 0
     except BaseException:
         traceback.print_exc()

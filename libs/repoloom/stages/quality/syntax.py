@@ -6,24 +6,31 @@ from typing import Final
 from tree_sitter import Parser, Point, Tree
 from tree_sitter_language_pack import get_parser
 
+from repoloom.corpus.languages import by_name
+
 CHUNK: Final = 4096
 """Bytes that the parser reads at a time."""
 
-READS_PER_CHUNK: Final = 16
+READS_PER_CHUNK: Final = 1000
 """How often a file may be read over before it is given up. Hostile input makes some grammars scan to the end of the
-file at each token (Dart, F#, Bash and Erlang on a row of brackets or quotes: hours for a megabyte). Time would be no
-fair judge, since it differs by machine; reads are counted, and are the same everywhere."""
+file at each token (Dart, Bash and Erlang on a row of brackets or quotes: hours for a megabyte). Reads are counted, since
+they are the same on every machine, as time is not. Files of honest code need up to 16, in F# and Scala up to 550."""
 
-FREE_READS: Final = 64
-"""Reads that a file has beyond that, so that no small one is given up for an accident of its chunks."""
+_GRAMMARS = {".tsx": "tsx", ".mli": "ocaml_interface", ".fsi": "fsharp_signature"}
+"""Where a kind of file has a grammar of its own within its language."""
+
+
+def grammar_of(path: str, language: str) -> str | None:
+    """The grammar that reads a file; None where there is none."""
+    return _GRAMMARS.get(path[path.rfind(".") :]) or by_name(language).grammar
 
 
 def error_share(text: bytes, grammar: str) -> float | None:
     """The share of a text's bytes that belong to no construct of the language.
 
     Those are the tokens that stand directly under an ERROR node, and what no token could be made of. A construct that
-    was read well inside of one counts as well read: an unclosed bracket wraps all that follows it, function by function,
-    in one ERROR. A token that the grammar misses and makes up counts as one byte.
+    was read well inside of one counts as well read: an unclosed bracket wraps all that follows it, function by
+    function, in one ERROR. A token that the grammar misses and makes up counts as one byte.
 
     Returns:
         The share, or None where the text was given up.
@@ -46,7 +53,7 @@ class _Source:
 
     def __init__(self, text: bytes) -> None:
         self._text = text
-        self._reads_left = READS_PER_CHUNK * (len(text) // CHUNK + 1) + FREE_READS
+        self._reads_left = READS_PER_CHUNK * (len(text) // CHUNK + 1)
 
     def read(self, offset: int, _: Point) -> bytes:
         """The chunk from an offset on; nothing, as at the end of the file, once the reads are used up."""

@@ -64,7 +64,7 @@ class Split(Step[SplitParams]):
                 keep = np.array(
                     [not held_out and span["sha256"] not in held_out_files for span in row["spans"]], dtype=bool
                 )
-                if keep.all():
+                if keep.all() and not held_out:
                     rows.append(row)
                     continue
                 rule = "held_out" if held_out else "copy_of_held_out"

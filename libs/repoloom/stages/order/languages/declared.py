@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from repoloom.stages.order.languages.lexing import text
 from repoloom.stages.order.languages.rules import Declared
+from repoloom.stages.order.tree import MAX_DEPTH
 
-_NAMESPACE = re.compile(rb"namespace(?<![\w.]namespace)\s++([\w.]++)\s*+(;?)")
+_NAMESPACE = re.compile(rb"namespace(?<![\w.]namespace)\s++([\w.]{1,1024}+)\s*+(;?)")
 _TYPES = {
     keyword: re.compile(keyword + rb"(?<![\w.]" + keyword + rb")\s++([\w$\x80-\xff]++)" + after)
     for keyword, after in (
@@ -36,7 +37,7 @@ def types(code: bytes) -> Iterator[Declared]:
             opened.pop()
         if match.re is not _NAMESPACE:
             if match[1] != b"where":  # C#: `where T : class where U : ...`
-                spaces = [space for space in (whole_file, *(name for name, _ in opened)) if space]
+                spaces = [space for space in (whole_file, *(name for name, _ in opened[:MAX_DEPTH])) if space]
                 yield Declared(match[1], text(b".".join(spaces)), depth > len(opened))
         elif match[2]:
             whole_file = match[1]

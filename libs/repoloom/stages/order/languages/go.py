@@ -29,7 +29,7 @@ _COMMENTS = re.compile(COMMENT, re.DOTALL)
 _FIRST_DECLARATION = re.compile(rb"\n(?:func|type|var|const)\b")
 _PACKAGE = re.compile(rb"\npackage[ \t]++(\w++)")
 _IMPORT = re.compile(rb"\n[ \t]*+import\b\s*+(?:\((?P<group>[^)]*+)|(?P<one>[^\n]*+))")
-_PATH = re.compile(rb'"([^"\n]++)"|`([^`\n]++)`')
+_PATH = re.compile(rb'"([^"\n]{1,1024}+)"|`([^`\n]{1,1024}+)`')
 _DECLARED = re.compile(
     rb"\n(?:func[ \t]++(?P<function>\w++)"
     rb"|(?:type|var|const)[ \t]++(?:(?P<one>\w++)|\((?P<group>[^\n]*+(?:\n(?!\))[^\n]*+)*+)))"

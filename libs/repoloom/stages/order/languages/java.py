@@ -16,7 +16,7 @@ from repoloom.stages.order.languages.lexing import (
     text,
 )
 from repoloom.stages.order.languages.rules import Edge, Import, Scan
-from repoloom.stages.order.tree import Nearest, Tree
+from repoloom.stages.order.tree import MAX_DEPTH, Nearest, Tree
 
 LANGUAGES = frozenset({"Java"})
 
@@ -27,7 +27,7 @@ _DECLARATION = re.compile(
     rb"package(?<![\w.$]package)\s++(?P<package>[\w.$\x80-\xff]++)\s*+;"
     rb"|import(?<![\w.$]import)\s++(?P<static>static\s++)?(?P<name>[\w.$\x80-\xff]++(?:\*)?)\s*+;"
 )
-_QUALIFIED = re.compile(rb"[a-z](?<![\w.$].)\w*+(?:\.[\w$]++)++")
+_QUALIFIED = re.compile(rb"[a-z](?<![\w.$].)\w*+(?:\.[\w$]++){1,16}+")
 _NONE: frozenset[bytes] = frozenset()
 
 
@@ -77,7 +77,7 @@ class Index:
 
     def _declaring(self, name: str, importer: str) -> str | None:
         """The file of a type, of a type nested in it, or of its member."""
-        while "." in name:
+        for _ in range(MAX_DEPTH):
             if path := self._types.find(name, importer):
                 return path
             name = name.rpartition(".")[0]

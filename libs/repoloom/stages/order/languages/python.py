@@ -10,14 +10,16 @@ from repoloom.stages.order.tree import Nearest, Tree, ancestors, folder_of
 LANGUAGES = frozenset({"Python"})
 
 _GAP = rb"(?:[ \t\f]|\\\r?\n)"
-_STATEMENT = re.compile(
+_LINE = rb"(?:[^\n#;\\]++|\\\r?\n)*+"
+_BASE = rb"(?P<dots>\.[. \t]*+)?+(?P<base>(?:(?!import\b)[\w.\x80-\xff]++)?+)"
+_NAMES = rb"(?P<names>\((?:[^()#]++|#[^\n]*+)*+|" + _LINE + rb")"
+_TOKEN = re.compile(
     rb"#[^\n]*+"
     rb'|"""(?:[^"\\]++|\\.|"(?!""))*+(?:""")?'
     rb"|'''(?:[^'\\]++|\\.|'(?!''))*+(?:''')?"
-    rb"|" + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED + rb"|from(?<![\w.]from)(?:"
-    + _GAP + rb"*+(?P<dots>\.[. \t]*+)?(?P<base>(?!import\b)[\w.\x80-\xff]*+)" + _GAP + rb"*+import\b" + _GAP
-    + rb"*+(?P<names>\((?:[^()#]++|#[^\n]*+)*+|(?:[^\n#;\\]++|\\\r?\n)*+))"
-    rb"|import(?<![\w.]import)" + _GAP + rb"++(?P<modules>(?:[^\n#;\\]++|\\\r?\n)*+)",
+    rb"|" + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED
+    + rb"|from(?<![\w.]from)\b" + _GAP + rb"*+" + _BASE + _GAP + rb"*+import\b" + _GAP + rb"*+" + _NAMES
+    + rb"|import(?<![\w.]import)" + _GAP + rb"++(?P<modules>" + _LINE + rb")",
     re.DOTALL,
 )  # fmt: skip
 _COMMENT = re.compile(rb"#[^\n]*+")
@@ -35,7 +37,7 @@ def scan(content: bytes) -> Scan:
 
 def _imports(content: bytes) -> Iterator[Import]:
     lines = Lines(content)
-    for found in _STATEMENT.finditer(content):
+    for found in _TOKEN.finditer(content):
         if (modules := found["modules"]) is not None:
             line = lines.at(found.start())
             for module in _names(modules):

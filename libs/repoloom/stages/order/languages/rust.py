@@ -24,6 +24,7 @@ _TIE = re.compile(
     rb"|crate(?<!\wcrate)(?P<absolute>(?:::\w++)++)"
     rb"|super(?<!\wsuper)(?P<parent>(?:::\w++)++)"
 )
+_INDENT = 256  # as far back as the beginning of a line is looked for
 _TREE_PART = re.compile(r"\bas\s+\w+|\w+|[{},]")
 _ROOT_NAMES = frozenset({"lib.rs", "main.rs", "mod.rs", "build.rs"})
 _ROOT_FOLDERS = frozenset({"tests", "examples", "benches", "bin"})
@@ -47,7 +48,8 @@ def _imports(code: bytes) -> Iterator[Import]:
             paths: Sequence[str] = list(_paths(text(found["tree"])))
         else:
             paths = [("crate" if kind == "absolute" else "super") + text(found[str(kind)])]
-        inline = code[code.rfind(b"\n", 0, found.start()) + 1 :][:1].isspace()
+        begin = code.rfind(b"\n", max(found.start() - _INDENT, 0), found.start()) + 1
+        inline = code[begin : begin + 1].isspace()
         for path in paths:
             # what is indented stands in a module within the file, whose parent is the file
             yield Import(path.removeprefix("super::") if inline and path.startswith("super::") else path, line, "path")
@@ -146,7 +148,10 @@ class Index:
         return next((path for path in candidates if path in self._tree and path != module), None)
 
     def _root(self, module: str) -> str:
-        while (parent := self._parent(module)) is not None:
+        for _ in range(MAX_DEPTH):
+            parent = self._parent(module)
+            if parent is None:
+                break
             module = parent
         return module
 

@@ -1,0 +1,181 @@
+"""The command line, as a person or a script meets it, on one small run from folders to a model."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from command import Run, repoloom
+
+
+def tables(dataset: Path) -> Any:
+    return json.loads((dataset / "manifest.json").read_text())["tables"]
+
+
+def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
+    made = small_run.result.json
+    assert made["digest"].startswith("sha256:")
+    assert Path(made["report"]).is_file()
+    assert (small_run.out / "model" / "model.safetensors").is_file()
+    assert "unigram" in small_run.result.err
+    assert "bits/byte" in small_run.result.err
+
+
+def test_a_source_that_cannot_be_reached_is_listed_and_the_run_goes_on(small_run: Run) -> None:
+    assert "nowhere.invalid" in small_run.result.err
+
+
+def test_the_model_beats_the_unigram_baseline_and_its_untrained_twin(small_run: Run) -> None:
+    trained = json.loads((small_run.out / "training.json").read_text())
+    assert trained["final_loss"] < trained["unigram_loss"]
+    overall = json.loads((small_run.out / "evaluation.json").read_text())["evaluation"]["overall"]
+    assert overall["trained"]["bits_per_byte"] < overall["untrained"]["bits_per_byte"]
+
+
+def test_running_again_does_nothing_again(small_run: Run) -> None:
+    commits = {path: path.stat().st_mtime_ns for path in small_run.out.glob("*/tasks/*/commit.json")}
+    again = repoloom("run", small_run.recipe, "--out", small_run.out, "--workers", 1, "--json")
+    assert again.code == 0
+    assert again.json["digest"] == small_run.result.json["digest"]
+    assert {path: path.stat().st_mtime_ns for path in small_run.out.glob("*/tasks/*/commit.json")} == commits
+
+
+def test_digest_is_the_last_dataset_s(small_run: Run) -> None:
+    assert repoloom("digest", small_run.out).out.strip() == small_run.result.json["digest"]
+    assert repoloom("digest", small_run.out, "--json").json == small_run.result.json["steps"]
+
+
+def test_until_stops_after_a_stage(small_run: Run, tmp_path: Path) -> None:
+    partial = repoloom("run", small_run.recipe, "--out", tmp_path / "out", "--until", "filter", "--json")
+    assert partial.code == 0, partial.err
+    assert list(partial.json["steps"]) == ["crawl.sources", "crawl", "filter"]
+    assert partial.json["steps"]["filter"] == small_run.result.json["steps"]["filter"]
+
+
+def test_a_stage_alone_makes_the_same_files_as_in_a_run(small_run: Run, tmp_path: Path) -> None:
+    alone = repoloom("filter", small_run.out / "crawl", "--out", tmp_path, "--recipe", small_run.recipe, "--json")
+    assert alone.code == 0, alone.err
+    kept = [sum(part["rows"] for part in tables(folder / "filter")["files"]) for folder in (tmp_path, small_run.out)]
+    assert kept[0] == kept[1] > 0
+
+
+def test_verify_holds_and_names_the_first_part_that_does_not(small_run: Run, tmp_path: Path) -> None:
+    assert repoloom("verify", small_run.out).code == 0
+    broken = tmp_path / "out"
+    shutil.copytree(small_run.out, broken)
+    part = sorted(broken.glob("filter/tasks/*/files-000.parquet"))[0]
+    content = bytearray(part.read_bytes())
+    content[len(content) // 2] ^= 1
+    part.write_bytes(content)
+    result = repoloom("verify", broken)
+    assert result.code == 1
+    assert str(part.relative_to(broken)) in result.err.replace("\n", "")
+    assert "repoloom retry" in result.err
+
+
+def test_retry_mends_a_corrupt_part(small_run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "out"
+    shutil.copytree(small_run.out, broken)
+    sorted(broken.glob("filter/tasks/*/files-000.parquet"))[0].write_bytes(b"")
+    retried = repoloom("retry", broken)
+    assert "1 corrupt" in retried.out
+    again = repoloom("run", small_run.recipe, "--out", broken, "--until", "pack", "--json")
+    assert again.code == 0, again.err
+    assert again.json["digest"] == small_run.result.json["digest"]
+    assert repoloom("verify", broken).code == 0
+
+
+def test_inspect_shows_files_in_order_and_why(small_run: Run) -> None:
+    told = repoloom("inspect", small_run.out, "--repo", "folder/unittest", "--json").json
+    files = [file["path"] for document in told["documents"] for file in document["files"]]
+    assert files.index("util.py") < files.index("case.py") < files.index("suite.py")
+    assert any(
+        edge["imported"] == "case.py" for d in told["documents"] for file in d["files"] for edge in file["imports"]
+    )
+    assert "case.py" in repoloom("inspect", small_run.out, "--repo", "folder/unittest").out
+
+
+def test_inspect_of_an_unknown_repository_names_the_nearest(small_run: Run) -> None:
+    result = repoloom("inspect", small_run.out, "--repo", "unitest")
+    assert result.code == 1
+    assert "did you mean 'folder/unittest'" in result.err
+
+
+def test_edges_are_json_lines(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("x = 1\n")
+    (tmp_path / "b.py").write_text("\nimport a\n")
+    lines = repoloom("edges", tmp_path).out.splitlines()
+    assert [{**json.loads(line), "how": ""} for line in lines] == [
+        {"importer": "b.py", "imported": "a.py", "line": 2, "how": ""}
+    ]
+
+
+def test_complete_fills_a_hole(small_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "prefix").write_text("import os\n\ndef f(self):\n    return ")
+    (tmp_path / "suffix").write_text("\n")
+    arguments = ("complete", "--model", small_run.out / "model", "--prefix-file", tmp_path / "prefix", "--json")
+    first = repoloom(*arguments, "--suffix-file", tmp_path / "suffix")
+    assert first.code == 0, first.err
+    assert first.json == repoloom(*arguments, "--suffix-file", tmp_path / "suffix").json
+
+
+def test_eval_gives_both_models_scores(small_run: Run) -> None:
+    scores = repoloom(
+        "eval", "--model", small_run.out / "model", "--run", small_run.out, "--holes", 5, "--max-bytes", 5000, "--json"
+    )
+    assert scores.code == 0, scores.err
+    assert scores.json["overall"]["holes"] == 5
+
+
+def test_export_of_a_checkpoint_opens_in_transformers(small_run: Run, tmp_path: Path) -> None:
+    result = repoloom("export", small_run.out, "--recipe", small_run.recipe, "--to", tmp_path / "exported")
+    assert result.code == 0, result.err
+    assert (tmp_path / "exported" / "model.safetensors").read_bytes() == (
+        small_run.out / "model" / "model.safetensors"
+    ).read_bytes()
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "exported")
+    prompt = tokenizer("def f(", return_tensors="pt")
+    assert model.generate(**prompt, max_new_tokens=4, do_sample=False).shape[1] > prompt["input_ids"].shape[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "/nowhere.yaml"), "/nowhere.yaml"),
+        (("verify", "/nowhere"), "/nowhere"),
+        (("digest", "s3://bucket/x"), "s3://"),
+        (("edges", "/nowhere"), "/nowhere"),
+        (("filter", "/nowhere"), "/nowhere"),
+        (("complete", "--model", "/nowhere", "--prefix-file", "/dev/null"), "/nowhere"),
+        (("tokenize", "--set", "vocab_sise=3"), "vocab_sise"),
+        (("crawl", "--set", "sources=3"), "sources"),
+    ],
+)
+def test_an_error_is_one_line_that_names_what_was_wrong(arguments: tuple[str, ...], said: str) -> None:
+    result = repoloom(*arguments)
+    assert result.code in (1, 2)
+    assert said in result.err
+    assert "Traceback" not in result.err
+
+
+def test_help_of_every_command_teaches() -> None:
+    for command in (
+        "run",
+        "crawl",
+        "tokenize",
+        "verify",
+        "inspect",
+        "complete",
+        "eval",
+        "retry",
+        "report",
+        "export",
+        "train",
+    ):
+        shown = repoloom(command, "--help")
+        assert shown.code == 0
+        assert len(shown.out.splitlines()) > 8

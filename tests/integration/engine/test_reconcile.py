@@ -1,0 +1,82 @@
+"""The reconciler and its pool, as a caller in the same process sees them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from probing import EXTRA_STAGES, Probe
+
+from repoloom.corpus.dataset import Dataset
+from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.pool import Limits, LocalPool
+from repoloom.engine.reconcile import Policy, Status, Table, reconcile
+from repoloom.engine.step import Params, Step
+from repoloom.errors import InputError
+
+POLICY = Policy(task_bytes=1, attempts=2)
+
+
+def _copy(**params: Any) -> Step[Params]:
+    step = load_step("probe.copy")
+    return step(params_model(step)(**params))
+
+
+@pytest.fixture
+def pool(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalPool]:
+    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
+    with LocalPool(2, Limits()) as pool:
+        yield pool
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Table:
+    Probe(tmp_path, step=None, make={"repositories": 3}).run()
+    return Table(Dataset.open(str(tmp_path / "probe.make")), "files")
+
+
+def test_equal_parts_are_one_piece_of_work_and_count_as_often_as_they_are_there(
+    tmp_path: Path, files: Table, pool: LocalPool
+) -> None:
+    manifest = files.dataset.manifest
+    doubled = manifest.model_copy(update={"tables": {"files": files.parts * 2}})
+    tables = {"files": Table(Dataset(files.dataset.uri, doubled), "files")}
+    once = reconcile(_copy(), {"files": files}, str(tmp_path / "once"), pool, POLICY)
+
+    twice = reconcile(_copy(), tables, str(tmp_path / "twice"), pool, POLICY)
+
+    assert twice.parts("files") == once.parts("files") * 2
+    assert twice.manifest.ledger.entering.items == 2 * once.manifest.ledger.entering.items
+    twice.verify()
+
+
+def test_whoever_watches_sees_each_task_end(tmp_path: Path, files: Table, pool: LocalPool) -> None:
+    seen: list[Status] = []
+    step = _copy(bad={"probe/001": "raise"})
+    reconcile(step, {"files": files}, str(tmp_path / "out"), pool, POLICY, seen.append)
+    assert seen[0] == Status("probe.copy", tasks=3, done=0, quarantined=0, redone=0, reused=0)
+    assert seen[-1] == Status("probe.copy", tasks=3, done=2, quarantined=1, redone=1, reused=0)
+    assert len(seen) == 5, "at the start, and after each of four attempts"
+
+    again: list[Status] = []
+    reconcile(step, {"files": files}, str(tmp_path / "out"), pool, POLICY, again.append)
+    assert again == [Status("probe.copy", tasks=3, done=2, quarantined=1, redone=0, reused=2)]
+
+
+def test_a_step_over_no_parts_is_an_empty_dataset(tmp_path: Path, files: Table, pool: LocalPool) -> None:
+    nothing = Dataset(files.dataset.uri, files.dataset.manifest.model_copy(update={"tables": {"files": ()}}))
+    empty = reconcile(_copy(), {"files": Table(nothing, "files")}, str(tmp_path / "out"), pool, POLICY)
+    assert empty.parts("files") == empty.parts("dropped") == ()
+    assert Dataset.open(empty.uri).digest == empty.digest
+
+
+def test_a_dataset_says_which_tables_it_has(files: Table) -> None:
+    with pytest.raises(InputError, match="has no table 'documents', it has: files"):
+        files.dataset.parts("documents")
+
+
+def test_workers_are_kept_from_step_to_step(tmp_path: Path, files: Table, pool: LocalPool) -> None:
+    reconcile(_copy(), {"files": files}, str(tmp_path / "a"), pool, POLICY)
+    workers = list(pool._workers)
+    reconcile(_copy(), {"files": files}, str(tmp_path / "b"), pool, POLICY)
+    assert pool._workers == workers

@@ -1,0 +1,92 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from memory import MemoryReader, MemorySink
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from repoloom.errors import InputError
+from repoloom.stages.mix.step import MIXTURE, PAPER, Mix, MixParams, mixture
+
+BIN = 1 << 16
+"""Draws that share a bin of the histogram."""
+PIECES = pa.schema([("domain", pa.string()), ("draw", pa.uint32()), ("size", pa.int64())])
+DRAWN = st.lists(
+    st.tuples(st.sampled_from(["chinese", "code", "english"]), st.integers(0, (1 << 32) - 1), st.integers(1, 4096)),
+    min_size=1,
+    max_size=60,
+)
+Drawn = list[tuple[str, int, int]]
+
+
+def _mix(pieces: Drawn, params: MixParams) -> dict[str, dict[str, float]]:
+    columns = zip(*pieces, strict=True)
+    table = pa.table(dict(zip(PIECES.names, map(list, columns), strict=True)), schema=PIECES)
+    sink = MemorySink()
+    Mix(params).run({"pieces": MemoryReader(table, batch_rows=7)}, sink)
+    assert sink.table("mixture").schema == MIXTURE
+    return {row["domain"]: row for row in sink.table("mixture").to_pylist()}
+
+
+@given(DRAWN, st.none() | st.integers(1, 100_000))
+def test_what_is_taken_has_the_wanted_shares_within_a_bin(pieces: Drawn, tokens: int | None) -> None:
+    rows = _mix(pieces, MixParams(tokens=tokens))
+    assert list(rows) == sorted({domain for domain, _, _ in pieces})
+    there = sum(PAPER[domain] for domain in rows)
+    most = min(row["available"] / (PAPER[domain] / there) for domain, row in rows.items())
+    total = most if tokens is None else min(most, tokens)
+    for domain, row in rows.items():
+        mine = [(draw, size) for name, draw, size in pieces if name == domain]
+        taken = sum(size for draw, size in mine if draw < row["threshold"])
+        without_last_bin = sum(size for draw, size in mine if draw < row["threshold"] - BIN)
+        assert row["available"] == sum(size for _, size in mine)
+        assert row["taken"] == taken
+        assert row["weight"] == pytest.approx(PAPER[domain] / there)
+        assert without_last_bin < total * row["weight"] <= taken + 1e-6
+
+
+@given(DRAWN)
+def test_the_scarcest_domain_is_taken_whole(pieces: Drawn) -> None:
+    assert any(row["taken"] == row["available"] for row in _mix(pieces, MixParams()).values())
+
+
+@given(DRAWN, st.integers(1, 10_000), st.integers(1, 10_000))
+def test_a_larger_mixture_holds_every_piece_of_a_smaller_one(pieces: Drawn, one: int, other: int) -> None:
+    small, large = (_mix(pieces, MixParams(tokens=tokens)) for tokens in sorted((one, other)))
+    assert all(small[domain]["threshold"] <= large[domain]["threshold"] for domain in small)
+
+
+def _uniform(tokens: int) -> NDArray[np.float64]:
+    """A domain of many small pieces."""
+    return np.full(1 << 16, tokens / (1 << 16))
+
+
+def test_of_a_large_corpus_the_papers_shares_come_out_to_a_hundredth_of_a_percent() -> None:
+    histograms = {"code": _uniform(1 << 34), "english": _uniform(1 << 33), "chinese": _uniform(1 << 30)}
+    rows = mixture(histograms, MixParams())
+    taken = {str(row["domain"]): int(str(row["taken"])) for row in rows}
+    for domain, share in PAPER.items():
+        assert taken[domain] / sum(taken.values()) == pytest.approx(share, abs=1e-4)
+
+
+def test_a_domain_without_a_weight_is_left_out_and_one_that_is_missing_scales_up_the_rest() -> None:
+    rows = _mix([("code", 1, 100), ("poetry", 2, 100)], MixParams(weights={"code": 0.5, "english": 0.5}))
+    assert (rows["code"]["weight"], rows["code"]["taken"]) == (1.0, 100)
+    assert (rows["poetry"]["weight"], rows["poetry"]["taken"], rows["poetry"]["threshold"]) == (0.0, 0, 0)
+
+
+def test_a_corpus_without_any_wanted_domain_is_an_error() -> None:
+    with pytest.raises(
+        InputError, match=r"none of the wanted domains \['code'\] is in the corpus, which has \['poetry'\]"
+    ):
+        _mix([("poetry", 2, 100)], MixParams(weights={"code": 1}))
+
+
+@pytest.mark.parametrize(
+    "weights", [{}, {"code": 0}, {"code": 1, "english": -0.1}, {"code": float("nan")}, {"code": float("inf")}]
+)
+def test_weights_that_are_no_shares_are_refused(weights: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        MixParams(weights=weights)

@@ -1,0 +1,55 @@
+"""Curves thinned and smoothed, and the samples of an evaluation."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repoloom.evaluation.result import Compared, Evaluation, Sample, Scores
+from repoloom.report.evaluation import shown
+from repoloom.report.limits import Limits
+from repoloom.report.training import TrainingRecord, TrainingStep, smoothed, thin, training
+
+
+def step(number: int, loss: float = 1.0) -> TrainingStep:
+    return TrainingStep(
+        step=number, loss=loss, learning_rate=0.1, gradient_norm=1, tokens_per_second=10, samples_consumed=number
+    )
+
+
+@given(st.integers(1, 300), st.integers(2, 50))
+def test_a_thinned_curve_has_few_points_and_ends_where_the_run_ended(steps: int, most: int) -> None:
+    points = thin([step(number) for number in range(1, steps + 1)], most)
+    assert 1 <= len(points) <= most
+    assert points[-1].step == steps
+
+
+def test_a_short_curve_is_shown_as_it_is() -> None:
+    steps = [step(number, loss=10 / number) for number in range(1, 20)]
+    assert thin(steps, 100) == steps
+
+
+@given(st.lists(st.floats(-100, 100), min_size=1, max_size=200))
+def test_a_smoothed_curve_stays_between_the_extremes(values: list[float]) -> None:
+    smooth = smoothed(values)
+    assert len(smooth) == len(values)
+    assert all(min(values) - 1e-9 <= value <= max(values) + 1e-9 for value in smooth)
+
+
+def test_a_run_of_no_step_is_no_training() -> None:
+    assert training(TrainingRecord(parameters=1, unigram_loss=6, steps=(), seconds=0), Limits()) is None
+
+
+def sample(number: int, exact: bool) -> Sample:
+    text = "\n".join(f"line {line}" for line in range(50))
+    return Sample(
+        repo="r", path=str(number), language="C", prefix=text, truth="t", suffix=text, written="t", exact=exact
+    )
+
+
+def test_exact_samples_and_others_are_shown_in_turn_with_a_few_lines_around() -> None:
+    scores = Scores(bits_per_byte=1, exact_match=0, edit_similarity=0)
+    overall = Compared(name="", bytes=1, holes=1, trained=scores, untrained=scores)
+    samples = tuple(sample(number, exact=number > 7) for number in range(10))
+    found = shown(Evaluation(overall=overall, languages=(), samples=samples), Limits(samples=6, lines=3)).samples
+    assert [its.path for its in found] == ["8", "0", "9", "1", "2", "3"]
+    assert found[0].prefix == "line 47\nline 48\nline 49"
+    assert found[0].suffix == "line 0\nline 1\nline 2"
