@@ -7,7 +7,9 @@ of its own, so that its peak memory is its own. Prints tables; --json prints the
 import argparse
 import contextlib
 import json
+import os
 import shutil
+import statistics
 import sys
 import tempfile
 import time
@@ -26,6 +28,8 @@ from repoloom.recipe.sections import DATA_PATH, section
 
 MB = 1_000_000
 SCALES = (1, 4, 16)
+SEQUENCE_LENGTH = 1024
+TRAINING_STEPS = 12
 
 
 def measure(folder: Path, out: Path, sample_bytes: int) -> list[dict[str, Any]]:
@@ -33,8 +37,8 @@ def measure(folder: Path, out: Path, sample_bytes: int) -> list[dict[str, Any]]:
     given: dict[str, dict[str, Any]] = {
         "crawl": {"sources": [{"kind": "folder", "path": str(folder), "each": True}]},
         "split": {"fraction": 0.02},
-        "tokenize": {"sample_bytes": sample_bytes, "sequence_length": 4096},
-        "pack": {"sequence_length": 4096},
+        "tokenize": {"sample_bytes": sample_bytes, "sequence_length": SEQUENCE_LENGTH},
+        "pack": {"sequence_length": SEQUENCE_LENGTH},
     }
     tables: dict[str, Any] = {}
     rows = []
@@ -83,11 +87,50 @@ def main() -> None:
             console.print(f"{scale}x: {size / MB:.0f} MB", highlight=False)
             shutil.rmtree(work / f"out-{scale}", ignore_errors=True)
             runs.append({"scale": scale, "bytes": size, "stages": measure(folder, work / f"out-{scale}", 8 * MB)})
-        training = train(work / f"out-{SCALES[-1]}")
+        training = train_tiny(work / f"out-{SCALES[-1]}")
     if arguments.json:
         print(json.dumps({"runs": runs, "training": training}, indent=1))
     else:
         show(runs, training)
+
+
+def train_tiny(out: Path) -> dict[str, Any]:
+    """Tokens a second of a few training steps of the 5M model on all cores; the median, without the first."""
+    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.run import datasets_at
+    from repoloom.training.checkpoint import Checkpoints
+    from repoloom.training.config import TrainParams
+    from repoloom.training.loop import StepReport, train
+    from repoloom.training.parallel import SingleProcess
+
+    steps = ("split.heldout", "tokenize.vocabulary", "pack")
+    corpus_made = Corpus.of({step: datasets_at(str(out / step))[0] for step in steps})
+    params = TrainParams(
+        size="tiny-5M",
+        sequence_length=SEQUENCE_LENGTH,
+        batch_size=8,
+        micro_batch_size=8,
+        steps=TRAINING_STEPS,
+        learning_rate=0.001,
+        warmup_steps=2,
+        threads=os.cpu_count() or 1,
+    )
+    reports: list[StepReport] = []
+    outcome = train(
+        params,
+        corpus_made.training_data(),
+        data_digest=corpus_made.packed.digest,
+        vocabulary=corpus_made.vocabulary,
+        checkpoints=Checkpoints(out / "train", 1),
+        plan=SingleProcess(),
+        report=reports.append,
+    )
+    return {
+        "tokens_per_second": statistics.median(report.tokens_per_second for report in reports[1:]),
+        "parameters": sum(parameter.numel() for parameter in outcome.model.parameters()),
+        "sequence_length": SEQUENCE_LENGTH,
+        "cores": os.cpu_count(),
+    }
 
 
 def show(runs: list[dict[str, Any]], training: dict[str, Any]) -> None:
@@ -110,7 +153,8 @@ def show(runs: list[dict[str, Any]], training: dict[str, Any]) -> None:
     console = Console(width=120)
     console.print(table)
     console.print(
-        f"training: {training['tokens_per_second']:,.0f} tokens/s, {training['parameters'] / 1e6:.1f} M parameters"
+        f"Training: {training['tokens_per_second']:,.0f} tokens/s on {training['cores']} cores, "
+        f"{training['parameters'] / 1e6:.1f} M parameters, sequences of {training['sequence_length']}"
     )
 
 

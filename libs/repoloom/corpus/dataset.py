@@ -54,7 +54,7 @@ class Dataset:
             raise InputError(f"{self.uri} has no table {table!r}, it has: {', '.join(self.manifest.tables)}") from None
 
     def local_path(self, part: Part) -> Path:
-        """A part's file, for readers that map it into memory. Raises InputError where the dataset is not in a folder."""
+        """A part's file, for readers that map it into memory. Raises InputError where it is not in a folder."""
         store = self.store
         if not isinstance(store, FolderStore):
             raise InputError(f"{self.uri} is not in a folder")

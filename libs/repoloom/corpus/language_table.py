@@ -4,8 +4,8 @@ Names and choice: arXiv 2401.14196, Table 1 (the list in its repository's README
 which the paper counts as the English part of the corpus). Extensions, file names and interpreters: Linguist's for those
 languages, as The Stack used them (arXiv 2211.15533), less those that mostly hold something else in practice (`.spec`,
 `.tab`, `.aux`, ...). Grammars: the names of tree-sitter-language-pack 0.13, less those that say nothing about a file:
-those for Perl and Agda crash, Perl's on half of all Perl, and those for assembly, SQL and Tcl find errors in much of what
-works (in PostgreSQL's own scripts, in Tk's own library).
+those for Perl and Agda crash, Perl's on half of all Perl, and those for assembly, SQL and Tcl find errors in much of
+what works (in PostgreSQL's own scripts, in Tk's own library).
 """
 
 from dataclasses import dataclass

@@ -96,7 +96,7 @@ def look_up(uri: str, repo: str) -> Repository:
             )
             for row in documents
         ),
-        cycles=tuple(tuple(row["files"]) for row in _rows(holders, "cycles", repo)),
+        cycles=tuple(tuple(row["paths"]) for row in _rows(holders, "cycles", repo)),
         dropped=dropped,
     )
 

@@ -46,4 +46,8 @@ def settle(stage: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
         from repoloom.stages.crawl.resolve import resolve
 
         return {**values, "sources": tuple(settled for source in values["sources"] for settled in resolve(source))}
+    if stage == "decontaminate":
+        from repoloom.stages.decontaminate.benchmarks import pin
+
+        return {**values, "benchmarks": tuple(pin(source) for source in values["benchmarks"])}
     return values

@@ -86,9 +86,11 @@ def histogram(
     counts: Sequence[int],
     labels: Sequence[tuple[float, str]],
     text: Format,
+    *,
+    lost: int = 0,
     height: int = 180,
 ) -> Markup:
-    """Counts in equal bins. `labels` stand under the axis, each at a share of its length."""
+    """Counts in equal bins, of which the first `lost` hold what was dropped. `labels` stand at shares of the axis."""
     levels = ticks(0, max(counts, default=0), count=3)
     high = max(levels[-1], *counts)
     plot = height - _TOP - _BOTTOM
@@ -104,13 +106,12 @@ def histogram(
             y=y(count),
             width=percent(0.8 * width),
             height=height - _BOTTOM - y(count),
+            class_="lost" if place < lost else "kept",
         )
         for place, count in enumerate(counts)
         if count
     ]
-    return _chart(
-        title, description, height, levels, y, text, element("g", *bars, class_="columns"), *_x_labels(labels, height)
-    )
+    return _chart(title, description, height, levels, y, text, *bars, *_x_labels(labels, height))
 
 
 def bar(share: float, style: str = "bar") -> Markup:

@@ -37,21 +37,19 @@ class Contamination(Record):
 
 def contamination(tables: Tables, limits: Limits) -> Contamination | None:
     """What the tables say; None where nothing was looked for."""
-    if tables.holder("hits") is None:
-        return None
     texts, hits = Counter[str](), Counter[str]()
     for batch in tables.batches("benchmarks", ["benchmark"]):
         for item in batch["benchmark"].value_counts().to_pylist():
             texts[item["values"]] += item["counts"]
+    if not texts:
+        return None
     shown: list[Hit] = []
     for row in tables.rows("hits", list(Hit.model_fields)):
         hits[row["benchmark"]] += 1
         if len(shown) < limits.hits:
             shown.append(Hit(**{**row, "words": row["words"][: limits.characters]}))
     return Contamination(
-        benchmarks=tuple(
-            Benchmark(name=name, texts=texts[name], hits=hits[name]) for name in sorted(texts.keys() | hits.keys())
-        ),
+        benchmarks=tuple(Benchmark(name=name, texts=texts[name], hits=hits[name]) for name in sorted(texts)),
         hits=sum(hits.values()),
         shown=tuple(shown),
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from repoloom.corpus.manifest import Record
 from repoloom.report.tables import Tables
@@ -125,15 +126,17 @@ def _is_readable(example: Example) -> bool:
 def _example(tables: Tables, edges: Mapping[str, list[dict[str, Any]]]) -> Example | None:
     """The document with most edges among the readable ones; failing that, among those with no more files."""
     best: tuple[tuple[bool, int, str], Example] | None = None
-    for row in tables.rows("documents", ["repo", "revision", "document", "spans"]):
-        if row["repo"] not in edges or not 1 < len(row["spans"]) < READABLE.stop:
-            continue
-        places = {span["path"]: place for place, span in enumerate(row["spans"])}
-        inside = [edge for edge in edges[row["repo"]] if edge["importer"] in places and edge["imported"] in places]
-        example = _as_example(row, places, inside)
-        rank = (_is_readable(example), len(inside), row["repo"])
-        if inside and (best is None or rank > best[0]):
-            best = rank, example
+    repositories = pa.array(sorted(edges), pa.string())
+    for batch in tables.batches("documents", ["repo", "revision", "document", "spans"]):
+        for row in batch.filter(pc.is_in(batch["repo"], value_set=repositories)).to_pylist():
+            if not 1 < len(row["spans"]) < READABLE.stop:
+                continue
+            places = {span["path"]: place for place, span in enumerate(row["spans"])}
+            inside = [edge for edge in edges[row["repo"]] if edge["importer"] in places and edge["imported"] in places]
+            example = _as_example(row, places, inside)
+            rank = (_is_readable(example), len(inside), row["repo"])
+            if inside and (best is None or rank > best[0]):
+                best = rank, example
     if best is None:
         return None
     example = best[1]

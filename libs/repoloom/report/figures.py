@@ -8,6 +8,7 @@ from markupsafe import Markup
 from repoloom.corpus.ledger import Count
 from repoloom.report.charts import Baseline, Format, Line, histogram, line_chart, segments
 from repoloom.report.funnel import Funnel, Passage
+from repoloom.report.quality import BINS, Quality, Syntax
 from repoloom.report.tokens import Tokens
 from repoloom.report.training import Training
 from repoloom.report.wording import measure, number, percent, plural, scientific, size
@@ -53,6 +54,31 @@ def piece_lengths(tokens: Tokens) -> Markup:
         tokens.lengths,
         [(0.0, "0"), (0.5, f"{length // 2:,}"), (1.0, f"{length:,} tokens")],
         lambda count: number(round(count)),
+    )
+
+
+def scores(quality: Quality) -> Markup:
+    """How the scores below 1 are spread."""
+    return histogram(
+        "Scores of style",
+        f"{plural(sum(quality.scores), 'file')} with a score below 1; below {measure(quality.min_score)} a file is dropped",
+        quality.scores,
+        [(0.0, "0"), (0.5, "0.5"), (1.0, "1")],
+        lambda count: number(round(count)),
+        lost=int(quality.min_score * BINS),
+    )
+
+
+def syntax(found: Syntax) -> Markup:
+    """The files that a grammar reads, does not read, and was not asked about."""
+    outcomes = [
+        ("kept", "valid", found.valid),
+        ("lost", "invalid", found.invalid),
+        ("held", "not known", found.unknown),
+    ]
+    return segments(
+        [(files / found.files, kind, f"{name}: {plural(files, 'file')}") for kind, name, files in outcomes],
+        "segments thin",
     )
 
 

@@ -43,7 +43,7 @@ def gather(
         documents=tables.count("documents"),
         dependencies=dependencies(tables),
         duplicates=duplicates(tables, limits),
-        quality=quality(tables),
+        quality=quality(tables, limits),
         contamination=contamination(tables, limits),
         tokens=tokens(tables),
         training=None if training_record is None else training(training_record, limits),

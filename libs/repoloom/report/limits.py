@@ -10,6 +10,8 @@ class Limits(Record):
 
     examples: int = Field(default=5, ge=0)  # dropped files shown for a rule
     languages: int = Field(default=8, ge=1)  # columns of the table of drops
+    syntax: int = Field(default=10, ge=1)  # languages whose syntax is shown apart
+    licenses: int = Field(default=8, ge=1)
     clusters: int = Field(default=10, ge=0)
     members: int = Field(default=6, ge=1)  # removed repositories shown of a cluster
     failures: int = Field(default=50, ge=1)  # quarantined tasks shown

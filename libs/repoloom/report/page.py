@@ -1,6 +1,7 @@
 """Renders the page: one file that fetches nothing, in which whatever a repository says of itself is only ever text."""
 
 import base64
+import functools
 import hashlib
 from importlib.resources import files
 from typing import Any
@@ -29,6 +30,7 @@ def render(data: ReportData) -> str:
     return template.render(data=data, style=Markup(style), script=Markup(script), policy=_policy(style, script))  # noqa: S704 - our own files
 
 
+@functools.cache
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("repoloom.report"),

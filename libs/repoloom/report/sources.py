@@ -60,7 +60,7 @@ def sources(tables: Tables, limits: Limits) -> Sources | None:
             KindOfSource(kind=kind, repositories=repositories[kind], files=files[kind], bytes=sizes[kind])
             for kind in sorted(repositories)
         ),
-        licenses=tuple(sorted(licenses.items(), key=lambda item: (-item[1], item[0]))[: limits.languages]),
+        licenses=tuple(sorted(licenses.items(), key=lambda item: (-item[1], item[0]))[: limits.licenses]),
         unavailable=len(lost),
         not_reached=tuple(islice(_failures(crawl, unavailable=True, limits=limits), limits.failures)),
     )

@@ -16,11 +16,11 @@ import os
 import shutil
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.optim import Optimizer
 
+from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError, StoreError
 from repoloom.training.model import Llama
 
@@ -29,10 +29,8 @@ logger = logging.getLogger(__name__)
 MODEL, OPTIMIZER, PROGRESS, MANIFEST = "model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json"
 
 
-class Progress(BaseModel):
+class Progress(Record):
     """How far a run has come: all that its next step depends on besides weights and moments."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     run: str  # what tells this run from any other: the digest of its parameters and data
     step: int = 0  # steps done

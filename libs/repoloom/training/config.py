@@ -11,7 +11,7 @@ from repoloom.training.sizes import SIZES, Architecture
 class TrainParams(Params):
     """What decides the trained weights, and how often they are saved."""
 
-    size: str | Architecture  # a name of SIZES, or the dimensions themselves
+    size: str | Architecture = Field(description="A name such as `tiny-5M` or `1.3B`, or the dimensions themselves.")
     sequence_length: PositiveInt = 4096
     batch_size: PositiveInt  # sequences a step, over all ranks
     micro_batch_size: PositiveInt  # sequences at a time on one rank

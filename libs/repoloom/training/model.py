@@ -105,9 +105,9 @@ class Llama(nn.Module):
         return self.model.embed_tokens.weight if tied else self.lm_head.weight
 
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[LayerCache] | None = None) -> Tensor:
-        """Hidden states (batch, sequence, hidden) of tokens at positions, (batch, sequence) both; mask as `attend` has it.
+        """The hidden states (batch, sequence, hidden) of tokens (batch, sequence) at positions of the same shape.
 
-        With a cache, the sequence follows what the cache holds, and is appended to it.
+        The mask is as `attend` takes it. With a cache, the sequence follows what the cache holds, and is appended to it.
         """
         x = self.model.embed_tokens(tokens)
         rotation = rotation_at(positions, self.architecture, x.dtype)

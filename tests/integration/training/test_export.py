@@ -85,7 +85,7 @@ def test_what_is_no_exported_model_is_refused_by_name(tmp_path: Path, tokenizer:
     export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model")
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "hidden_size": 128}))
-    with pytest.raises(InputError, match="cannot|no model"):
+    with pytest.raises(InputError, match="no model that can be loaded"):
         Completer.load(tmp_path / "model")
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "model_type": "gpt2"}))
     with pytest.raises(InputError, match="only llama"):

@@ -18,7 +18,7 @@ SCRIPT = Path(__file__).with_name("run_tiny.py")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A packed dataset of 13 sequences, so that epochs end in the midst of steps, and a tokenizer of 300 tokens at most."""
+    """A packed dataset of 13 sequences, so that epochs end in the midst of steps, and a tokenizer."""
     folder = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     generator.integers(0, 250, (13, 32)).astype("<u2").tofile(folder / "0.bin")

@@ -1,18 +1,22 @@
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from repoloom.errors import InputError
-from repoloom.stages.decontaminate.benchmarks import benchmark_source
+from repoloom.stages.decontaminate.benchmarks import BenchmarkSource, pin
 
 PROBLEM = (
     b'def has_close_elements(numbers, threshold):\n    """Check if any two numbers are closer than threshold."""\n'
 )
 SHORT = b"return number % 1.0"
 CLEAN = b"import os\n\nprint(os.getcwd())\n"
+
+
+def benchmark_source(name: str, path: Path, fields: Iterable[str] = ()) -> BenchmarkSource:
+    return pin(BenchmarkSource(name=name, path=str(path), fields=tuple(fields)))
 
 
 def test_a_contaminated_file_is_cut_out_and_the_rest_of_its_document_stays(decontaminate: Callable) -> None:

@@ -80,8 +80,14 @@ def test_contexts_of_any_length_fit_the_model(order: fim.Order) -> None:
     completer = Completer(MODEL, CODEC, order)
     sampling = Sampling(max_new_tokens=16)
     room = MODEL.architecture.max_position_embeddings - 16
-    for prefix, suffix in ((TEXT * 50, ""), ("", TEXT * 50), (TEXT * 50, TEXT * 50), ("x" * 9999, "y" * 9999), ("", "")):
-        fitted = completer._fit(prefix, suffix, room - 6)  # noqa: SLF001
+    for prefix, suffix in (
+        (TEXT * 50, ""),
+        ("", TEXT * 50),
+        (TEXT * 50, TEXT * 50),
+        ("x" * 9999, "y" * 9999),
+        ("", ""),
+    ):
+        fitted = completer._fit(prefix, suffix, room - 6)
         assert len(CODEC.encode(fim.prompt(*fitted, order))) <= room
         assert prefix.endswith(fitted[0])
         assert suffix.startswith(fitted[1])
@@ -89,7 +95,7 @@ def test_contexts_of_any_length_fit_the_model(order: fim.Order) -> None:
 
 
 def test_a_long_context_is_cut_to_whole_lines() -> None:
-    prefix, suffix = Completer(MODEL, CODEC)._fit(TEXT * 9, TEXT * 9, 60)  # noqa: SLF001
+    prefix, suffix = Completer(MODEL, CODEC)._fit(TEXT * 9, TEXT * 9, 60)
     lines = TEXT.splitlines(keepends=True)
     assert prefix.splitlines(keepends=True)[0] in lines
     assert suffix.splitlines(keepends=True)[-1] in lines

@@ -155,7 +155,12 @@ def test_a_comparison_says_both_models_by_language_and_survives_json() -> None:
 
 
 def test_humaneval_records_become_holes(tmp_path: Path) -> None:
-    record = {"task_id": "T/0", "prompt": "def f(x):\n", "canonical_solution": "    y = x\n", "suffix": "    return y\n"}
+    record = {
+        "task_id": "T/0",
+        "prompt": "def f(x):\n",
+        "canonical_solution": "    y = x\n",
+        "suffix": "    return y\n",
+    }
     path = tmp_path / "bench.jsonl.gz"
     with gzip.open(path, "wt") as out:
         out.write(json.dumps({**record, "entry_point": "f", "test": ""}) + "\n\n")
@@ -163,7 +168,9 @@ def test_humaneval_records_become_holes(tmp_path: Path) -> None:
     assert (hole.prefix, hole.line, hole.suffix) == ("def f(x):\n", "    y = x", "\n    return y\n")
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[]", b"nonsense", b"\xff\xfe", b'{"task_id": 1, "canonical_solution": 2}'])
+@pytest.mark.parametrize(
+    "content", [b"{}", b"[]", b"nonsense", b"\xff\xfe", b'{"task_id": 1, "canonical_solution": 2}']
+)
 def test_a_file_of_another_form_is_named_with_its_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "bench.jsonl"
     path.write_bytes(content)

@@ -67,7 +67,9 @@ def test_half_of_many_documents_are_cut_and_the_cuts_reach_every_place() -> None
 
 
 def test_text_that_spells_a_special_token_is_encoded_as_text() -> None:
-    tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[]))
+    tokenizer = Tokenizer(
+        models.BPE(vocab={c: i for i, c in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}, merges=[])
+    )
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in ALL])
     tokenizer.encode_special_tokens = True

@@ -14,6 +14,19 @@ from repoloom.report.sources import Failure, Failures, KindOfSource, Sources
 from repoloom.report.tokens import Domain, LanguageTokens, Packing, Tokens, Vocabulary
 from repoloom.report.training import TrainingRecord, TrainingStep, training
 
+EDGES = (1, 0), (2, 0), (0, 3)
+
+
+def step(number: int) -> TrainingStep:
+    return TrainingStep(
+        step=number,
+        loss=9 / number,
+        learning_rate=3e-4,
+        gradient_norm=1,
+        tokens_per_second=5000,
+        samples_consumed=number,
+    )
+
 
 def whole(text: str) -> ReportData:
     """A run of which everything is known, whose every name, path, excerpt and message is `text`."""
@@ -27,10 +40,7 @@ def whole(text: str) -> ReportData:
         revision=text,
         document=0,
         files=tuple(File(path=f"{text}{place}", language=text, size=9) for place in range(4)),
-        edges=tuple(
-            Edge(importer=importer, imported=imported, line=1, how=text)
-            for importer, imported in ((1, 0), (2, 0), (0, 3))
-        ),
+        edges=tuple(Edge(importer=importer, imported=imported, line=1, how=text) for importer, imported in EDGES),
         cycles=((0, 3),),
     )
     member = Member(
@@ -42,17 +52,7 @@ def whole(text: str) -> ReportData:
         bytes=9,
         shared=(Shared(path=text, survivor_path=f"{text}2"),),
     )
-    steps = tuple(
-        TrainingStep(
-            step=number,
-            loss=9 / number,
-            learning_rate=3e-4,
-            gradient_norm=1,
-            tokens_per_second=5000,
-            samples_consumed=number,
-        )
-        for number in range(1, 40)
-    )
+    record = TrainingRecord(parameters=1_000, unigram_loss=3, steps=tuple(map(step, range(1, 40))), seconds=60)
     scores = Scores(bits_per_byte=1.5, exact_match=0.2, edit_similarity=0.5)
     compared = Compared(name=text, bytes=9, holes=4, trained=scores, untrained=scores)
     hole = Sample(
@@ -100,7 +100,7 @@ def whole(text: str) -> ReportData:
             mixture=(Domain(domain=text, weight=1, available=9, taken=9),),
             packing=Packing(sequences=1, sequence_length=32, pieces=2, tokens=9),
         ),
-        training=training(TrainingRecord(parameters=1_000, unigram_loss=3, steps=steps, seconds=60), Limits()),
+        training=training(record, Limits()),
         evaluation=Evaluation(overall=compared, languages=(compared,), samples=(hole,)),
         provenance=(
             Provenance(

@@ -14,7 +14,12 @@ from repoloom.training.model import Llama
 from repoloom.training.sizes import Architecture
 
 SHAPE = Architecture(
-    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1, vocab_size=20
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    vocab_size=20,
 )
 
 

@@ -63,7 +63,9 @@ def test_generation_with_a_cache_reads_as_without() -> None:
     whole = model(tokens, positions, mask)
     cache = model.new_cache(3, 10)
     with torch.no_grad():
-        parts = [model(tokens[:, a:b], positions[:, a:b], mask[:, :, a:b, :b], cache) for a, b in ((0, 6), (6, 7), (7, 10))]
+        parts = [
+            model(tokens[:, a:b], positions[:, a:b], mask[:, :, a:b, :b], cache) for a, b in ((0, 6), (6, 7), (7, 10))
+        ]
     torch.testing.assert_close(torch.cat(parts, 1), whole)
 
 

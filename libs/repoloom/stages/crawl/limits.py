@@ -11,13 +11,13 @@ RATIO_COUNTS_FROM = 8 << 20  # bytes: below it a high ratio is a file of zeros i
 class Limits(Params):
     """The limits of one repository. A file past a file's limit is dropped; a repository past its own is given up."""
 
-    max_file_bytes: int = Field(default=1 << 20, ge=1)  # StarCoder's limit (arXiv 2305.06161, 3.1), as in The Stack
-    max_repository_bytes: int = Field(default=256 << 20, ge=1)  # unpacked, with the archive's own headers
-    max_files: int = Field(default=100_000, ge=1)
-    max_depth: int = Field(default=64, ge=1)  # components of a path
-    max_path_bytes: int = Field(default=1024, ge=1)
-    max_ratio: float = Field(default=250, gt=1)  # unpacked : packed. Sources come to 3-20, deflate's most is 1032
-    timeout: float = Field(default=600, gt=0)  # seconds that one client or download may take
+    max_file_bytes: int = Field(default=1 << 20, ge=1, description="Of one file (arXiv 2305.06161 section 3.1).")
+    max_repository_bytes: int = Field(default=256 << 20, ge=1, description="Of one repository, unpacked.")
+    max_files: int = Field(default=100_000, ge=1, description="Of one repository.")
+    max_depth: int = Field(default=64, ge=1, description="Components of a path.")
+    max_path_bytes: int = Field(default=1024, ge=1, description="Length of a path.")
+    max_ratio: float = Field(default=250, gt=1, description="Unpacked to packed: sources come to 3-20, bombs to 1032.")
+    timeout: float = Field(default=600, gt=0, description="Seconds that one client or download may take.")
 
 
 class Budget:

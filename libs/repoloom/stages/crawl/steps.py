@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from repoloom.corpus.tables import DROPPED, FILES
 from repoloom.engine.step import Accounts, Params, Reader, Shares, Sink, Step
@@ -29,7 +30,7 @@ SOURCES = pa.schema(
 class CrawlSourcesParams(Params):
     """What is to be crawled."""
 
-    sources: tuple[Source, ...]
+    sources: tuple[Source, ...] = Field(description="What to crawl; each has a `kind`.")
 
 
 class CrawlSources(Step[CrawlSourcesParams]):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from repoloom.engine.step import Params, Reader, Shares, Sink, Step
 from repoloom.errors import InputError
@@ -20,20 +20,19 @@ class BenchmarkSource(BaseModel):
 
     name: str
     path: str
-    sha256: str
+    sha256: str = ""  # of the file; found when the recipe is run, unless it is pinned
     fields: tuple[str, ...] = ()  # that hold text; by default those of formats.TEXT_FIELDS
 
 
 class BenchmarksParams(Params):
     """The test sets. The paper's are HumanEval, MBPP, GSM8K and MATH."""
 
-    benchmarks: tuple[BenchmarkSource, ...] = ()
+    benchmarks: tuple[BenchmarkSource, ...] = Field(default=(), description="Files of test items to look for.")
 
 
-def benchmark_source(name: str, path: Path, fields: Iterable[str] = ()) -> BenchmarkSource:
-    """The file at a path, as it is now. Raises InputError where it cannot be read."""
-    digest = hashlib.sha256(_read(path)).hexdigest()
-    return BenchmarkSource(name=name, path=str(path), sha256=digest, fields=tuple(fields))
+def pin(source: BenchmarkSource) -> BenchmarkSource:
+    """The source with the digest of its file as it is now. Raises InputError where it cannot be read."""
+    return source.model_copy(update={"sha256": source.sha256 or hashlib.sha256(_read(Path(source.path))).hexdigest()})
 
 
 class LoadBenchmarks(Step[BenchmarksParams]):

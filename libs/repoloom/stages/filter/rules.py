@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from pydantic import Field
+
 from repoloom.engine.step import Params
 from repoloom.stages.filter import measure
 from repoloom.stages.filter.generated import generated
@@ -20,16 +22,20 @@ from repoloom.stages.filter.vendored import vendored
 class FilterParams(Params):
     """What the rules allow; each field has the name of its rule."""
 
-    average_line_length: float = 100
-    max_line_length: int = 1000
-    max_long_line_length: int = 100_000  # where long lines are ordinary: arXiv 2402.19173, section 3.2.2
-    alphabetic: float = 0.25
-    html_visible_share: float = 0.2
-    html_visible_characters: int = 100
-    min_characters: int = 50  # of JSON and YAML
-    max_characters: int = 5000  # of JSON and YAML
-    max_encoded_run: int = 1024  # arXiv 2402.19173, section 3.2.2, and the next
-    max_encoded_share: float = 0.5
+    average_line_length: float = Field(default=100, gt=0, description="Characters a line on average, at most.")
+    max_line_length: int = Field(default=1000, gt=0, description="Characters of the longest line, at most.")
+    max_long_line_length: int = Field(
+        default=100_000, gt=0, description="The same where long lines are ordinary (arXiv 2402.19173 section 3.2.2)."
+    )
+    alphabetic: float = Field(default=0.25, ge=0, le=1, description="Share of letters, at least.")
+    html_visible_share: float = Field(default=0.2, ge=0, le=1, description="Share of visible text in HTML, at least.")
+    html_visible_characters: int = Field(default=100, ge=0, description="Visible characters of HTML, at least.")
+    min_characters: int = Field(default=50, ge=0, description="Characters of JSON and YAML, at least.")
+    max_characters: int = Field(default=5000, gt=0, description="Characters of JSON and YAML, at most.")
+    max_encoded_run: int = Field(
+        default=1024, gt=0, description="Length of a run of encoded data, at most (arXiv 2402.19173 section 3.2.2)."
+    )
+    max_encoded_share: float = Field(default=0.5, ge=0, le=1, description="Share of encoded data, at most (the same).")
 
 
 class Failed(NamedTuple):

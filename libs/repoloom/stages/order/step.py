@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
 from repoloom.corpus.tables import DOCUMENTS
 from repoloom.engine.step import Accounts, Params, Reader, Sink, Step
@@ -36,10 +37,10 @@ CYCLES = pa.schema(
 class OrderParams(Params):
     """How the files of a document follow one another."""
 
-    mode: Literal["dependency", "random"] = "dependency"
-    """Dependencies first (arXiv 2401.14196 section 2.2), or the same documents with their files in random order."""
-    seed: int = 0
-    """Of the random order, with the name of the repository."""
+    mode: Literal["dependency", "random"] = Field(
+        default="dependency", description="Dependencies first (arXiv 2401.14196 section 2.2), or drawn at random."
+    )
+    seed: int = Field(default=0, description="Draws the random order, with the repository's name.")
 
 
 class Order(Step[OrderParams]):

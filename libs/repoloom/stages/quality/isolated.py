@@ -34,7 +34,7 @@ _GIVEN_UP = -1.0
 
 
 def error_shares(files: Sequence[tuple[bytes, str]]) -> list[float | None]:
-    """`syntax.error_share` of each (text, grammar); None also where the grammar died of the text.
+    """`syntax.error_share` of each (text, grammar); None also where the grammar died of the text or took too much.
 
     Raises:
         ChildProcessError: the child ended in another way.
@@ -70,17 +70,23 @@ def _measure(files: Sequence[tuple[bytes, str]], writing: int) -> NoReturn:
     status = 1
     try:
         faulthandler.disable()
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        memory = psutil.Process().memory_info().vms + _MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+        _limit(resource.RLIMIT_CORE, 0)
+        _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + _MEMORY)
         for text, grammar in files:
-            seconds = int(time.process_time()) + _SECONDS
-            resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+            _limit(resource.RLIMIT_CPU, int(time.process_time()) + _SECONDS)
             share = error_share(text, grammar)
             os.write(writing, _SHARE.pack(_GIVEN_UP if share is None else share))
         status = 0
+    except MemoryError:
+        os.abort()
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
     finally:
         os._exit(status)
+
+
+def _limit(kind: int, most: int) -> None:
+    """Lowers a soft limit of this process; the hard one, which may not be raised again, stays."""
+    hard = resource.getrlimit(kind)[1]
+    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))

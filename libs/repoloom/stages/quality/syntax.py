@@ -13,8 +13,8 @@ CHUNK: Final = 4096
 
 READS_PER_CHUNK: Final = 1000
 """How often a file may be read over before it is given up. Hostile input makes some grammars scan to the end of the
-file at each token (Dart, Bash and Erlang on a row of brackets or quotes: hours for a megabyte). Reads are counted, since
-they are the same on every machine, as time is not. Files of honest code need up to 16, in F# and Scala up to 550."""
+file at each token (Dart, Bash and Erlang on a row of brackets or quotes: hours for a megabyte). Reads are counted,
+since they are the same on every machine, as time is not. Honest files need up to 16, in F# and Scala up to 550."""
 
 _GRAMMARS = {".tsx": "tsx", ".mli": "ocaml_interface", ".fsi": "fsharp_signature"}
 """Where a kind of file has a grammar of its own within its language."""
@@ -39,7 +39,7 @@ def error_share(text: bytes, grammar: str) -> float | None:
     tree = parser(grammar).parse(source.read)
     if source.given_up:
         return None
-    return _bytes_in_error(tree) / len(text) if tree.root_node.has_error else 0.0
+    return _bytes_in_error(tree) / max(1, len(text)) if tree.root_node.has_error else 0.0
 
 
 @cache
