@@ -187,7 +187,7 @@ LANGUAGES: tuple[Language, ...] = (
     _language("Standard ML", ".sml .sig .fun .ml", None, _ML),
     _language("Stata", ".do .ado .doh .ihlp .mata .matah .sthlp", "//", _C),
     _language("SystemVerilog", ".sv .svh .vh", "//", _C, "verilog"),
-    _language("Tcl", ".tcl .adp .tm .sdc .xdc .tcl.in", "#", interpreters="tclsh wish"),
+    _language("Tcl", ".tcl .adp .tm .sdc .xdc .tcl.in .do", "#", interpreters="tclsh wish"),
     _language("Tcsh", ".tcsh .csh", "#", None, None, ".cshrc .login .tcshrc", "tcsh csh"),
     _language("TeX", ".tex .ltx .sty .cls .dtx .ins .bbx .cbx .lbx .mkii .mkiv .mkvi", "%", None, "latex"),
     _language("Thrift", ".thrift", "//", _C, "thrift"),

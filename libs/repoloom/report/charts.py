@@ -68,16 +68,18 @@ def line_chart(
         element(
             "svg", *curves, width="100%", height=height, viewBox=f"0 0 {_UNITS} {height}", preserveAspectRatio="none"
         ),
-        *_baseline(baseline, y),
+        *_baseline(baseline, lines, y),
         *_x_labels([(0.0, "0"), (1.0, f"{steps[-1]:,} steps")], height),
     )
 
 
-def _baseline(baseline: Baseline | None, y: Callable[[float], float]) -> Iterator[Markup]:
+def _baseline(baseline: Baseline | None, lines: Sequence[Line], y: Callable[[float], float]) -> Iterator[Markup]:
+    """The level, with its label on the side where the curves do not end."""
     if baseline is not None:
         level = y(baseline.value)
+        label = level - 5 if max(line.values[-1] for line in lines) < baseline.value else level + 15
         yield element("line", x1=0, x2="100%", y1=level, y2=level, class_="baseline")
-        yield element("text", baseline.label, x="100%", y=level - 5, text_anchor="end", class_="note")
+        yield element("text", baseline.label, x="100%", y=label, text_anchor="end", class_="note")
 
 
 def histogram(

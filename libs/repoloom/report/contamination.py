@@ -41,7 +41,7 @@ def contamination(tables: Tables, limits: Limits) -> Contamination | None:
     for batch in tables.batches("benchmarks", ["benchmark"]):
         for item in batch["benchmark"].value_counts().to_pylist():
             texts[item["values"]] += item["counts"]
-    if not texts:
+    if not texts or tables.holder("hits") is None:
         return None
     shown: list[Hit] = []
     for row in tables.rows("hits", list(Hit.model_fields)):

@@ -61,7 +61,7 @@ def scores(quality: Quality) -> Markup:
     """How the scores below 1 are spread."""
     return histogram(
         "Scores of style",
-        f"{plural(sum(quality.scores), 'file')} with a score below 1; below {measure(quality.min_score)} a file is dropped",
+        f"{plural(sum(quality.scores), 'file')} below 1; a file below {measure(quality.min_score)} is dropped",
         quality.scores,
         [(0.0, "0"), (0.5, "0.5"), (1.0, "1")],
         lambda count: number(round(count)),

@@ -17,6 +17,6 @@ class Limits(Record):
     failures: int = Field(default=50, ge=1)  # quarantined tasks shown
     hits: int = Field(default=20, ge=0)  # of benchmarks
     samples: int = Field(default=6, ge=0)  # of the model's infilling
-    lines: int = Field(default=7, ge=1)  # of text before and after a sample's hole
+    lines: int = Field(default=5, ge=1)  # of text before and after a sample's hole
     points: int = Field(default=400, ge=2)  # of a curve
     characters: int = Field(default=2000, ge=80)  # of any text that is not the page's own

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from repoloom.corpus.manifest import Record
 from repoloom.report.limits import Limits
 from repoloom.report.tables import Tables
+from repoloom.report.wording import plural
 
 BINS = 20  # of the histogram of scores
 
@@ -64,7 +65,7 @@ def quality(tables: Tables, limits: Limits) -> Quality | None:
         min_score=float(str(holder.manifest.params["min_score"])),
         max_error_share=float(str(holder.manifest.params["max_error_share"])),
         languages=tuple(shown),
-        rest=_syntax(f"{len(others)} others", others, verdicts) if others else None,
+        rest=_syntax(plural(len(others), "other"), others, verdicts) if others else None,
     )
 
 

@@ -78,7 +78,8 @@ def train(
     steps = params.total_steps(len(data))
 
     with stop_requests() as stopping:
-        while progress.step < steps and not stopping.is_set():
+        stop = False
+        while progress.step < steps and not stop:
             began = time.perf_counter()
             rate = learning_rate(progress.step, steps, params.warmup_steps, params.learning_rate)
             for group in optimizer.param_groups:
@@ -111,8 +112,9 @@ def train(
                 report(
                     StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
                 )
-                if progress.step % params.checkpoint_every == 0 or progress.step == steps or stopping.is_set():
-                    checkpoints.save(model, optimizer, progress)
+            stop = stopping.is_set()  # looked at once, so that a step that ends the run is one that is saved
+            if plan.is_main and (progress.step % params.checkpoint_every == 0 or progress.step == steps or stop):
+                checkpoints.save(model, optimizer, progress)
     return Outcome(model, progress, finished=progress.step >= steps)
 
 

@@ -107,7 +107,7 @@ class Llama(nn.Module):
     def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[LayerCache] | None = None) -> Tensor:
         """The hidden states (batch, sequence, hidden) of tokens (batch, sequence) at positions of the same shape.
 
-        The mask is as `attend` takes it. With a cache, the sequence follows what the cache holds, and is appended to it.
+        The mask is as `attend` takes it. With a cache, the sequence follows what it holds, and is appended to it.
         """
         x = self.model.embed_tokens(tokens)
         rotation = rotation_at(positions, self.architecture, x.dtype)

@@ -12,7 +12,7 @@ from report.whole import whole
 
 from repoloom.report.page import render
 
-SECTIONS = ("dependencies", "duplicates", "contamination", "tokens", "training", "evaluation")
+SECTIONS = ("dependencies", "duplicates", "quality", "contamination", "tokens", "training", "evaluation")
 
 
 class Outline(HTMLParser):

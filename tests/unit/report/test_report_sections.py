@@ -8,6 +8,7 @@ from report.written import (
     FILES,
     HITS,
     REPOSITORIES,
+    SCORES,
     SIGNATURES,
     SOURCES,
     Writer,
@@ -22,6 +23,7 @@ from repoloom.report.contamination import contamination
 from repoloom.report.duplicates import duplicates
 from repoloom.report.limits import Limits
 from repoloom.report.provenance import provenance
+from repoloom.report.quality import quality
 from repoloom.report.sources import failures, sources
 from repoloom.report.tables import Tables
 
@@ -101,6 +103,21 @@ def test_benchmarks_without_a_hit_are_named_too(write: Writer) -> None:
     assert [len(hit.words) for hit in found.shown] == [100, 100]
 
 
+def test_scores_are_binned_and_syntax_is_told_by_language(write: Writer) -> None:
+    verdicts = [("C", "valid", 1.0), ("C", "invalid", 0.0), ("Go", "valid", 0.99), ("Rust", "unknown", 0.04)]
+    rows = [row(SCORES, language=language, syntax=syntax, score=score) for language, syntax, score in verdicts]
+    step = write("quality", {"scores": (SCORES, rows)}, params={"min_score": 0.2, "max_error_share": 0.1})
+    found = quality(Tables([step]), Limits(syntax=2))
+    assert found is not None
+    assert (found.files, found.flawless, found.scores[0], found.scores[-1], sum(found.scores)) == (4, 1, 2, 1, 3)
+    assert [(its.language, its.valid, its.invalid, its.unknown) for its in found.languages] == [
+        ("C", 1, 1, 0),
+        ("Go", 1, 0, 0),
+    ]
+    assert found.rest is not None
+    assert (found.rest.language, found.rest.unknown) == ("1 other", 1)
+
+
 def test_only_parameters_other_than_the_defaults_are_told(write: Writer) -> None:
     (made,) = provenance([write("split", {}, params={"fraction": 0.25, "seed": 0})], Limits())
     assert [(setting.name, setting.value) for setting in made.settings] == [("fraction", "0.25")]
@@ -139,3 +156,4 @@ def test_what_a_run_did_not_do_is_none(write: Writer) -> None:
     assert sources(tables, Limits()) is None
     assert duplicates(tables, Limits()) is None
     assert contamination(tables, Limits()) is None
+    assert quality(tables, Limits()) is None

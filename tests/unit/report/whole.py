@@ -10,6 +10,7 @@ from repoloom.report.duplicates import Alarm, Cluster, Duplicates, Member, Share
 from repoloom.report.funnel import Example, Funnel, Language, Passage, Rule
 from repoloom.report.limits import Limits
 from repoloom.report.provenance import Provenance, Setting, StepCost
+from repoloom.report.quality import Quality, Syntax
 from repoloom.report.sources import Failure, Failures, KindOfSource, Sources
 from repoloom.report.tokens import Domain, LanguageTokens, Packing, Tokens, Vocabulary
 from repoloom.report.training import TrainingRecord, TrainingStep, training
@@ -83,7 +84,15 @@ def whole(text: str) -> ReportData:
             shown=(Cluster(survivor=text, bytes=9, removed=1, members=(member,)),),
             alarms=(Alarm(source=text, repositories=1, survivors=(text,)),),
         ),
-        quality=None,
+        quality=Quality(
+            files=9,
+            flawless=5,
+            scores=(1, 0, 3) + (0,) * 17,
+            min_score=0.2,
+            max_error_share=0.1,
+            languages=(Syntax(language=text, valid=1, invalid=1, unknown=1),),
+            rest=Syntax(language=text, valid=2, invalid=2, unknown=2),
+        ),
         contamination=Contamination(
             benchmarks=(Benchmark(name=text, texts=9, hits=1),),
             hits=1,

@@ -20,14 +20,15 @@ from repoloom.stages.dedup.tables import ALARMS, CLUSTERS, SIGNATURES
 from repoloom.stages.mix.step import MIXTURE
 from repoloom.stages.order.step import CYCLES, EDGES
 from repoloom.stages.pack.step import PLACED
+from repoloom.stages.quality.step import SCORES
 from repoloom.stages.tokenize.encode import PIECES
 from repoloom.stages.tokenize.vocabulary import TOKENIZER
 from repoloom.store import open_store
 
 __all__ = [
     "ALARMS", "BENCHMARKS", "CLUSTERS", "CYCLES", "DOCUMENTS", "DROPPED", "EDGES", "FILES", "HITS", "MIXTURE", "PIECES",
-    "PLACED", "REPOSITORIES", "SIGNATURES", "SOURCES", "TOKENIZER", "Writer", "document", "dropped", "edge", "file",
-    "piece", "row",
+    "PLACED", "REPOSITORIES", "SCORES", "SIGNATURES", "SOURCES", "TOKENIZER", "Writer", "document", "dropped", "edge",
+    "file", "piece", "row",
 ]  # fmt: skip
 
 Rows = Sequence[Mapping[str, Any]]

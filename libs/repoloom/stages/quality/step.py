@@ -1,6 +1,6 @@
 """The quality step: each file of a document is parsed and scored, and leaves the document where it fails."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -126,6 +126,6 @@ def _files(documents: pa.RecordBatch) -> list[File]:
     return list(map(File, repos, *columns, texts))
 
 
-def _columns(rows: list[tuple[object, ...]], schema: pa.Schema) -> list[pa.Array]:
+def _columns(rows: Sequence[tuple[object, ...]], schema: pa.Schema) -> list[pa.Array]:
     columns = zip(*rows, strict=True) if rows else [()] * len(schema)
     return [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]

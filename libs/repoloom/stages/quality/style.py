@@ -1,8 +1,8 @@
 """How a file is written, without parsing it: a handful of features, each from one pass over the buffer, and one score.
 
 Each feature is ordinary up to a bound, hopeless from another one on, and falls in a straight line between them; the
-score is the product, so that one hopeless feature is enough. The bounds lie outside of what 98 of 100 files show in
-CPython's library, numpy, PyTorch, the system's headers and Linguist's samples of 60 languages: the score does not tell
+score is the product, so that one hopeless feature is enough. With these bounds more than 90 of 100 files of installed
+Python packages, of the system's headers and of Linguist's samples of 60 languages lose nothing: the score does not tell
 good code from very good code, it finds what hardly is code.
 """
 
@@ -30,7 +30,6 @@ class Ramp:
         return min(1.0, max(0.0, (self.hopeless - value) / (self.hopeless - self.ordinary)))
 
 
-# The reasons:
 RAMPS = {
     # More than four fifths comment is no code (the bound is SantaCoder's, arXiv 2301.03988, section 4).
     "comments": Ramp(0.8, 1.0),
@@ -45,6 +44,7 @@ RAMPS = {
     # Hundreds of lines without a blank one are lists, or functions that nobody takes apart.
     "paragraph": Ramp(300, 3000),
 }
+"""The features, each with its reason."""
 
 _WORD = bytes(chr(byte) in string.ascii_letters + "_" for byte in range(256))
 _DIGIT = bytes(chr(byte) in string.digits for byte in range(256))
@@ -86,7 +86,8 @@ def score(text: bytes, language: str) -> tuple[float, str]:
 
 
 def _comments(text: bytes, language: str) -> float:
-    found = sum(sum(map(len, pattern.findall(text))) for pattern in _comment_patterns(language))
+    lines = b"\n" + text  # so that each line, the first too, begins after a line break
+    found = sum(sum(map(len, pattern.findall(lines))) for pattern in _comment_patterns(language))
     return min(1.0, found / max(1, len(text)))
 
 
