@@ -13,8 +13,8 @@ from repoloom.errors import RepoloomError
 _HELP = """From git repositories to a trained, evaluated and served code model.
 
 Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports,
-and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error, said in
-one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
+and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error,
+said in one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
 
 
 class _Group(typer.core.TyperGroup):

@@ -156,30 +156,26 @@ def _find(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, tuple[st
 
 def _allowed(location: Sequence[str | int]) -> list[str]:
     """The keys that are allowed at a location."""
-    model: Any = recipe_model()
+    models: list[type[BaseModel]] = [recipe_model()]
     for part in location:
         if isinstance(part, int):
             continue
-        if isinstance(model, type) and issubclass(model, BaseModel) and part in model.model_fields:
-            model = _model_in(model.model_fields[str(part)].annotation, str(part))
-        else:
-            model = _model_in(model, str(part))
-    return sorted(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+        fields = [model.model_fields[part] for model in models if part in model.model_fields]
+        if fields:
+            models = [model for field in fields for model in _models_in(field.annotation)]
+        else:  # the tag of a union
+            models = [model for model in models if _kind(model) == part] or models
+    return sorted({name for model in models for name in model.model_fields})
 
 
-def _model_in(annotation: Any, tag: str) -> Any:  # noqa: ANN401
-    """The model that an annotation holds: itself, a union's member of that kind, or a sequence's element."""
+def _models_in(annotation: Any) -> list[type[BaseModel]]:  # noqa: ANN401
+    """The models that an annotation names, however deep."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    members = [
-        inner for argument in getattr(annotation, "__args__", ()) if (inner := _model_in(argument, tag)) is not None
-    ]
-    tagged = [member for member in members if _kind(member) == tag]
-    if tagged or len(members) == 1:
-        return (tagged or members)[0]
-    return annotation if members else None
+        return [annotation]
+    return [model for argument in getattr(annotation, "__args__", ()) for model in _models_in(argument)]
 
 
-def _kind(model: Any) -> Any:  # noqa: ANN401
-    field = getattr(model, "model_fields", {}).get("kind")
-    return field.default if field else None
+def _kind(model: type[BaseModel]) -> str | None:
+    """The tag by which a discriminated union knows a model: what its field `kind` must be."""
+    field = model.model_fields.get("kind")
+    return field.annotation.__args__[0] if field and field.annotation else None

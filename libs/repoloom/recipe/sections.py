@@ -41,7 +41,7 @@ def configure(step: type[Step[Params]], values: Mapping[str, Any]) -> Step[Param
 
 
 def settle(stage: str, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """A section's values, with what they name on this machine known by its content: a folder that changes is read anew."""
+    """A section's values, with what they name on this machine known by its content, so that a change is seen."""
     if stage == "crawl":
         from repoloom.stages.crawl.resolve import resolve
 

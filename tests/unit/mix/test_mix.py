@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from repoloom.errors import InputError
-from repoloom.stages.mix.step import MIXTURE, PAPER, Mix, MixParams, mixture
+from repoloom.stages.mix.step import MIXTURE, Mix, MixParams, mixture
 
 BIN = 1 << 16
 """Draws that share a bin of the histogram."""
@@ -19,6 +19,9 @@ DRAWN = st.lists(
     max_size=60,
 )
 Drawn = list[tuple[str, int, int]]
+
+PAPER = {"code": 0.87, "english": 0.10, "chinese": 0.03}
+"""arXiv 2401.14196 section 2."""
 
 
 def _mix(pieces: Drawn, params: MixParams) -> dict[str, dict[str, float]]:
@@ -32,7 +35,7 @@ def _mix(pieces: Drawn, params: MixParams) -> dict[str, dict[str, float]]:
 
 @given(DRAWN, st.none() | st.integers(1, 100_000))
 def test_what_is_taken_has_the_wanted_shares_within_a_bin(pieces: Drawn, tokens: int | None) -> None:
-    rows = _mix(pieces, MixParams(tokens=tokens))
+    rows = _mix(pieces, MixParams(weights=PAPER, tokens=tokens))
     assert list(rows) == sorted({domain for domain, _, _ in pieces})
     there = sum(PAPER[domain] for domain in rows)
     most = min(row["available"] / (PAPER[domain] / there) for domain, row in rows.items())
@@ -49,7 +52,7 @@ def test_what_is_taken_has_the_wanted_shares_within_a_bin(pieces: Drawn, tokens:
 
 @given(DRAWN)
 def test_the_scarcest_domain_is_taken_whole(pieces: Drawn) -> None:
-    assert any(row["taken"] == row["available"] for row in _mix(pieces, MixParams()).values())
+    assert any(row["taken"] == row["available"] for row in _mix(pieces, MixParams(weights=PAPER)).values())
 
 
 @given(DRAWN, st.integers(1, 10_000), st.integers(1, 10_000))
@@ -65,7 +68,7 @@ def _uniform(tokens: int) -> NDArray[np.float64]:
 
 def test_of_a_large_corpus_the_papers_shares_come_out_to_a_hundredth_of_a_percent() -> None:
     histograms = {"code": _uniform(1 << 34), "english": _uniform(1 << 33), "chinese": _uniform(1 << 30)}
-    rows = mixture(histograms, MixParams())
+    rows = mixture(histograms, MixParams(weights=PAPER))
     taken = {str(row["domain"]): int(str(row["taken"])) for row in rows}
     for domain, share in PAPER.items():
         assert taken[domain] / sum(taken.values()) == pytest.approx(share, abs=1e-4)
@@ -90,3 +93,9 @@ def test_a_corpus_without_any_wanted_domain_is_an_error() -> None:
 def test_weights_that_are_no_shares_are_refused(weights: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         MixParams(weights=weights)
+
+
+def test_without_weights_everything_is_taken() -> None:
+    histograms = {"code": np.full(1 << 16, 3.0), "english": np.ones(1 << 16)}
+    rows = mixture(histograms, MixParams())
+    assert [(row["taken"], row["threshold"]) for row in rows] == [(3 << 16, 1 << 32), (1 << 16, 1 << 32)]

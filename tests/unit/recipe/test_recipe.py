@@ -62,7 +62,7 @@ def test_a_wrong_choice_says_the_nearest_one(tmp_path: Path) -> None:
 
 
 def test_a_wrong_source_is_found_by_its_line(tmp_path: Path) -> None:
-    text = "name: small\ncrawl:\n  sources:\n    - {kind: folder, path: .}\n    - {kind: pypi, name: six, versoin: 1.16.0}\n"
+    text = SMALLEST + "    - {kind: pypi, name: six, versoin: 1.16.0}\n"
     message = error(tmp_path, text)
     assert "/recipe.yaml:5: crawl.sources.1" in message
     assert "did you mean 'version'?" in message

@@ -11,6 +11,7 @@ from repoloom.corpus.languages import detect
 from repoloom.corpus.tables import DROPPED, FILES, Drops
 from repoloom.engine.step import Accounts, Reader, Sink, Step
 from repoloom.stages.filter.decode import NotText, decode
+from repoloom.stages.filter.domain import domain
 from repoloom.stages.filter.rules import Failed, File, FilterParams, first_failed
 
 
@@ -28,8 +29,8 @@ class Filter(Step[FilterParams]):
         failed: Failed | None
         for batch in inputs["files"].batches():
             kept = _Kept()
-            columns = (batch[name].to_pylist() for name in ("repo", "path", "size"))
-            for row, (repo, path, size) in enumerate(zip(*columns, strict=True)):
+            columns = (batch[name].to_pylist() for name in ("repo", "path", "domain", "size"))
+            for row, (repo, path, given, size) in enumerate(zip(*columns, strict=True)):
                 content = batch["content"][row].as_py()
                 text = decode(content)
                 if isinstance(text, NotText):
@@ -41,7 +42,7 @@ class Filter(Step[FilterParams]):
                     digest = hashlib.sha256(content).hexdigest()
                     original = originals.of(repo, path, digest)
                     if original is None:
-                        kept.add(row, language, digest, content)
+                        kept.add(row, domain(given, language, content), language, digest, content)
                         continue
                     failed = Failed("exact_duplicate", detail=original)
                 drops.add(repo=repo, path=path, language=language, size=size, content=content, **failed._asdict())
@@ -76,19 +77,26 @@ class _Kept:
     """The rows of a batch that stay, with the columns that the filter rewrites."""
 
     rows: list[int] = field(default_factory=list)
+    domains: list[str] = field(default_factory=list)
     languages: list[str] = field(default_factory=list)
     digests: list[str] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
 
-    def add(self, row: int, language: str, sha256: str, content: bytes) -> None:
+    def add(self, row: int, domain: str, language: str, sha256: str, content: bytes) -> None:
         self.rows.append(row)
+        self.domains.append(domain)
         self.languages.append(language)
         self.digests.append(sha256)
         self.contents.append(content)
 
     def of(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Those rows of the batch."""
-        rewritten = {"language": self.languages, "sha256": self.digests, "content": self.contents}
+        rewritten = {
+            "domain": self.domains,
+            "language": self.languages,
+            "sha256": self.digests,
+            "content": self.contents,
+        }
         others = batch.drop_columns(list(rewritten)).take(pa.array(self.rows, pa.int64()))
         columns = [
             pa.array(rewritten[column.name], column.type) if column.name in rewritten else others[column.name]

@@ -25,9 +25,6 @@ MIXTURE = pa.schema(
     ]
 )
 
-PAPER = {"code": 0.87, "english": 0.10, "chinese": 0.03}
-"""arXiv 2401.14196 section 2: 87% source code, 10% English about code, 3% Chinese."""
-
 _BIN_BITS = 16  # draws are 32 bits; a bin of the histogram is 1/65536 of a domain
 _BINS = 1 << _BIN_BITS
 
@@ -35,9 +32,11 @@ _BINS = 1 << _BIN_BITS
 class MixParams(Params):
     """The wanted shares."""
 
-    weights: dict[str, float] = Field(
-        default=PAPER,
-        description="Domain: share of the tokens. Domains that the corpus lacks are left out, the rest scaled up.",
+    weights: dict[str, float] | None = Field(
+        default=None,
+        description="Domain: share of the tokens; the paper's are code 0.87, english 0.10, chinese 0.03 "
+        "(arXiv 2401.14196 section 2). Domains that the corpus lacks are left out, the rest scaled up. "
+        "Absent: everything is taken.",
     )
     tokens: int | None = Field(
         default=None, gt=0, description="Take so many tokens in all; as many as the shares allow if absent."
@@ -45,8 +44,8 @@ class MixParams(Params):
 
     @field_validator("weights")
     @classmethod
-    def _positive(cls, weights: dict[str, float]) -> dict[str, float]:
-        if not weights or min(weights.values()) <= 0:
+    def _positive(cls, weights: dict[str, float] | None) -> dict[str, float] | None:
+        if weights is not None and (not weights or min(weights.values()) <= 0):
             raise ValueError("every weight must be above 0; leave out a domain to drop it")
         return weights
 
@@ -76,10 +75,13 @@ class Mix(Step[MixParams]):
 def mixture(histograms: Mapping[str, NDArray[np.float64]], params: MixParams) -> list[dict[str, object]]:
     """The rows of MIXTURE, from each domain's tokens by bin of the draw. Raises InputError if none can be taken."""
     available = {domain: int(histogram.sum()) for domain, histogram in sorted(histograms.items())}
-    weights = {domain: weight for domain, weight in params.weights.items() if available.get(domain)}
+    if not available:
+        return []
+    wanted = available if params.weights is None else params.weights
+    weights = {domain: weight for domain, weight in wanted.items() if available.get(domain)}
     if not weights:
         raise InputError(
-            f"mix: none of the wanted domains {sorted(params.weights)} is in the corpus, which has {list(available)}"
+            f"mix: none of the wanted domains {sorted(wanted)} is in the corpus, which has {list(available)}"
         )
     scale = sum(weights.values())
     total = min(available[domain] / (weight / scale) for domain, weight in weights.items())

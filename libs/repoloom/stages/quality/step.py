@@ -32,12 +32,12 @@ SCORES = pa.schema(
 class QualityParams(Params):
     """What a file may show, and how much of one is parsed."""
 
-    max_error_share: float = Field(default=0.1, ge=0, le=1)
+    max_error_share: float = Field(default=0.1, ge=0, le=1, description="Share of bytes with syntax errors, at most.")
     """Headers full of macros parse with a few errors though they compile: of C files in /usr/include, 9 in 100 exceed a
     twentieth and 6 in 100 a tenth; of samples in Python, Java, JavaScript, Go, Rust, Ruby and C++, none does."""
-    min_score: float = Field(default=0.2, ge=0, le=1)
+    min_score: float = Field(default=0.2, ge=0, le=1, description="Score of how a file is written, at least.")
     """Below it are 2 to 8 in 1000 files of installed libraries: tables, maps of names, packages all of comment."""
-    max_parsed_bytes: int = Field(default=128 * 1024, ge=0)
+    max_parsed_bytes: int = Field(default=128 * 1024, ge=0, description="Larger files are not parsed.")
     """Larger files are of unknown syntax: on hostile input some grammars take time quadratic in the length."""
 
 
