@@ -25,14 +25,14 @@ crawl:
 split: {fraction: 0.3}
 tokenize: {vocab_size: 600}
 train:
-  size: {hidden_size: 32, intermediate_size: 64, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1,
+  size: {hidden_size: 64, intermediate_size: 128, num_hidden_layers: 2, num_attention_heads: 2, num_key_value_heads: 1,
          rope_linear_factor: 1, tie_word_embeddings: true}
   batch_size: 8
   micro_batch_size: 8
-  steps: 40
+  steps: 120
   learning_rate: 0.01
-  warmup_steps: 4
-  checkpoint_every: 10
+  warmup_steps: 10
+  checkpoint_every: 40
 evaluate: {holes: 10, max_bytes: 20000}
 """
 
@@ -60,6 +60,16 @@ def repoloom(*arguments: object, **environment: str) -> Result:
         env={**os.environ, "COLUMNS": "200", **environment},
     )
     return Result(done.returncode, done.stdout, done.stderr)
+
+
+def killed_after(seconds: float, *arguments: object) -> None:
+    """Runs the command line and ends it, not its workers, with SIGKILL after a while."""
+    command = [sys.executable, "-c", "from repoloom.cli import main; main()", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 @dataclass(frozen=True)

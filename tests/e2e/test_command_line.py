@@ -1,12 +1,13 @@
 """The command line, as a person or a script meets it, on one small run from folders to a model."""
 
 import json
+import random
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-from command import Run, repoloom
+from command import Run, killed_after, repoloom
 
 
 def tables(dataset: Path) -> Any:
@@ -51,6 +52,56 @@ def test_until_stops_after_a_stage(small_run: Run, tmp_path: Path) -> None:
     assert partial.code == 0, partial.err
     assert list(partial.json["steps"]) == ["crawl.sources", "crawl", "filter"]
     assert partial.json["steps"]["filter"] == small_run.result.json["steps"]["filter"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "environment"),
+    [
+        (1, {"TZ": "Asia/Kathmandu", "LC_ALL": "C", "PYTHONHASHSEED": "1"}),
+        (5, {"TZ": "America/St_Johns", "LC_ALL": "POSIX", "PYTHONHASHSEED": "77", "PYTHONUTF8": "0"}),
+    ],
+)
+def test_the_digest_is_the_same_with_any_workers_time_zone_and_locale(
+    small_run: Run, tmp_path: Path, workers: int, environment: dict[str, str]
+) -> None:
+    again = repoloom(
+        "run", small_run.recipe, "--out", tmp_path, "--until", "pack", "--workers", workers, "--json", **environment
+    )
+    assert again.code == 0, again.err
+    assert again.json["steps"] == small_run.result.json["steps"]
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_digest(small_run: Run, tmp_path: Path) -> None:
+    draws = random.Random(4)
+    arguments = ("run", small_run.recipe, "--out", tmp_path, "--until", "pack", "--workers", 2, "--json")
+    kept: dict[Path, int] = {}
+    for _ in range(8):
+        killed_after(draws.uniform(0.6, 4), *arguments)
+        now = {path: path.stat().st_ino for path in tmp_path.glob("*/tasks/*/commit.json")}
+        assert now.items() >= kept.items()
+        kept = now
+    done = repoloom(*arguments)
+    assert done.code == 0, done.err
+    assert done.json["steps"] == small_run.result.json["steps"]
+    assert {path: path.stat().st_ino for path in tmp_path.glob("*/tasks/*/commit.json")}.items() >= kept.items()
+
+
+def test_what_is_given_up_is_told_by_exit_code_and_report_and_retried(tmp_path: Path) -> None:
+    (tmp_path / "broken.tar.gz").write_bytes(b"this is no archive")
+    (tmp_path / "good").mkdir()
+    (tmp_path / "good" / "a.py").write_text("def add(one, other):\n    return one + other\n")
+    recipe = tmp_path / "poison.yaml"
+    recipe.write_text(
+        "name: poison\nengine: {attempts: 2}\ncrawl:\n  sources:\n"
+        f"    - {{kind: archive, path: {tmp_path}/broken.tar.gz}}\n"
+        f"    - {{kind: folder, path: {tmp_path}/good}}\n"
+    )
+    result = repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order", "--json")
+    assert result.code == 3
+    assert "broken" in result.err
+    assert "broken" in Path(result.json["report"]).read_text()
+    assert "forgot 1 failed" in repoloom("retry", tmp_path / "out").out
+    assert repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order").code == 3
 
 
 def test_a_stage_alone_makes_the_same_files_as_in_a_run(small_run: Run, tmp_path: Path) -> None:
