@@ -103,7 +103,7 @@ def train_tiny(out: Path) -> dict[str, Any]:
     from repoloom.training.loop import StepReport, train
     from repoloom.training.parallel import SingleProcess
 
-    steps = ("split.heldout", "tokenize.vocabulary", "pack")
+    steps = ("split.heldout", "tokenize.vocabulary", "tokenize", "pack")
     corpus_made = Corpus.of({step: datasets_at(str(out / step))[0] for step in steps})
     params = TrainParams(
         size="tiny-5M",

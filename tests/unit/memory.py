@@ -53,4 +53,4 @@ class MemorySink:
         self.entered = (self.entered[0] + files, self.entered[1] + size)
 
     def table(self, name: str) -> pa.Table:
-        return pa.concat_tables(self._written[name])
+        return pa.concat_tables(self._written[name]) if self._written[name] else pa.table({})

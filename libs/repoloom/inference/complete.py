@@ -12,7 +12,7 @@ from repoloom.errors import InputError
 from repoloom.inference.generate import Sampling, generate
 from repoloom.inference.text import TextCodec
 from repoloom.prompts import fim
-from repoloom.training.export import load_architecture
+from repoloom.training.export import load_architecture, load_fim_order
 from repoloom.training.model import Llama
 
 CHARACTERS_PER_TOKEN = 16
@@ -39,7 +39,7 @@ class Completer:
         self._stop = {Until.END: ends, Until.LINE: ends.union(codec.line_ends())}
 
     @classmethod
-    def load(cls, folder: Path, order: fim.Order = fim.Order.PSM) -> Self:
+    def load(cls, folder: Path) -> Self:
         """Opens an exported folder. Raises InputError if it holds no model of ours."""
         architecture = load_architecture(folder)
         try:
@@ -50,7 +50,7 @@ class Completer:
             model.load_state_dict(weights, assign=True)
         except Exception as error:  # safetensors and torch raise their own, unrelated to one another
             raise InputError(f"{folder} holds no model that can be loaded: {error}") from error
-        return cls(model, TextCodec(tokenizer), order)
+        return cls(model, TextCodec(tokenizer), load_fim_order(folder))
 
     def complete(self, prefix: str, suffix: str, until: Until = Until.LINE, sampling: Sampling | None = None) -> str:
         """What the model writes between the two."""

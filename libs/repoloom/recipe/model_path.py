@@ -20,6 +20,7 @@ from repoloom.evaluation.held_out import HeldOutFile, draw_holes
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_nats
 from repoloom.inference.complete import Completer
+from repoloom.prompts import fim
 from repoloom.recipe.model import EvaluateParams
 from repoloom.report import TrainingRecord, TrainingStep
 from repoloom.store import open_store
@@ -60,12 +61,14 @@ class Corpus:
     tokenizer: bytes
     vocabulary: int
     heldout: Dataset
+    fim_order: fim.Order
 
     @classmethod
     def of(cls, datasets: dict[str, Dataset]) -> "Corpus":
         """From the datasets of a run, by step."""
         row = datasets["tokenize.vocabulary"].reader("tokenizer").table().to_pylist()[0]
-        return cls(datasets["pack"], row["json"], row["vocab_size"], datasets["split.heldout"])
+        order = fim.Order(str(datasets["tokenize"].manifest.params["fim_order"]))
+        return cls(datasets["pack"], row["json"], row["vocab_size"], datasets["split.heldout"], order)
 
     def training_data(self) -> PackedDataset:
         """The packed sequences, their digests checked. Raises CorruptDataError."""
@@ -137,7 +140,7 @@ def train_model(
     if not outcome.finished:
         return None
     shutil.rmtree(out / MODEL, ignore_errors=True)
-    export(outcome.model, corpus.tokenizer, out / MODEL)
+    export(outcome.model, corpus.tokenizer, out / MODEL, fim_order=corpus.fim_order)
     steps = log.read()
     last = steps[-max(1, len(steps) // 20) :]
     trained = Trained(
@@ -160,7 +163,7 @@ def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, 
     progress = checkpoints.restore(model, new_optimizer(model, params), identity)
     if not progress.step:
         raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
-    export(model, corpus.tokenizer, to, dtype)
+    export(model, corpus.tokenizer, to, dtype, corpus.fim_order)
     return progress.step
 
 

@@ -12,12 +12,22 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from repoloom.errors import InputError, StoreError
+from repoloom.prompts import fim
 from repoloom.prompts.special_tokens import ALL, BOS, EOS, PAD
 from repoloom.training.model import Llama
 from repoloom.training.sizes import Architecture
 
+PROMPT = "prompt.json"
+"""How the model was taught to fill holes; `transformers` passes over it."""
 
-def export(model: Llama, tokenizer_json: bytes, folder: Path, dtype: torch.dtype = torch.float32) -> None:
+
+def export(
+    model: Llama,
+    tokenizer_json: bytes,
+    folder: Path,
+    dtype: torch.dtype = torch.float32,
+    fim_order: fim.Order = fim.Order.PSM,
+) -> None:
     """Writes weights, configuration and tokenizer to a folder that must not exist yet or be empty.
 
     The folder has its name only once it is complete. Raises InputError if the folder holds something, or the tokenizer
@@ -38,6 +48,7 @@ def export(model: Llama, tokenizer_json: bytes, folder: Path, dtype: torch.dtype
         (partial / "tokenizer.json").write_bytes(tokenizer_json)
         for name, content in _configuration(model.architecture, ids, dtype).items():
             (partial / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / PROMPT).write_text(json.dumps({"fim_order": fim_order}) + "\n")
         for path in (*partial.iterdir(), partial):
             descriptor = os.open(path, os.O_RDONLY)
             os.fsync(descriptor)
@@ -58,6 +69,16 @@ def load_architecture(folder: Path) -> Architecture:
         return Architecture.model_validate({**fields, "rope_linear_factor": scaling.get("factor", 1.0)})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder} holds no exported model: {error}") from error
+
+
+def load_fim_order(folder: Path) -> fim.Order:
+    """How an exported model was taught to fill holes; as the paper has it where its folder does not say."""
+    try:
+        return fim.Order(json.loads((folder / PROMPT).read_bytes())["fim_order"])
+    except FileNotFoundError:
+        return fim.Order.PSM
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{folder / PROMPT} does not say how holes are filled: {error}") from error
 
 
 def _configuration(

@@ -31,10 +31,14 @@ class Decontaminate(Step[DecontaminateParams]):
     accounts = Accounts("documents", kept=("documents",))
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
+        benchmarks = pa.Table.from_batches(inputs["benchmarks"].batches(), BENCHMARKS).combine_chunks()
+        if not len(benchmarks):  # nothing to look for, and the kernels need not be compiled for it
+            for documents in inputs["documents"].batches():
+                out.write("documents", documents)
+            return
         from repoloom.corpus.contents import contents
         from repoloom.stages.decontaminate.grams import Texts, find
 
-        benchmarks = pa.Table.from_batches(inputs["benchmarks"].batches(), BENCHMARKS).combine_chunks()
         indices = _index(benchmarks)
         for documents in inputs["documents"].batches():
             files = contents(documents)
