@@ -4,14 +4,9 @@ import json
 import random
 import shutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command import Run, killed_after, repoloom
-
-
-def tables(dataset: Path) -> Any:
-    return json.loads((dataset / "manifest.json").read_text())["tables"]
 
 
 def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
@@ -104,11 +99,11 @@ def test_what_is_given_up_is_told_by_exit_code_and_report_and_retried(tmp_path: 
     assert repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order").code == 3
 
 
-def test_a_stage_alone_makes_the_same_files_as_in_a_run(small_run: Run, tmp_path: Path) -> None:
+def test_a_stage_alone_makes_the_same_dataset_as_in_a_run(small_run: Run, tmp_path: Path) -> None:
     alone = repoloom("filter", small_run.out / "crawl", "--out", tmp_path, "--recipe", small_run.recipe, "--json")
     assert alone.code == 0, alone.err
-    kept = [sum(part["rows"] for part in tables(folder / "filter")["files"]) for folder in (tmp_path, small_run.out)]
-    assert kept[0] == kept[1] > 0
+    (made,) = alone.json
+    assert made["digest"] == small_run.result.json["steps"]["filter"]
 
 
 def test_verify_holds_and_names_the_first_part_that_does_not(small_run: Run, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """The commands and how they end: an error of ours is one line and exit code 1, quarantined work is exit code 3."""
 
+import errno
+import logging
 import sys
 from typing import Annotated
 
@@ -7,7 +9,7 @@ import typer
 
 from repoloom import __version__
 from repoloom.cli import datasets, models, run, stages
-from repoloom.cli.output import show_error
+from repoloom.cli.output import ShowWarnings, show_error
 from repoloom.errors import RepoloomError
 
 _HELP = """From git repositories to a trained, evaluated and served code model.
@@ -17,12 +19,24 @@ and goes on where it was if it is stopped. Every stage is a command of its own t
 said in one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
 
 
+_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
+"""What the file system says of itself and its permissions, not of a mistake of ours."""
+
+
 class _Group(typer.core.TyperGroup):
     def main(self, *args: object, **kwargs: object) -> object:
+        logger = logging.getLogger("repoloom")
+        if not logger.handlers:
+            logger.addHandler(ShowWarnings(logging.WARNING))
         try:
             return super().main(*args, **kwargs)  # type: ignore[arg-type]
         except RepoloomError as error:
-            show_error(error)
+            show_error(str(error))
+            sys.exit(1)
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            show_error(f"{error.filename or 'input or output'}: {error.strerror}")
             sys.exit(1)
 
 

@@ -1,7 +1,7 @@
 """Commands that look at datasets: verify, digest, inspect, edges, retry."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -23,11 +23,9 @@ def verify(uri: _Uri, as_json: Json = False) -> None:
     from repoloom.recipe.run import datasets_at
 
     checked = []
-    entered: dict[str, Any] = {}
     for dataset in datasets_at(uri):
         dataset.verify()
         checked.append(dataset)
-        entered[dataset.manifest.step] = dataset.manifest.ledger.model_dump(mode="json")
     if as_json:
         print_json([{"uri": dataset.uri, "digest": dataset.digest, "holds": True} for dataset in checked])
         return
@@ -53,13 +51,14 @@ def inspect(
     uri: _Uri, repo: Annotated[str, typer.Option(help="The repository, e.g. pypi/requests.")], as_json: Json = False
 ) -> None:
     """Show what became of one repository: its documents, their files in order and why, what was dropped and why."""
-    from repoloom.recipe.inspect import Repository, look_up, show
+    from repoloom.cli.repository import show_repository
+    from repoloom.recipe.inspect import look_up
 
-    repository: Repository = look_up(uri, repo)
+    repository = look_up(uri, repo)
     if as_json:
         print_json(repository.model_dump(mode="json"))
     else:
-        show(repository)
+        show_repository(repository)
 
 
 def edges(
@@ -72,10 +71,7 @@ def edges(
 
     for edge in edges_of_folder(folder):
         typer.echo(
-            json.dumps(
-                {"importer": edge.importer, "imported": edge.imported, "line": edge.line, "how": edge.how},
-                ensure_ascii=False,
-            )
+            json.dumps({"importer": edge.importer, "imported": edge.imported, "line": edge.line, "how": edge.how})
         )
 
 

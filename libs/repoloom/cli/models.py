@@ -1,6 +1,7 @@
 """Commands around a model: train, export, eval, complete."""
 
 import sys
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -8,8 +9,10 @@ import typer
 
 from repoloom.cli.output import Json, print_json
 from repoloom.errors import InputError
+from repoloom.text import visible
 
 _PANEL = "Model"
+_LARGEST_SEED = (1 << 63) - 1
 _Run = Annotated[Path, typer.Argument(help="Folder of a run that has packed tokens.")]
 _RecipeFile = Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` and `evaluate` sections to use.")]
 
@@ -78,7 +81,14 @@ def evaluate(
     ] = None,
     holes: Annotated[int, typer.Option(min=1, help="Holes to fill.")] = 200,
     max_bytes: Annotated[int, typer.Option(min=1, help="Held-out files to measure, in bytes.")] = 4 << 20,
-    seed: Annotated[int, typer.Option(help="Draws files, holes, and the untrained model.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=_LARGEST_SEED,
+            help="Draws files and holes, and initialises the untrained model as a training of that seed begins.",
+        ),
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Measure a model beside an untrained one: bits per byte and single-line infilling."""
@@ -122,7 +132,7 @@ def complete(
     top_p: Annotated[
         float, typer.Option(min=0, max=1, help="Sample from the likeliest tokens of this total probability.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the samples.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=_LARGEST_SEED, help="Of the samples.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Fill the hole between a prefix and a suffix."""
@@ -131,6 +141,10 @@ def complete(
 
     if until not in list(Until):
         raise InputError(f"--until {until}: give one of {', '.join(Until)}")
+    if not 0 < top_p <= 1:
+        raise InputError(f"--top-p {top_p:g}: give more than 0 and at most 1")
+    if not isfinite(temperature):
+        raise InputError(f"--temperature {temperature:g}: give a finite number")
     prefix = _text(prefix_file)
     suffix = _text(suffix_file) if suffix_file else ""
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
@@ -138,7 +152,7 @@ def complete(
     if as_json:
         print_json({"middle": middle})
     else:
-        typer.echo(middle)
+        typer.echo(visible(middle) if sys.stdout.isatty() else middle)
 
 
 def _text(path: Path) -> str:

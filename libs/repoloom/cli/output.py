@@ -1,13 +1,17 @@
 """What a person or a script reads: tables and lines on a terminal, JSON where --json asks for it, errors on stderr."""
 
 import json
+import logging
 import os
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repoloom.errors import RepoloomError
+from repoloom.text import visible
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 Workers = Annotated[
@@ -20,16 +24,34 @@ QUARANTINED = 3
 
 
 def print_json(value: Any) -> None:  # noqa: ANN401
-    """One JSON value on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+    """One JSON value on stdout, in ASCII: no name in it can command a terminal, and every encoding has it."""
+    sys.stdout.write(json.dumps(value, indent=1) + "\n")
 
 
-def show_error(error: RepoloomError) -> None:
+def safe(text: str, style: str = "") -> "Text":
+    """Text of unknown origin on its line of a terminal: no control character acts, no markup is read."""
+    from rich.text import Text
+
+    return Text(visible(text, kept=""), style)
+
+
+def show_error(message: str) -> None:
     """An error as the person at the keyboard reads it."""
+    _show("error: ", "bold red", message)
+
+
+class ShowWarnings(logging.Handler):
+    """Shows a warning of the log as one line."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _show("warning: ", "bold yellow", record.getMessage())
+
+
+def _show(kind: str, style: str, message: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    Console(stderr=True, soft_wrap=True).print(Text("error: ", style="bold red") + Text(str(error)))
+    Console(stderr=True, soft_wrap=True).print(Text.assemble((kind, style), visible(message)))
 
 
 def bytes_text(size: float) -> str:

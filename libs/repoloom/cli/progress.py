@@ -6,7 +6,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from repoloom.cli.output import bytes_text
+from repoloom.cli.output import bytes_text, safe
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.reconcile import Status
 
@@ -69,9 +69,8 @@ class RunView:
         self.console.print(" ".join(words), highlight=False)
         for failure in dataset.manifest.quarantined:
             where = f" at {failure.at}" if failure.at else ""
-            self.console.print(
-                f"  [yellow]![/] {failure.kind}{where}: ", failure.error.splitlines()[0], sep="", highlight=False
-            )
+            said = failure.error.partition("\n")[0]
+            self.console.print("  [yellow]![/]", safe(f"{failure.kind}{where}: {said}"))
 
 
 def _tokens(count: float) -> str:

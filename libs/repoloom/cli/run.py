@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json
+from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -35,32 +35,37 @@ def run(
     Stopped or killed at any moment, the same command goes on: what is committed is never done again.
     """
     from rich.console import Console
+    from rich.text import Text
 
     from repoloom.cli.progress import RunView
     from repoloom.engine.pool import LocalPool
+    from repoloom.recipe.finish import write_run_report
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import Watcher, run_data_path
     from repoloom.store import open_store
 
     checked = Recipe.load(recipe)
     console = Console(stderr=True)
-    console.print(f"[bold]{checked.name}[/] → {out}", highlight=False)
+    console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     with RunView(console) as view, LocalPool(workers, checked.limits) as pool:
         datasets = run_data_path(checked, out, pool, until, Watcher(view.status, view.made))
     final = list(datasets.values())[-1]
-    if until is None and checked.train is not None:
-        from repoloom.cli.training import finish
+    try:
+        if until is None and checked.train is not None:
+            from repoloom.cli.training import finish
 
-        finish(checked, datasets, Path(open_store(out).uri), console)
-    from repoloom.recipe.finish import write_run_report
-
-    page = write_run_report(list(datasets.values()), out)
-    console.print(f"report  {page}\ndigest  {final.digest}", highlight=False)
+            finish(checked, datasets, Path(open_store(out).uri), console)
+    finally:  # what the data path made is told however the model path ends
+        page = write_run_report(list(datasets.values()), out)
+        console.print(safe(f"report  {page}"))
+        console.print(f"digest  {final.digest}", highlight=False)
+        given_up = _show_quarantined(list(datasets.values()), console)
     if as_json:
         print_json(
             {"out": out, "digest": final.digest, "report": page, "steps": {s: d.digest for s, d in datasets.items()}}
         )
-    _exit_if_quarantined(list(datasets.values()), console)
+    if given_up:
+        raise typer.Exit(QUARANTINED)
 
 
 def report(
@@ -78,8 +83,10 @@ def report(
         typer.echo(page)
 
 
-def _exit_if_quarantined(datasets: "list[Dataset]", console: "Console") -> None:
-    """A source that could not be reached is no failure of the run's own; everything else that was given up is."""
+def _show_quarantined(datasets: "list[Dataset]", console: "Console") -> bool:
+    """Whether anything was given up; a source that could not be reached is no failure of the run's own."""
+    from rich.text import Text
+
     given_up = [
         (dataset.manifest.step, failure)
         for dataset in datasets
@@ -88,6 +95,8 @@ def _exit_if_quarantined(datasets: "list[Dataset]", console: "Console") -> None:
     ]
     if given_up:
         for step, failure in given_up:
-            console.print(f"[yellow]quarantined[/] {step} {failure.kind} at {failure.at or 'start'}", highlight=False)
+            console.print(
+                Text.assemble(("quarantined", "yellow"), safe(f" {step} {failure.kind} at {failure.at or 'start'}"))
+            )
         console.print("The rest is done. `repoloom retry` and running again tries these anew.", highlight=False)
-        raise typer.Exit(QUARANTINED)
+    return bool(given_up)

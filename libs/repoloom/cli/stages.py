@@ -40,7 +40,9 @@ def _command(stage: str) -> Callable[..., None]:
             list[str] | None,
             typer.Option("--set", metavar="KEY=VALUE", help="A parameter (value in YAML); repeat for more."),
         ] = None,
-        recipe: Annotated[Path | None, typer.Option(help="Take the stage's parameters from this recipe.")] = None,
+        recipe: Annotated[
+            Path | None, typer.Option(help="Take the stage's parameters, `engine` and `limits` from this recipe.")
+        ] = None,
         show_parameters: Annotated[
             bool, typer.Option("--parameters", help="List the parameters and their defaults.")
         ] = False,
@@ -50,24 +52,22 @@ def _command(stage: str) -> Callable[..., None]:
         if show_parameters:
             _show_parameters(stage)
             return
-        _run(stage, inputs or [], out, _values(stage, settings or [], recipe), workers, as_json)
+        _run(stage, inputs or [], out, settings or [], recipe, workers, as_json)
 
     return command
 
 
-def _values(stage: str, settings: list[str], recipe: Path | None) -> dict[str, Any]:
-    import yaml
+def _values(stage: str, values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
     from pydantic import ValidationError
 
-    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.model import read_yaml
     from repoloom.recipe.sections import section
 
-    values = Recipe.load(recipe).section(stage) if recipe else {}
     for setting in settings:
         key, separator, value = setting.partition("=")
         if not separator:
             raise InputError(f"--set {setting}: write KEY=VALUE")
-        values[key] = yaml.safe_load(value)
+        _, values[key] = read_yaml(value, f"--set {key}")
     try:
         model = section(stage).model_validate(values)
     except ValidationError as error:
@@ -77,18 +77,24 @@ def _values(stage: str, settings: list[str], recipe: Path | None) -> dict[str, A
     return {name: getattr(model, name) for name in type(model).model_fields}
 
 
-def _run(stage: str, inputs: list[str], out: str, values: dict[str, Any], workers: int, as_json: bool) -> None:
+def _run(
+    stage: str, inputs: list[str], out: str, settings: list[str], recipe: Path | None, workers: int, as_json: bool
+) -> None:
     from rich.console import Console
 
     from repoloom.cli.progress import RunView
     from repoloom.engine.pool import Limits, LocalPool
     from repoloom.engine.reconcile import Policy
+    from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import run_stage, tables_at
 
+    given = Recipe.load(recipe) if recipe else None
+    values = _values(stage, given.section(stage) if given else {}, settings)
+    policy, limits = (given.engine, given.limits) if given else (Policy(), Limits())
     tables = tables_at(inputs)
     made = []
-    with RunView(Console(stderr=True)) as view, LocalPool(workers, Limits()) as pool:
-        for dataset in run_stage(stage, values, tables, out, pool, Policy(), view.status):
+    with RunView(Console(stderr=True)) as view, LocalPool(workers, limits) as pool:
+        for dataset in run_stage(stage, values, tables, out, pool, policy, view.status):
             view.made(dataset)
             made.append(dataset)
     if as_json:
@@ -103,11 +109,12 @@ def _run(stage: str, inputs: list[str], out: str, values: dict[str, Any], worker
 def _show_parameters(stage: str) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     from repoloom.recipe.sections import section
 
     table = Table("Parameter", "Default", "What it is", box=None, header_style="bold")
     for name, field in section(stage).model_fields.items():
         default = "(required)" if field.is_required() else str(field.get_default(call_default_factory=True))
-        table.add_row(name, default, field.description or "")
+        table.add_row(name, Text(default), Text(field.description or ""))
     Console().print(table)

@@ -10,10 +10,12 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
+from repoloom.cli.output import safe
 from repoloom.corpus.dataset import Dataset
 from repoloom.evaluation.result import Evaluation, Sample
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.model_path import Corpus, Trained, evaluate_model, train_model
+from repoloom.text import visible
 from repoloom.training.loop import StepReport
 
 _STOPPED = 130
@@ -82,11 +84,11 @@ def show_trained(trained: Trained, out: Path, console: Console) -> None:
     """The line that stays."""
     console.print(
         f"[green]✓[/] {'train':<22} {trained.parameters / 1e6:.1f} M parameters, {trained.steps} steps, "
-        f"loss {trained.final_loss:.3f} (unigram {trained.unigram_loss:.3f} nats/token)  {trained.seconds:.1f} s\n"
-        f"[green]✓[/] {'export':<22} {out / 'model'}",
+        f"loss {trained.final_loss:.3f} (unigram {trained.unigram_loss:.3f} nats/token)  {trained.seconds:.1f} s",
         highlight=False,
         soft_wrap=True,
     )
+    console.print(Text.assemble(("✓", "green"), safe(f" {'export':<22} {out / 'model'}")), soft_wrap=True)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:
@@ -129,11 +131,17 @@ def best_sample(evaluation: Evaluation) -> Sample:
 
 def show_sample(sample: Sample, console: Console) -> None:
     """A hole in its place: what stands around it, what the model wrote, what had stood there."""
-    text = Text(f"\na hole in {sample.repo} {sample.path}:\n", style="bold")
-    text.append("".join(sample.prefix.splitlines(keepends=True)[-4:]), style="dim")
-    text.append(sample.written, style="green" if sample.exact else "yellow")
-    text.append("\n".join(sample.suffix.split("\n")[:4]), style="dim")
-    text.append("\n" + ("exactly what had stood there" if sample.exact else f"there had stood: {sample.truth.strip()}"))
+    ending = "exactly what had stood there" if sample.exact else f"there had stood: {sample.truth.strip()}"
+    text = Text.assemble(
+        "\n",
+        safe(f"a hole in {sample.repo} {sample.path}:", "bold"),
+        "\n",
+        (visible("".join(sample.prefix.splitlines(keepends=True)[-4:])), "dim"),
+        (visible(sample.written), "green" if sample.exact else "yellow"),
+        (visible("\n".join(sample.suffix.split("\n")[:4])), "dim"),
+        "\n",
+        safe(ending),
+    )
     console.print(text)
 
 

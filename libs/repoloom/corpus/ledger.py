@@ -28,6 +28,7 @@ class Ledger(BaseModel):
     entering: Count = Count()
     kept: Counts = {}  # table -> language -> count
     dropped: Counts = {}  # rule -> language -> count
+    quarantined: Count = Count()  # what entered tasks that were given up
 
     @property
     def total_kept(self) -> Count:
@@ -42,29 +43,30 @@ class Ledger(BaseModel):
     def imbalance(self) -> str | None:
         """What does not add up, in one line; None where the ledger balances."""
         kept, dropped = self.total_kept, self.total_dropped
-        if self.entering == kept + dropped:
+        if self.entering == kept + dropped + self.quarantined:
             return None
         return (
             f"{self.entering.items} items of size {self.entering.size} entered, "
             f"but {kept.items} of {kept.size} were kept and {dropped.items} of {dropped.size} dropped"
+            + (f", {self.quarantined.items} of {self.quarantined.size} quarantined" if self.quarantined.items else "")
         )
 
 
 def add_up(ledgers: Iterable[Ledger]) -> Ledger:
     """The sum of the tasks' ledgers, its keys sorted so that equal sums are equal text."""
-    entering_items = entering_size = 0
+    entering = quarantined = Count()
     kept: dict[tuple[str, str], list[int]] = {}
     dropped: dict[tuple[str, str], list[int]] = {}
     for ledger in ledgers:
-        entering_items += ledger.entering.items
-        entering_size += ledger.entering.size
+        entering += ledger.entering
+        quarantined += ledger.quarantined
         for into, counts in ((kept, ledger.kept), (dropped, ledger.dropped)):
             for name, languages in counts.items():
                 for language, count in languages.items():
                     total = into.setdefault((name, language), [0, 0])
                     total[0] += count.items
                     total[1] += count.size
-    return Ledger(entering=Count(items=entering_items, size=entering_size), kept=_nest(kept), dropped=_nest(dropped))
+    return Ledger(entering=entering, kept=_nest(kept), dropped=_nest(dropped), quarantined=quarantined)
 
 
 def _nest(totals: Mapping[tuple[str, str], list[int]]) -> dict[str, dict[str, Count]]:

@@ -37,7 +37,10 @@ class Quarantined(Record):
 
 
 class Manifest(Record):
-    """The description of an immutable dataset. It holds no time, host or address: equal work has an equal digest."""
+    """The description of an immutable dataset. It holds no time or host: equal work has an equal digest.
+
+    Parameters are part of it, and where the recipe names a local path, that path is one.
+    """
 
     step: str
     version: int

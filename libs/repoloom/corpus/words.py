@@ -4,16 +4,20 @@ A word is a run of ASCII letters, digits, underscores and bytes from 0x80 on; al
 punctuation do not count. Chinese and Japanese put no spaces between words: there a word also ends before each UTF-8
 lead byte 0xE3-0xE9 (U+3000 to U+9FFF), so that a character is a word. Any bytes are accepted, UTF-8 or not.
 
-Everything here is compiled into the loops that use it. Numba caches those loops by their own file's date alone: after a
-change here, touch the files that import it.
+Everything here is compiled into the loops that use it, so numba's cache is one of this file's content.
 """
 
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from numba import njit
+
+from repoloom.corpus.kernel_cache import use_cache_for
+
+use_cache_for(Path(__file__))  # before anything is decorated, here and in all that import this
 
 Bytes = npt.NDArray[np.uint8]
 Hashes = npt.NDArray[np.uint64]

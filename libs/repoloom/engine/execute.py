@@ -72,19 +72,20 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
         accounts = step.accounts
         ledger = writer.ledger(
             kept=accounts.kept if accounts else (),
-            entering=_entering(task, accounts.entering) if accounts and accounts.entering else None,
+            entering=entering(task, accounts.entering) if accounts and accounts.entering else None,
         )
     cost = Cost(
         seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(time.process_time() - cpu_started, 3),
-        peak_memory=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        peak_memory=sum(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        * 1024,
     )
     commit = Commit(task=task.key, tables=tables, ledger=ledger, cost=cost)
     stores.write(target, task.commit_key, commit.model_dump_json().encode())
     return commit
 
 
-def _entering(task: Task, table: str) -> Count:
+def entering(task: Task, table: str) -> Count:
     """What the table holds, counted apart from the step that reads it."""
     share = task.inputs[table]
     total = Count()

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
@@ -174,10 +175,9 @@ class LocalPool:
         code = worker.process.wait()
         worker.stderr.seek(0)
         said = worker.stderr.read()[-1500:].decode("utf-8", "replace").strip()
+        kind = Kind.KILLED if code == -signal.SIGKILL else Kind.CRASH
         cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-        return Attempt(
-            kind=Kind.CRASH, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at
-        )
+        return Attempt(kind=kind, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at)
 
     def _end(self, worker: _Worker) -> None:
         self._workers.remove(worker)

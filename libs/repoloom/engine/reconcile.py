@@ -4,6 +4,7 @@ It holds no state of its own. Killed at any moment and started again, it plans t
 which are committed, and does the rest. A task that fails `attempts` times is quarantined: the others finish without it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,14 @@ from pydantic import Field, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
-from repoloom.corpus.ledger import add_up
+from repoloom.corpus.ledger import Ledger, add_up
 from repoloom.corpus.manifest import Manifest, Part, Quarantined, Record
 from repoloom.corpus.reading import WAY_OUT
-from repoloom.engine.execute import committed
+from repoloom.engine.execute import committed, entering
 from repoloom.engine.pool import LocalPool
 from repoloom.engine.step import Params, Step
-from repoloom.engine.task import Commit, Failures, Share, Task
-from repoloom.errors import CorruptDataError
+from repoloom.engine.task import Attempt, Commit, Failures, Kind, Share, Task
+from repoloom.errors import CorruptDataError, RepoloomError
 from repoloom.store import Store, open_store
 
 
@@ -55,6 +56,15 @@ class Status:
     reused: int  # tasks that were committed before this run
 
 
+_KILLS = 20
+"""A worker killed from outside says nothing of its task, so it is no failed attempt; but what is killed this often in
+one run may bring it about (the kernel kills so when memory runs short)."""
+
+
+class IncompleteInputError(RepoloomError):
+    """A step cannot be right without the tasks that were given up before it."""
+
+
 Watch = Callable[[Status], None]
 
 
@@ -74,7 +84,11 @@ def reconcile(
     policy: Policy,
     watch: Watch = lambda _: None,
 ) -> Dataset:
-    """Brings the dataset of a step at `root` to be, doing only what is missing. Raises FatalError, StoreError."""
+    """Brings the dataset of a step at `root` to be, doing only what is missing.
+
+    Raises FatalError, StoreError, and IncompleteInputError where a side table lacks quarantined tasks.
+    """
+    _check_sides(step, tables)
     store = open_store(root)
     store.sweep()
     tasks = list(plan(step, tables, store.uri, policy.task_bytes))
@@ -82,14 +96,17 @@ def reconcile(
     commits = {key: commit for key, task in work.items() if (commit := committed(store, task)) is not None}
     reused = len(commits)
     failures = {key: _failures(store, task) for key, task in work.items() if key not in commits}
+    killed: Counter[str] = Counter()
     redone = 0
 
+    def given_up(failed: Failures) -> bool:
+        return len(failed.attempts) >= policy.attempts or killed[failed.task] >= _KILLS
+
     def report() -> None:
-        given_up = sum(len(failed.attempts) >= policy.attempts for failed in failures.values())
-        watch(Status(step.name, len(work), len(commits), given_up, redone, reused))
+        watch(Status(step.name, len(work), len(commits), sum(map(given_up, failures.values())), redone, reused))
 
     report()
-    while missing := [work[key] for key, failed in failures.items() if len(failed.attempts) < policy.attempts]:
+    while missing := [work[key] for key, failed in failures.items() if not given_up(failed)]:
         redone += sum(bool(failures[task.key].attempts) for task in missing)
         for outcome in pool.run(missing):
             key = outcome.task.key
@@ -97,6 +114,8 @@ def reconcile(
                 commits[key] = outcome.result
                 del failures[key]
                 store.delete(outcome.task.failures_key)
+            elif outcome.result.kind is Kind.KILLED:
+                killed[key] += 1
             else:
                 failed = failures[key]
                 failures[key] = failed.model_copy(update={"attempts": (*failed.attempts, outcome.result)})
@@ -115,6 +134,7 @@ def _manifest(
     failures: Mapping[str, Failures],
 ) -> Manifest:
     done = [commits[task.key] for task in tasks if task.key in commits]
+    lost = [task for task in tasks if task.key in failures]
     params: dict[str, Any] = step.params.model_dump(mode="json")
     return Manifest(
         step=step.name,
@@ -122,20 +142,41 @@ def _manifest(
         params=params,
         inputs={name: tables[name].dataset.digest for name in step.reads},
         tables={name: tuple(part for commit in done for part in commit.tables[name]) for name in step.writes},
-        ledger=add_up(commit.ledger for commit in done),
-        quarantined=tuple(
-            Quarantined(
-                task=task.key,
-                inputs=failures[task.key].inputs,
-                at=failures[task.key].attempts[-1].at,
-                kind=failures[task.key].attempts[-1].kind,
-                error=failures[task.key].attempts[-1].error,
-                attempts=len(failures[task.key].attempts),
-            )
-            for task in tasks
-            if task.key in failures
-        ),
+        ledger=add_up([*(commit.ledger for commit in done), *(_unaccounted(step, task) for task in lost)]),
+        quarantined=tuple(_quarantined(failures[task.key]) for task in lost),
     )
+
+
+def _quarantined(failed: Failures) -> Quarantined:
+    last = failed.attempts[-1] if failed.attempts else Attempt(kind=Kind.KILLED, error=f"killed {_KILLS} times", at="")
+    return Quarantined(
+        task=failed.task,
+        inputs=failed.inputs,
+        at=last.at,
+        kind=last.kind,
+        error=last.error,
+        attempts=len(failed.attempts) or _KILLS,
+    )
+
+
+def _unaccounted(step: Step[Params], task: Task) -> Ledger:
+    """The ledger of a task that was given up: what entered it is neither kept nor dropped."""
+    if step.accounts is None or step.accounts.entering is None:
+        return Ledger()
+    lost = entering(task, step.accounts.entering)
+    return Ledger(entering=lost, quarantined=lost)
+
+
+def _check_sides(step: Step[Params], tables: Mapping[str, Table]) -> None:
+    """A table that every task reads in full must be whole: what is missing there would pass for "nothing to do"."""
+    for name in step.reads[1:]:
+        source = tables[name].dataset.manifest
+        if source.quarantined:
+            raise IncompleteInputError(
+                f"{step.name} needs all of {source.step}, of which {len(source.quarantined)} tasks are quarantined "
+                f"({source.quarantined[0].error.splitlines()[0][:200]}); mend the cause, then "
+                f"`repoloom retry {tables[name].dataset.uri}` and run again"
+            )
 
 
 def _failures(store: Store, task: Task) -> Failures:

@@ -1,5 +1,7 @@
 """Giving failed work another chance: forgets failures, and commits whose parts are no longer what was committed."""
 
+import re
+
 from pydantic import ValidationError
 
 from repoloom.corpus.dataset import MANIFEST
@@ -8,6 +10,9 @@ from repoloom.corpus.reading import verify_part
 from repoloom.engine.task import Commit
 from repoloom.errors import CorruptDataError
 from repoloom.store import open_store
+
+_FAILURES = re.compile(r"failures/[0-9a-f]{32}\.json")
+_COMMIT = re.compile(r"tasks/[0-9a-f]{32}/commit\.json")
 
 
 class Forgotten(Record):
@@ -20,10 +25,10 @@ class Forgotten(Record):
 def forget(uri: str) -> Forgotten:
     """Makes the dataset's failed and corrupt tasks missing work again; the next run does them."""
     store = open_store(uri)
-    failures = list(store.list("failures"))
+    failures = [key for key in store.list("failures") if _FAILURES.fullmatch(key)]
     for key in failures:
         store.delete(key)
-    corrupt = [key for key in store.list("tasks") if key.endswith("/commit.json") and not _holds(uri, key)]
+    corrupt = [key for key in store.list("tasks") if _COMMIT.fullmatch(key) and not _holds(uri, key)]
     for key in corrupt:
         store.delete(key)
     if failures or corrupt:

@@ -55,7 +55,7 @@ class Cost(Record):
 
     seconds: float
     cpu_seconds: float
-    peak_memory: int  # bytes
+    peak_memory: int  # bytes: of the worker since it began, and of its largest child
 
 
 class Commit(Record):
@@ -72,6 +72,7 @@ class Kind(StrEnum):
 
     ERROR = "error"
     CRASH = "crash"
+    KILLED = "killed"  # by a signal from outside, which says nothing of the task
     TIMEOUT = "timeout"
     MEMORY = "memory"
     UNAVAILABLE = "unavailable"

@@ -13,7 +13,7 @@ from typing import TextIO
 
 from repoloom.corpus.manifest import Record
 from repoloom.engine.task import Commit, Task
-from repoloom.errors import CorruptDataError, RepoloomError, StoreError, UnavailableError
+from repoloom.errors import CorruptDataError, InputError, RepoloomError, StoreError, UnavailableError
 
 
 class Answer(Record):
@@ -53,7 +53,8 @@ def _do(task: Task, answers: TextIO) -> Answer:
         return Answer(
             error=_describe(error),
             unavailable=isinstance(error, UnavailableError),
-            fatal=isinstance(error, StoreError | CorruptDataError),
+            fatal=isinstance(error, StoreError | CorruptDataError)
+            or (isinstance(error, InputError) and not task.inputs),  # then it is the recipe's fault alone
         )
 
 

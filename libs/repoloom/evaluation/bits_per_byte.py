@@ -8,7 +8,7 @@ import torch
 
 from repoloom.evaluation.held_out import HeldOutFile
 from repoloom.inference.text import TextCodec
-from repoloom.prompts.special_tokens import BOS
+from repoloom.prompts import fim
 from repoloom.training.attention import packed_mask
 from repoloom.training.loss import IGNORE, token_nats
 from repoloom.training.model import Llama
@@ -55,7 +55,7 @@ def surprises(model: Llama, codec: TextCodec, files: Iterable[HeldOutFile]) -> I
 
 def _windows(number: int, file: HeldOutFile, codec: TextCodec, length: int) -> Iterator[Window]:
     text = file.header + file.content
-    tokens = codec.encode((BOS, text))
+    tokens = codec.encode(fim.without_hole(text, ends=False))
     first = 1 + sum(start < len(file.header) for start in codec.starts(text))  # after BOS and the header
     while first < len(tokens):
         start = max(0, first - (length + 1) // 2) if first > length else 0

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from repoloom.errors import InputError
-from repoloom.inference.generate import Sampling, generate
+from repoloom.inference.generate import Sampling, Stop, generate
 from repoloom.inference.text import TextCodec
 from repoloom.prompts import fim
 from repoloom.training.export import load_architecture, load_fim_order
@@ -23,7 +23,7 @@ class Until(StrEnum):
     """Where a completion ends."""
 
     LINE = "line"
-    """Before its first line break, or where the model ends it."""
+    """Before the line break that follows its first text, or where the model ends it: blank lines are passed over."""
     END = "end"
     """Where the model ends it."""
 
@@ -35,8 +35,11 @@ class Completer:
         self.model = model.eval()
         self.codec = codec
         self.order = order
-        ends = set(codec.ids.values())
-        self._stop = {Until.END: ends, Until.LINE: ends.union(codec.line_ends())}
+        special = frozenset(codec.ids.values())
+        self._stop = {
+            Until.END: Stop(special),
+            Until.LINE: Stop(special, after_text=codec.line_ends(), blank=codec.blanks()),
+        }
 
     @classmethod
     def load(cls, folder: Path) -> Self:

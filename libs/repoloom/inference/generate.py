@@ -23,11 +23,26 @@ class Sampling:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Stop:
+    """The tokens that end an answer; they are no part of it."""
+
+    always: Collection[int]
+    after_text: Collection[int] = ()  # only once the answer holds a token that is not `blank`
+    blank: Collection[int] = ()
+
+    def ends(self, answer: Sequence[int], token: int) -> bool:
+        """Whether the token ends the answer."""
+        return token in self.always or (
+            token in self.after_text and any(written not in self.blank for written in answer)
+        )
+
+
 @torch.inference_mode()
 def generate(
-    model: Llama, prompts: Sequence[Sequence[int]], stop: Collection[int], vocabulary: int, sampling: Sampling
+    model: Llama, prompts: Sequence[Sequence[int]], stop: Stop, vocabulary: int, sampling: Sampling
 ) -> list[list[int]]:
-    """What follows each prompt: at most `max_new_tokens` tokens, up to and without the first of `stop`.
+    """What follows each prompt: at most `max_new_tokens` tokens, up to where `stop` ends it.
 
     Only tokens below `vocabulary` are chosen. Prompts of like length run together, so that little is padded.
     """
@@ -54,7 +69,7 @@ def _buckets(prompts: Sequence[Sequence[int]], new_tokens: int) -> list[list[int
 def _generate(
     prompts: Sequence[Sequence[int]],
     model: Llama,
-    stop: Collection[int],
+    stop: Stop,
     vocabulary: int,
     sampling: Sampling,
     generator: torch.Generator,
@@ -76,7 +91,7 @@ def _generate(
         following = _choose(model.logits(hidden[:, -1])[:, :vocabulary].float(), sampling, generator)
         for row, token in enumerate(following.tolist()):
             if row in running:
-                if token in stop:
+                if stop.ends(answers[row], token):
                     running.discard(row)
                 else:
                     answers[row].append(token)

@@ -36,9 +36,13 @@ class TextCodec:
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
         return [start for start, _ in encoding.offsets]
 
-    def line_ends(self) -> list[int]:
+    def line_ends(self) -> frozenset[int]:
         """The tokens whose text holds a line break."""
-        return [number for number in range(self.size) if "\n" in self.decode([number])]
+        return frozenset(number for number in range(self.size) if "\n" in self.decode([number]))
+
+    def blanks(self) -> frozenset[int]:
+        """The tokens whose text is white space."""
+        return frozenset(number for number in range(self.size) if self.decode([number]).isspace())
 
     def _id(self, token: SpecialToken) -> int:
         number: int | None = self._tokenizer.token_to_id(token)

@@ -1,7 +1,7 @@
 """The special tokens, spelled as DeepSeek-Coder's tokenizer spells them, and text kept apart from them."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 
 class SpecialToken(str):
@@ -9,6 +9,8 @@ class SpecialToken(str):
 
     __slots__ = ()
 
+
+T = TypeVar("T")
 
 Segment: TypeAlias = str
 """Text to encode, or one token where it is a `SpecialToken`."""
@@ -26,9 +28,9 @@ ALL: tuple[SpecialToken, ...] = (BOS, EOS, FIM_HOLE, FIM_BEGIN, FIM_END, PAD, EO
 
 
 def encode(
-    segments: Iterable[Segment], encode_text: Callable[[str], Sequence[int]], ids: Mapping[SpecialToken, int]
+    segments: Iterable[SpecialToken | T], encode_text: Callable[[T], Sequence[int]], ids: Mapping[SpecialToken, int]
 ) -> list[int]:
-    """The token ids of rendered segments, each text encoded by itself.
+    """The token ids of rendered segments, each text (or what stands for one) encoded by itself.
 
     `encode_text` must treat text that spells a special token as text; a Hugging Face tokenizer does so once its
     `encode_special_tokens` is set.

@@ -16,9 +16,9 @@ def write_run_report(datasets: Sequence[Dataset], out: str) -> str:
     store = open_store(out)
     training = evaluation = None
     if store.exists("training.json"):
-        from repoloom.recipe.model_path import evaluation_at, training_record
+        from repoloom.recipe.model_path import results_at
 
-        training, evaluation = training_record(Path(store.uri)), evaluation_at(Path(store.uri))
+        training, evaluation = results_at(Path(store.uri), datasets)
     name = str(RunRecord.read(out).recipe["name"])
     write_report(name, datasets, training, evaluation, store, REPORT)
     return f"{store.uri}/{REPORT}"

@@ -101,35 +101,6 @@ def look_up(uri: str, repo: str) -> Repository:
     )
 
 
-def show(repository: Repository) -> None:
-    """Prints it for a person."""
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.tree import Tree
-
-    console = Console()
-    title = f"[bold]{escape(repository.repo)}[/] {escape(repository.revision)} [dim]{escape(repository.license)}[/]"
-    tree = Tree(title)
-    for document in repository.documents:
-        branch = tree.add(f"document {document.number}: {len(document.files)} files, dependencies first")
-        for file in document.files:
-            leaf = branch.add(f"{escape(file.path)} [dim]{file.language}, {file.size} bytes[/]")
-            for edge in file.imports:
-                leaf.add(f"[dim]line {edge.line} imports[/] {escape(edge.imported)} [dim]({escape(edge.how)})[/]")
-    for cycle in repository.cycles:
-        tree.add("[yellow]import cycle:[/] " + escape(", ".join(cycle)))
-    if repository.dropped:
-        branch = tree.add(f"dropped: {len(repository.dropped)} files")
-        for drop in repository.dropped:
-            measured = (
-                ""
-                if drop.value is None
-                else f" {drop.value:g}" + ("" if drop.threshold is None else f" (limit {drop.threshold:g})")
-            )
-            branch.add(f"{escape(drop.path)} [dim]by {drop.step}:[/] {drop.rule}{measured} {escape(drop.detail)}")
-    console.print(tree)
-
-
 def _rows(holders: Mapping[str, Dataset], table: str, repo: str, leave_out: str = "") -> Iterator[dict[str, Any]]:
     if table not in holders:
         return

@@ -1,6 +1,7 @@
 """The recipe: read from YAML, checked to the last key; errors say where, what is allowed, and what was meant."""
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,12 +25,12 @@ class EvaluateParams(Record):
 
     holes: int = Field(default=200, ge=1, description="Single-line holes to fill.")
     max_bytes: int = Field(default=4 << 20, ge=1, description="Held-out files to measure, up to so many bytes.")
-    seed: int = Field(default=0, description="Draws the holes.")
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="Draws the files and the holes.")
 
 
 class _Recipe(Record):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]*$", description="A short name, for people.")
-    seed: int = Field(default=0, description="For every stage that draws and has no seed of its own.")
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="For every stage that draws and has no seed of its own.")
     sequence_length: int = Field(default=4096, ge=16, le=1 << 16, description="Tokens of a training sequence.")
     min_repositories: int = Field(default=1, ge=1, description="The run stops if the crawl reached fewer.")
     engine: Policy = Policy()
@@ -45,6 +46,28 @@ def recipe_model() -> type[_Recipe]:
         for stage in DATA_PATH
     }
     return create_model("Recipe", __base__=_Recipe, **sections)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML without aliases, by which a few lines can say a billion things."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise yaml.YAMLError(f"line {mark.line + 1}: aliases are not allowed; write it out")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(text: str, name: str) -> tuple[yaml.Node | None, Any]:
+    """A YAML document as its nodes and as its value. Raises InputError that begins with its name."""
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return node, None if node is None else loader.construct_document(node)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{name} is not YAML: {error}") from error
+    except ValueError as error:  # a date that no calendar has, a number of more digits than Python reads
+        raise InputError(f"{name} holds a value that cannot be: {error}") from error
 
 
 class Recipe:
@@ -75,12 +98,9 @@ class Recipe:
             if path.stat().st_size > _LARGEST_RECIPE:
                 raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
             text = path.read_text(encoding="utf-8")
-            tree = yaml.compose(text, Loader=yaml.SafeLoader)
-            content = yaml.safe_load(text)
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read: {error}") from error
-        except (yaml.YAMLError, RecursionError) as error:
-            raise InputError(f"{path} is not YAML: {error}") from error
+        tree, content = read_yaml(text, str(path))
         if tree is None or not isinstance(content, dict):
             raise InputError(f"{path} is not a recipe: it has no keys")
         try:
@@ -125,12 +145,20 @@ def _explain(path: Path, tree: yaml.Node, error: ValidationError) -> Iterator[st
             message = "this key is missing"
         elif problem["type"] in ("literal_error", "enum"):
             near = difflib.get_close_matches(
-                str(problem["input"]), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1
+                _shown(problem["input"]).strip("'"), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1
             )
-            message += f"; got {problem['input']!r}" + (f", did you mean {near[0].strip(',')!r}?" if near else "")
+            message += f"; got {_shown(problem['input'])}" + (f", did you mean {near[0].strip(',')!r}?" if near else "")
         elif not isinstance(problem["input"], Mapping | list):
-            message += f"; got {problem['input']!r}"
+            message += f"; got {_shown(problem['input'])}"
         yield f"{path}:{line}: {'.'.join(map(str, known))}: {message}"
+
+
+def _shown(value: object) -> str:
+    """A value that may be of any size."""
+    try:
+        return reprlib.repr(value)
+    except ValueError:
+        return "a number of too many digits"
 
 
 def _find(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, tuple[str | int, ...]]:

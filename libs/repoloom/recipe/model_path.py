@@ -4,41 +4,47 @@ import hashlib
 import heapq
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
-from pydantic import JsonValue
+from pydantic import JsonValue, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record, canonical_json
-from repoloom.errors import InputError
+from repoloom.errors import InputError, StoreError
 from repoloom.evaluation.compare import compare, untrained
 from repoloom.evaluation.held_out import HeldOutFile, draw_holes
 from repoloom.evaluation.result import Evaluation
-from repoloom.evaluation.unigram import unigram_nats
+from repoloom.evaluation.unigram import unigram_entropy
 from repoloom.inference.complete import Completer
 from repoloom.prompts import fim
 from repoloom.recipe.model import EvaluateParams
 from repoloom.report import TrainingRecord, TrainingStep
-from repoloom.store import open_store
-from repoloom.training.checkpoint import Checkpoints
+from repoloom.store import Store, open_store
+from repoloom.training.checkpoint import Checkpoints, file_sha256
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.export import export
-from repoloom.training.loop import StepReport, new_model, new_optimizer, run_identity, train
+from repoloom.training.loop import StepReport, new_model, run_identity, train
 from repoloom.training.parallel import SingleProcess
 
 TRAINING, EVALUATION, MODEL = "training.json", "evaluation.json", "model"
 _STEPS = "steps.jsonl"
+_WEIGHTS = "model.safetensors"
+
+R = TypeVar("R", bound=Record)
 
 
 class Trained(Record):
     """What a training run ended with, kept beside the model as training.json."""
 
     identity: str  # of parameters and data
+    packed: str  # digest of the dataset it read
+    weights: str  # SHA-256 of the exported model.safetensors
     parameters: int
     unigram_loss: float  # nats a token that the tokens' frequencies alone reach on the same data
     final_loss: float  # mean over the last twentieth of the steps
@@ -50,6 +56,8 @@ class Evaluated(Record):
     """An evaluation and what it was made from, kept as evaluation.json."""
 
     identity: str
+    weights: str  # SHA-256 of what was measured
+    heldout: str  # digest of the dataset it was measured on
     evaluation: Evaluation
 
 
@@ -65,10 +73,18 @@ class Corpus:
 
     @classmethod
     def of(cls, datasets: dict[str, Dataset]) -> "Corpus":
-        """From the datasets of a run, by step."""
-        row = datasets["tokenize.vocabulary"].reader("tokenizer").table().to_pylist()[0]
+        """From the datasets of a run, by step. Raises InputError naming the step whose work is missing."""
+        for step in ("split.heldout", "tokenize.vocabulary", "tokenize", "pack"):
+            if step not in datasets:
+                raise InputError(f"there is no dataset of the step {step!r}; run the recipe up to `--until pack` first")
+        rows = datasets["tokenize.vocabulary"].reader("tokenizer").table().to_pylist()
+        if not rows:
+            raise InputError(
+                "the step 'tokenize.vocabulary' made no tokenizer, its task is quarantined; "
+                "`repoloom retry` and running again tries it anew"
+            )
         order = fim.Order(str(datasets["tokenize"].manifest.params["fim_order"]))
-        return cls(datasets["pack"], row["json"], row["vocab_size"], datasets["split.heldout"], order)
+        return cls(datasets["pack"], rows[0]["json"], rows[0]["vocab_size"], datasets["split.heldout"], order)
 
     def training_data(self) -> PackedDataset:
         """The packed sequences, their digests checked. Raises CorruptDataError."""
@@ -114,15 +130,15 @@ def train_model(
     """
     store = open_store(str(out))
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
-    if store.exists(TRAINING):
-        trained = Trained.model_validate_json(store.read(TRAINING))
-        if trained.identity == identity and (out / MODEL).is_dir():
-            return trained
+    trained = _stored(store, TRAINING, Trained)
+    weights = out / MODEL / _WEIGHTS
+    if trained and trained.identity == identity and weights.is_file() and file_sha256(weights) == trained.weights:
+        return trained
     data = corpus.training_data()
-    baseline = unigram_nats(data, data, corpus.vocabulary)
+    baseline = unigram_entropy(data, corpus.vocabulary)
     begin(baseline)
     folder = _training_folder(out, identity)
-    log = _StepLog(folder / _STEPS)
+    log = _StepLog(folder)
 
     def note(step: StepReport) -> None:
         log.add(step)
@@ -139,12 +155,20 @@ def train_model(
     )
     if not outcome.finished:
         return None
-    shutil.rmtree(out / MODEL, ignore_errors=True)
-    export(outcome.model, corpus.tokenizer, out / MODEL, fim_order=corpus.fim_order)
+    beside = folder / MODEL
+    if beside.exists():  # of a process that died
+        shutil.rmtree(beside)
+    export(outcome.model, corpus.tokenizer, beside, fim_order=corpus.fim_order)
+    store.delete(TRAINING)  # first, so that it never stands beside a model that it does not describe
+    if (out / MODEL).exists():
+        shutil.rmtree(out / MODEL)
+    beside.rename(out / MODEL)
     steps = log.read()
     last = steps[-max(1, len(steps) // 20) :]
     trained = Trained(
         identity=identity,
+        packed=corpus.packed.digest,
+        weights=file_sha256(weights),
         parameters=sum(parameter.numel() for parameter in outcome.model.parameters()),
         unigram_loss=baseline,
         final_loss=sum(step.loss for step in last) / len(last),
@@ -159,10 +183,10 @@ def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, 
     """Exports a run's newest checkpoint, finished or not; returns its step. Raises InputError where there is none."""
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
     model = new_model(params.architecture(corpus.vocabulary), params.seed)
-    checkpoints = Checkpoints(_training_folder(out, identity), params.keep)
-    progress = checkpoints.restore(model, new_optimizer(model, params), identity)
-    if not progress.step:
+    progress, state = Checkpoints(_training_folder(out, identity), params.keep).restore(identity)
+    if state is None:
         raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
+    model.load_state_dict(state.weights)
     export(model, corpus.tokenizer, to, dtype, corpus.fim_order)
     return progress.step
 
@@ -170,38 +194,47 @@ def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, 
 def evaluate_model(params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: Path) -> Evaluation:
     """Measures OUT/model and its untrained twin on held-out repositories."""
     store = open_store(str(out))
-    inputs: list[JsonValue] = [params.model_dump(mode="json"), trained.identity, corpus.heldout.digest]
+    inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, trained.weights, corpus.heldout.digest]
     identity = "sha256:" + hashlib.sha256(canonical_json(inputs)).hexdigest()
-    if store.exists(EVALUATION):
-        evaluated = Evaluated.model_validate_json(store.read(EVALUATION))
-        if evaluated.identity == identity:
-            return evaluated.evaluation
+    evaluated = _stored(store, EVALUATION, Evaluated)
+    if evaluated and evaluated.identity == identity:
+        return evaluated.evaluation
     completer = Completer.load(out / MODEL)
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)
     evaluation = compare(completer, untrained(completer, seed), files, holes)
-    stores.write(
-        store, EVALUATION, Evaluated(identity=identity, evaluation=evaluation).model_dump_json(indent=1).encode()
+    evaluated = Evaluated(
+        identity=identity, weights=trained.weights, heldout=corpus.heldout.digest, evaluation=evaluation
     )
+    stores.write(store, EVALUATION, evaluated.model_dump_json(indent=1).encode())
     return evaluation
 
 
-def training_record(out: Path) -> TrainingRecord | None:
-    """The finished training at an address, step by step; None where there is none."""
+def results_at(out: Path, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | None, Evaluation | None]:
+    """The finished training of these datasets, step by step, and its evaluation; None for what there is not."""
     store = open_store(str(out))
-    if not store.exists(TRAINING):
-        return None
-    trained = Trained.model_validate_json(store.read(TRAINING))
-    steps = _StepLog(_training_folder(out, trained.identity) / _STEPS).read()
-    return TrainingRecord(
-        parameters=trained.parameters, unigram_loss=trained.unigram_loss, steps=tuple(steps), seconds=trained.seconds
+    digests = {dataset.digest for dataset in datasets}
+    trained = _stored(store, TRAINING, Trained)
+    if trained is None or trained.packed not in digests:
+        return None, None
+    record = TrainingRecord(
+        parameters=trained.parameters,
+        unigram_loss=trained.unigram_loss,
+        steps=tuple(_StepLog(_training_folder(out, trained.identity)).read()),
+        seconds=trained.seconds,
     )
+    evaluated = _stored(store, EVALUATION, Evaluated)
+    if evaluated is None or evaluated.weights != trained.weights or evaluated.heldout not in digests:
+        return record, None
+    return record, evaluated.evaluation
 
 
-def evaluation_at(out: Path) -> Evaluation | None:
-    """The evaluation at an address; None where there is none."""
-    store = open_store(str(out))
-    return Evaluated.model_validate_json(store.read(EVALUATION)).evaluation if store.exists(EVALUATION) else None
+def _stored(store: Store, key: str, record: type[R]) -> R | None:
+    """A record of what was made; None where there is none, or one of another form, which is made anew."""
+    try:
+        return record.model_validate_json(store.read(key))
+    except (FileNotFoundError, ValidationError):
+        return None
 
 
 def _training_folder(out: Path, identity: str) -> Path:
@@ -211,22 +244,27 @@ def _training_folder(out: Path, identity: str) -> Path:
 class _StepLog:
     """The steps of a run as JSON lines; a resumed run writes the steps after its checkpoint anew."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._begun = False
 
     def add(self, report: StepReport) -> None:
+        """Raises StoreError if the disk refuses."""
         if not self._begun:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
             before = [step for step in self.read() if step.step < report.step]
-            self._path.write_text("".join(step.model_dump_json() + "\n" for step in before))
+            lines = "".join(step.model_dump_json() + "\n" for step in before)
+            stores.write(open_store(str(self._folder)), _STEPS, lines.encode())
             self._begun = True
         fields = {name: getattr(report, name) for name in TrainingStep.model_fields}
-        with self._path.open("a") as file:
-            file.write(json.dumps(fields) + "\n")
+        try:
+            with (self._folder / _STEPS).open("a") as file:
+                file.write(json.dumps(fields) + "\n")
+        except OSError as error:
+            raise StoreError(f"{self._folder / _STEPS} cannot be written: {error.strerror}") from error
 
     def read(self) -> list[TrainingStep]:
-        if not self._path.exists():
+        path = self._folder / _STEPS
+        if not path.exists():
             return []
-        lines = self._path.read_text().splitlines(keepends=True)
+        lines = path.read_text().splitlines(keepends=True)
         return [TrainingStep.model_validate_json(line) for line in lines if line.endswith("\n")]

@@ -8,7 +8,9 @@ from pydantic import JsonValue, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
+from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Record
+from repoloom.engine.execute import load_step
 from repoloom.engine.pool import LocalPool
 from repoloom.engine.reconcile import Policy, Table, Watch, reconcile
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
@@ -70,15 +72,16 @@ def run_data_path(
     """
     watcher = watcher or Watcher()
     record = RunRecord(recipe=recipe.model_dump())
+    before = RunRecord.read(out).made if open_store(out).exists(RUN) else ()
     tables: dict[str, Table] = {}
     datasets: dict[str, Dataset] = {}
     for stage in stages_until(until):
         for dataset in run_stage(stage, recipe.section(stage), tables, out, pool, recipe.engine, watcher.status):
             datasets[dataset.manifest.step] = dataset
-            record = record.model_copy(
-                update={"made": (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))}
-            )
-            record.write(out)
+            made = (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))
+            record = record.model_copy(update={"made": made})
+            still_holds = before[len(made) :] if before[: len(made)] == made else ()
+            record.model_copy(update={"made": (*made, *still_holds)}).write(out)
             watcher.made(dataset)
         if stage == "crawl":
             _check_enough(datasets["crawl"], recipe.min_repositories)
@@ -133,7 +136,32 @@ def dataset_uris_at(uri: str) -> list[str]:
     ]
     if begun:
         return [f"{store.uri}/{name}" for name in begun]
-    return [store.uri] if store.exists(MANIFEST) or any(True for _ in store.list("failures")) else []
+    return [store.uri] if store.exists(MANIFEST) else []
+
+
+def verify(uri: str) -> list[Dataset]:
+    """Checks the datasets at an address: each by itself, and that what one step kept is what the next was given.
+
+    Raises CorruptDataError naming the first thing that does not hold.
+    """
+    datasets = datasets_at(uri)
+    makers: dict[str, Dataset] = {}
+    for dataset in datasets:
+        dataset.verify()
+        manifest = dataset.manifest
+        for table in (table for table in manifest.inputs if table in makers):
+            if manifest.inputs[table] != makers[table].digest:
+                raise CorruptDataError(f"{dataset.uri} was made from another {table!r} than {makers[table].uri} holds")
+        accounts = load_step(manifest.step).accounts
+        source = makers.get(accounts.entering) if accounts and accounts.entering else None
+        if source is not None and accounts is not None and accounts.entering in source.manifest.ledger.kept:
+            kept = sum(source.manifest.ledger.kept[accounts.entering].values(), Count())
+            if manifest.ledger.entering != kept:
+                raise CorruptDataError(
+                    f"{dataset.uri}: {manifest.ledger.entering.items} items entered, but {source.uri} kept {kept.items}"
+                )
+        makers.update(dict.fromkeys(manifest.tables, dataset))
+    return datasets
 
 
 def tables_at(uris: Iterable[str]) -> dict[str, Table]:

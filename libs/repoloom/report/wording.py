@@ -1,21 +1,8 @@
 """Numbers as people read them, and text of unknown origin made safe to look at."""
 
-import unicodedata
+from repoloom.text import visible
 
-_CONTROL = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
-_LINE_FEED_AND_TAB = "\n\t"
-
-
-def visible(text: str) -> str:
-    """The text with each character that has no shape, or turns the direction of writing, spelled out as its code point.
-
-    The page shows names that anybody could choose; none may look like another, or move the text beside it.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        f"⟨{ord(c):04X}⟩" if unicodedata.category(c) in _CONTROL and c not in _LINE_FEED_AND_TAB else c for c in text
-    )
+__all__ = ["compact", "duration", "measure", "number", "percent", "plural", "scientific", "size", "visible"]
 
 
 def number(value: int) -> str:

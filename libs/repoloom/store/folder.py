@@ -86,8 +86,8 @@ class FolderStore:
 
     def sweep(self) -> None:
         for scratch in (self.root / _SCRATCH).glob(f"{glob.escape(_HOST)}-*-*"):
-            pid = scratch.name.rsplit("-", 2)[1]
-            if not psutil.pid_exists(int(pid)):
+            host, pid, _ = scratch.name.rsplit("-", 2)
+            if host == _HOST and not psutil.pid_exists(int(pid)):
                 with _store_errors(scratch):
                     scratch.unlink(missing_ok=True)
 

@@ -14,15 +14,15 @@ import json
 import logging
 import os
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.optim import Optimizer
 
 from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError, StoreError
-from repoloom.training.model import Llama
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +37,14 @@ class Progress(Record):
     samples_consumed: int = 0  # over all ranks
 
 
+@dataclass(frozen=True)
+class State:
+    """The tensors of a run, by name, whatever ranks they lie on while it runs."""
+
+    weights: dict[str, Tensor]
+    moments: dict[str, Tensor]  # the optimizer's, under `<parameter>/<key>`
+
+
 class Checkpoints:
     """The checkpoints of one run: the newest `keep` of them."""
 
@@ -44,15 +52,15 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
 
-    def save(self, model: Llama, optimizer: Optimizer, progress: Progress) -> Path:
+    def save(self, state: State, progress: Progress) -> Path:
         """Writes a checkpoint, then removes those beyond the newest `keep`. Raises StoreError if the disk refuses."""
         try:
-            return self._save(model, optimizer, progress)
-        except OSError as error:
+            return self._save(state, progress)
+        except (OSError, SafetensorError) as error:
             raise StoreError(f"{self._folder}: checkpoint {progress.step} cannot be written: {error}") from error
 
-    def restore(self, model: Llama, optimizer: Optimizer, run: str) -> Progress:
-        """Loads the newest checkpoint that is whole, in place; the run's beginning where there is none.
+    def restore(self, run: str) -> tuple[Progress, State | None]:
+        """The newest checkpoint that is whole; the run's beginning, and no state, where there is none.
 
         A damaged one is set aside under another name and the one before it is taken. Raises InputError if the folder
         holds another run, CorruptDataError if every checkpoint in it is damaged.
@@ -68,24 +76,22 @@ class Checkpoints:
             progress = Progress.model_validate_json((path / PROGRESS).read_bytes())
             if progress.run != run:
                 raise InputError(f"{path} was written by a run with other parameters or data; choose another folder")
-            model.load_state_dict(load_file(path / MODEL))
-            _load_moments(model, optimizer, load_file(path / OPTIMIZER))
-            return progress
+            return progress, State(load_file(path / MODEL), load_file(path / OPTIMIZER))
         if found:
             raise CorruptDataError(f"{self._folder}: not one checkpoint in it is whole; remove it to start anew")
-        return Progress(run=run)
+        return Progress(run=run), None
 
-    def _save(self, model: Llama, optimizer: Optimizer, progress: Progress) -> Path:
+    def _save(self, state: State, progress: Progress) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         for leftover in self._folder.glob(".*"):  # of a process that died
             shutil.rmtree(leftover)
         final = self._folder / f"step-{progress.step:09d}"
         partial = final.with_name(f".{final.name}")
         partial.mkdir()
-        save_file(model.state_dict(), partial / MODEL)
-        save_file(_moments(model, optimizer), partial / OPTIMIZER)
+        save_file(state.weights, partial / MODEL)
+        save_file(state.moments, partial / OPTIMIZER)
         (partial / PROGRESS).write_text(progress.model_dump_json())
-        digests = {name: _sha256(partial / name) for name in (MODEL, OPTIMIZER, PROGRESS)}
+        digests = {name: file_sha256(partial / name) for name in (MODEL, OPTIMIZER, PROGRESS)}
         (partial / MANIFEST).write_text(json.dumps(digests, indent=2))
         for path in (*partial.iterdir(), partial):
             _sync(path)
@@ -101,37 +107,20 @@ class Checkpoints:
         return sorted(self._folder.glob("step-*"))
 
 
-def _moments(model: Llama, optimizer: Optimizer) -> dict[str, Tensor]:
-    """The optimizer's state under `<parameter>/<key>`."""
-    return {
-        f"{name}/{key}": value
-        for name, parameter in model.named_parameters()
-        for key, value in optimizer.state[parameter].items()
-    }
-
-
-def _load_moments(model: Llama, optimizer: Optimizer, moments: dict[str, Tensor]) -> None:
-    parameters = dict(model.named_parameters())
-    for path, value in moments.items():
-        name, _, key = path.rpartition("/")
-        parameter = parameters[name]
-        # A fused AdamW keeps its step counts where the parameter is, in float32.
-        optimizer.state[parameter][key] = value.to(parameter.device)
-
-
 def _verify(path: Path) -> None:
     try:
         digests = json.loads((path / MANIFEST).read_bytes())
         if set(digests) != {MODEL, OPTIMIZER, PROGRESS}:
             raise CorruptDataError(f"{path}: its manifest does not name its files")
         for name, digest in digests.items():
-            if _sha256(path / name) != digest:
+            if file_sha256(path / name) != digest:
                 raise CorruptDataError(f"{path / name}: the bytes are not those that were written")
     except (OSError, ValueError, TypeError) as error:
         raise CorruptDataError(f"{path}: not a whole checkpoint: {error}") from error
 
 
-def _sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

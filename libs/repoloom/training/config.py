@@ -22,7 +22,7 @@ class TrainParams(Params):
     betas: tuple[float, float] = (0.9, 0.95)  # arXiv 2401.14196 section 3.3
     weight_decay: float = Field(default=0.1, ge=0)  # arXiv 2401.02954 section 2.3
     gradient_clip: PositiveFloat = 1.0  # arXiv 2401.02954 section 2.3
-    seed: NonNegativeInt = 0
+    seed: int = Field(default=0, ge=0, lt=1 << 63)
     threads: PositiveInt = 2  # of a CPU run, where sums depend on it
     checkpoint_every: PositiveInt = 1000  # steps
     keep: PositiveInt = 2  # checkpoints

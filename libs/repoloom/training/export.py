@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
@@ -36,7 +37,8 @@ def export(
     tokenizer = Tokenizer.from_str(tokenizer_json.decode())
     if tokenizer.get_vocab_size() > model.architecture.vocab_size:
         raise InputError(f"the tokenizer has more tokens than the model's {model.architecture.vocab_size}")
-    if folder.exists() and any(folder.iterdir()):
+    folder = folder.resolve()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} is not empty; export into a new folder")
     ids: dict[str, int | None] = {token: tokenizer.token_to_id(token) for token in ALL}
     partial = folder.with_name(f".{folder.name}.partial")
@@ -54,7 +56,7 @@ def export(
             os.fsync(descriptor)
             os.close(descriptor)
         partial.replace(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise StoreError(f"{folder}: the model cannot be written: {error}") from error
 
 

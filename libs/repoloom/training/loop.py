@@ -26,8 +26,8 @@ from repoloom.training.sampler import Sampler
 from repoloom.training.schedule import learning_rate
 from repoloom.training.sizes import Architecture
 
-NOT_IDENTITY = {"threads", "checkpoint_every", "keep", "micro_batch_size"}
-"""Parameters that may change between a run and its resumption: the data and the schedule do not hang on them."""
+NOT_IDENTITY = {"checkpoint_every", "keep"}
+"""Parameters that may change between a run and its resumption: no bit of the weights hangs on them."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,9 @@ def train(
     architecture = params.architecture(vocabulary)
     model = plan.place(new_model(architecture, params.seed))
     optimizer = new_optimizer(model, params)
-    progress = checkpoints.restore(model, optimizer, run_identity(params, vocabulary, data_digest))
+    progress, state = checkpoints.restore(run_identity(params, vocabulary, data_digest))
+    if state:
+        plan.load(model, optimizer, state)
     sampler = Sampler(len(data), params.seed)
     steps = params.total_steps(len(data))
 
@@ -97,10 +99,13 @@ def train(
                 batch_loss.backward()  # type: ignore[no-untyped-call]
                 loss += batch_loss.detach()
             plan.reduce_gradients(model)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), params.gradient_clip)
+            norm = plan.clip(model, params.gradient_clip)
             loss = plan.sum(loss)
-            if not isfinite(loss.item()):
-                raise InputError(f"the loss is {loss.item()} at step {progress.step + 1}; lower learning_rate")
+            if not (isfinite(loss.item()) and isfinite(norm.item())):
+                raise InputError(
+                    f"at step {progress.step + 1} the loss is {loss.item()} "
+                    f"and the norm of its gradient {norm.item()}; lower learning_rate"
+                )
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
 
@@ -112,9 +117,11 @@ def train(
                 report(
                     StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
                 )
-            stop = stopping.is_set()  # looked at once, so that a step that ends the run is one that is saved
-            if plan.is_main and (progress.step % params.checkpoint_every == 0 or progress.step == steps or stop):
-                checkpoints.save(model, optimizer, progress)
+            stop = plan.any(stopping.is_set())  # looked at once, so that a step that ends the run is one that is saved
+            if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
+                state = plan.state(model, optimizer)
+                if plan.is_main:
+                    checkpoints.save(state, progress)
     return Outcome(model, progress, finished=progress.step >= steps)
 
 

@@ -1,10 +1,12 @@
-"""Where parallelism meets the loop: who holds the model, how gradients and sums cross ranks, who writes."""
+"""Where parallelism meets the loop: who holds the model, what crosses ranks, who writes."""
 
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
+from repoloom.training.checkpoint import State
 from repoloom.training.model import Llama
 
 
@@ -32,6 +34,22 @@ class ParallelPlan(Protocol):
         """The sum of a number over all data-parallel ranks."""
         ...
 
+    def any(self, flag: bool) -> bool:
+        """Whether the flag is set on any rank, so that all of them do the same."""
+        ...
+
+    def clip(self, model: nn.Module, limit: float) -> Tensor:
+        """Scales the gradients down to the limit; their norm before, over the whole model."""
+        ...
+
+    def state(self, model: nn.Module, optimizer: Optimizer) -> State:
+        """Weights and moments of the whole model. Every rank calls it, for a sharded model is gathered."""
+        ...
+
+    def load(self, model: nn.Module, optimizer: Optimizer, state: State) -> None:
+        """Puts weights and moments where the plan holds them."""
+        ...
+
 
 class SingleProcess:
     """One process, one device: nothing crosses."""
@@ -51,3 +69,26 @@ class SingleProcess:
 
     def sum(self, value: Tensor) -> Tensor:
         return value
+
+    def any(self, flag: bool) -> bool:
+        return flag
+
+    def clip(self, model: nn.Module, limit: float) -> Tensor:
+        return torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+
+    def state(self, model: nn.Module, optimizer: Optimizer) -> State:
+        moments = {
+            f"{name}/{key}": value
+            for name, parameter in model.named_parameters()
+            for key, value in optimizer.state[parameter].items()
+        }
+        return State(model.state_dict(), moments)
+
+    def load(self, model: nn.Module, optimizer: Optimizer, state: State) -> None:
+        model.load_state_dict(state.weights)
+        parameters = dict(model.named_parameters())
+        for path, value in state.moments.items():
+            name, _, key = path.rpartition("/")
+            parameter = parameters[name]
+            # A fused AdamW keeps its step counts where the parameter is, in float32.
+            optimizer.state[parameter][key] = value.to(parameter.device)

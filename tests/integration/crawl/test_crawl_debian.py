@@ -132,3 +132,17 @@ def test_a_cache_that_cannot_be_written_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", "/dev/null")
     with pytest.raises(SourceUnavailableError, match="set XDG_CACHE_HOME"):
         crawl(kind="debian", name="thing", version="2:1.0-1")
+
+
+def test_indexes_that_cannot_be_had_are_asked_for_once(
+    archive: Callable[[str], None], crawl: Any, tmp_path: Path
+) -> None:
+    archive("[trusted=yes]")
+    indexes = tmp_path / "archive" / "dists"
+    away = indexes.rename(tmp_path / "archive" / "away")
+    with pytest.raises(SourceUnavailableError) as first:
+        crawl(kind="debian", name="thing", version="2:1.0-1")
+    away.rename(indexes)
+    with pytest.raises(SourceUnavailableError) as second:
+        crawl(kind="debian", name="other", version="1")
+    assert str(second.value).removeprefix("debian other 1") == str(first.value).removeprefix("debian thing 2:1.0-1")

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -8,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from repoloom.stages.crawl import git
 from repoloom.stages.crawl.errors import SourceUnavailableError
+from repoloom.stages.crawl.git import pinned
+from repoloom.stages.crawl.sources import GitSource
 
 
 @pytest.fixture
@@ -57,3 +61,28 @@ def test_what_a_server_does_not_have_is_unavailable(address: str, crawl: Any) ->
         crawl(kind="git", url=address, revision="v9")
     with pytest.raises(SourceUnavailableError, match="access denied or repository not exported"):
         crawl(kind="git", url=f"{address}-nothing")
+
+
+def test_a_branch_a_tag_and_head_are_pinned_to_their_commits(address: str, crawl: Any) -> None:
+    def commit(revision: str) -> str:
+        return pinned(GitSource(kind="git", url=address, revision=revision)).revision
+
+    assert re.fullmatch("[0-9a-f]{40}", commit("HEAD"))
+    assert commit("HEAD") == commit("main") == commit("refs/heads/main") == commit(commit("HEAD"))
+    assert commit("v1.0") != commit("main")
+    assert crawl(kind="git", url=address, revision=commit("v1.0")).table("files")["content"].to_pylist() == [b"old\n"]
+    assert commit("v9") == "v9"  # the crawl says that there is none
+
+
+def test_a_host_that_never_answers_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(git, "_PIN_SECONDS", 0.3)
+    monkeypatch.setattr(git, "_SILENT", set())
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}"
+        for name in ("one", "two"):
+            source = GitSource(kind="git", url=f"{url}/{name}")
+            assert pinned(source) == source
+        silent.settimeout(0)
+        silent.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            silent.accept()

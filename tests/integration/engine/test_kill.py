@@ -98,7 +98,6 @@ def test_workers_killed_at_all_stages_of_a_task_are_replaced_within_one_run(tmp_
     ended = Probe(
         out,
         make={"repositories": 4},
-        attempts=len(events) + 1,
         environment={"KILL_TOKENS": str(tokens), "KILL_BELOW": str(out)},
     ).run()
 
@@ -109,12 +108,12 @@ def test_workers_killed_at_all_stages_of_a_task_are_replaced_within_one_run(tmp_
 
 def test_run_worker_or_group_killed_at_random_moments_cost_nothing_that_was_committed(tmp_path: Path) -> None:
     draw = random.Random(20240125)
-    probe = Probe(tmp_path / "undisturbed", make={"repositories": 24}, attempts=100)
+    probe = Probe(tmp_path / "undisturbed", make={"repositories": 24}, attempts=2)
     undisturbed = probe.run()
     probe.out = tmp_path / "0"
     before: dict[Path, tuple[int, int]] = {}
     kills = 0
-    while kills < 30:
+    while kills < 100:
         process = probe.start()
         kills += _disturb(process, draw)
         process.communicate()

@@ -8,9 +8,11 @@ import pytest
 from probing import EXTRA_STAGES, Probe
 
 from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.manifest import Quarantined
 from repoloom.engine.execute import load_step, params_model
 from repoloom.engine.pool import Limits, LocalPool
-from repoloom.engine.reconcile import Policy, Status, Table, reconcile
+from repoloom.engine.reconcile import IncompleteInputError, Policy, Status, Table, reconcile
+from repoloom.engine.retry import Forgotten, forget
 from repoloom.engine.step import Params, Step
 from repoloom.errors import InputError
 
@@ -80,3 +82,31 @@ def test_workers_are_kept_from_step_to_step(tmp_path: Path, files: Table, pool: 
     workers = list(pool._workers)
     reconcile(_copy(), {"files": files}, str(tmp_path / "b"), pool, POLICY)
     assert pool._workers == workers
+
+
+def test_a_side_table_with_holes_stops_the_step_that_needs_all_of_it(tmp_path: Path) -> None:
+    whole = Probe(tmp_path, step=None, make={"repositories": 2})
+    whole.run()
+    files = Table(Dataset.open(str(tmp_path / "probe.make")), "files")
+    failure = Quarantined(task="0" * 32, inputs={}, at="", kind="error", error="bad benchmark", attempts=3)
+    holed = Dataset(files.dataset.uri, files.dataset.manifest.model_copy(update={"quarantined": (failure,)}))
+    step = load_step("split")
+    tables = {"documents": files, "heldout_files": Table(holed, "files")}
+    said = r"split needs all of probe\.make.*bad benchmark.*repoloom retry"
+    with LocalPool(1, Limits()) as pool, pytest.raises(IncompleteInputError, match=said):
+        reconcile(step(params_model(step)()), tables, str(tmp_path / "split"), pool, Policy())
+    assert not (tmp_path / "split").exists()
+
+
+def test_what_was_quarantined_is_counted_in_the_ledger(tmp_path: Path) -> None:
+    Probe(tmp_path, make={"repositories": 3}, params={"bad": {"probe/001": "raise"}}).run()
+    ledger = Dataset.open(str(tmp_path / "probe.copy")).manifest.ledger
+    assert ledger.imbalance() is None
+    assert (ledger.entering.items, ledger.quarantined.items) == (9, 3)
+
+
+def test_retry_forgets_only_what_the_engine_wrote(tmp_path: Path) -> None:
+    (tmp_path / "failures").mkdir()
+    (tmp_path / "failures" / "precious.txt").write_text("mine")
+    assert forget(str(tmp_path)) == Forgotten(failures=0, corrupt=0)
+    assert (tmp_path / "failures" / "precious.txt").exists()

@@ -1,3 +1,7 @@
+import os
+import select
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -6,7 +10,12 @@ from typing import Any
 import pytest
 
 from repoloom.stages.crawl.client import Client, Job
-from repoloom.stages.crawl.errors import RepositoryTooLargeError, SourceUnavailableError
+from repoloom.stages.crawl.errors import (
+    OverdueError,
+    RepositoryTooLargeError,
+    SourceUnavailableError,
+    UnreadableSourceError,
+)
 
 PYTHON = Client(sys.executable, "the usual way")
 
@@ -80,3 +89,34 @@ def test_nothing_is_left_behind_where_the_reader_stops_early(tmp_path: Path) -> 
     with pytest.raises(KeyError), PYTHON.start(job(tmp_path), "-c", endless) as process:
         raise KeyError
     assert process.poll() is not None
+
+
+def test_a_reader_that_meets_output_cut_off_by_the_timer_reports_the_timer(tmp_path: Path) -> None:
+    def read() -> None:
+        with PYTHON.start(job(tmp_path, timeout=0.5), "-c", "import time; time.sleep(600)") as process:
+            assert process.stdout is not None
+            assert process.stdout.read() == b""
+            raise UnreadableSourceError("its output ends in the middle")
+
+    with pytest.raises(OverdueError, match=r"was not done after 0\.5 s"):
+        read()
+
+
+_OWNER = """
+import sys, os
+from pathlib import Path
+from repoloom.stages.crawl.client import Client, Job
+program = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+with Client(sys.executable, "").start(Job("x", Path("."), os.environ, 600, 1 << 20), "-c", program) as process:
+    print(process.stdout.readline().decode(), flush=True)
+    process.stdout.read()
+"""
+
+
+def test_a_client_ends_with_a_process_that_is_killed() -> None:
+    with subprocess.Popen([sys.executable, "-c", _OWNER], stdout=subprocess.PIPE) as owner:
+        assert owner.stdout is not None
+        client = os.pidfd_open(int(owner.stdout.readline()))
+        owner.send_signal(signal.SIGKILL)
+    assert select.select([client], [], [], 60) == ([client], [], [])  # a pidfd is readable when its process has ended
+    os.close(client)

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 from pathlib import Path
@@ -7,6 +8,8 @@ import pytest
 from pydantic import TypeAdapter
 
 from repoloom.errors import InputError
+from repoloom.stages.crawl import folder
+from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.errors import RepositoryTooLargeError
 from repoloom.stages.crawl.fetch import repositories
 from repoloom.stages.crawl.limits import Limits
@@ -153,3 +156,24 @@ def test_the_library_of_python_is_at_hand_without_its_path(crawl: Any) -> None:
 def test_a_folder_that_is_not_there_is_an_error(path: str, problem: str) -> None:
     with pytest.raises(InputError, match=problem):
         resolve(SOURCE.validate_python({"kind": "folder", "path": path}))
+
+
+@pytest.mark.parametrize("closed", ["src", ""])
+def test_a_folder_that_cannot_be_read_is_a_refused_entry_and_the_root_an_error(
+    project: Path, monkeypatch: pytest.MonkeyPatch, closed: str
+) -> None:
+    scandir = os.scandir
+
+    def deny(path: bytes) -> Any:
+        if os.fsdecode(path).rstrip("/") == str(project / closed):
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", deny)  # root, who may run this, reads every folder
+    if not closed:
+        with pytest.raises(InputError, match="cannot be read: Permission denied"):
+            list(folder.entries(project, Limits()))
+        return
+    refused = {entry.path: entry.content for entry in folder.entries(project, Limits())}
+    assert refused[b"src"] == Refusal("unreadable", "Permission denied")
+    assert b"README" in refused

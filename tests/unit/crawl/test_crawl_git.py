@@ -9,6 +9,8 @@ import pytest
 from repoloom.errors import InputError
 from repoloom.stages.crawl.errors import RepositoryTooLargeError, SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.resolve import resolve
+from repoloom.stages.crawl.sources import GitSource
 
 Tree = Mapping[bytes, "tuple[bytes, bytes] | Tree"]
 IDENTITY = {
@@ -267,3 +269,15 @@ def test_a_url_is_never_read_as_a_local_path(
 def test_a_host_that_refuses_is_an_error_that_names_the_source(crawl: Any) -> None:
     with pytest.raises(SourceUnavailableError, match=r"^git http://127\.0\.0\.1:9/x HEAD: unable to access"):
         crawl(kind="git", url="http://127.0.0.1:9/x")
+
+
+def test_a_local_repository_is_pinned_to_its_commit(repository: Repository) -> None:
+    old = repository.commit({b"a": (b"100644", b"x\n")})
+    repository.git("tag", "v1", old)
+    new = repository.commit({b"a": (b"100644", b"y\n")})
+    pinned = {}
+    for revision in ("HEAD", "v1", old, "nothing"):
+        (source,) = resolve(GitSource(kind="git", path=str(repository.path), revision=revision))
+        assert isinstance(source, GitSource)
+        pinned[revision] = source.revision
+    assert pinned == {"HEAD": new, "v1": old, old: old, "nothing": "nothing"}

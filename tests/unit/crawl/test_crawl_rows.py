@@ -6,9 +6,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
+from memory import MemorySink
 
+from repoloom.stages.crawl import harvest
 from repoloom.stages.crawl.errors import RepositoryTooLargeError, UnreadableSourceError
-from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.limits import Budget, Limits
+from repoloom.stages.crawl.rows import repositories
+from repoloom.stages.crawl.sources import JsonlSource
 
 ROWS = [
     {"repo": "forum/one", "path": "a.md", "content": "first\n"},
@@ -60,17 +65,91 @@ def test_bytes_in_a_table_are_taken_as_they_are(crawl: Any, tmp_path: Path) -> N
     [
         [*ROWS, ROWS[0]],
         [{"repo": "r", "path": "a", "text": "x"}],
-        [{"repo": "r", "path": "a", "content": None}],
-        [{"repo": "", "path": "a", "content": "x"}],
-        [{"repo": "r", "path": 7, "content": "x"}],
     ],
-    ids=["apart", "no column", "no content", "no repository", "no text"],
+    ids=["apart", "no column"],
 )
 def test_a_table_that_cannot_be_meant_is_an_error(
     crawl: Any, tmp_path: Path, name: str, rows: list[dict[str, Any]]
 ) -> None:
     with pytest.raises(UnreadableSourceError):
         crawl(**write(tmp_path / name, rows))
+
+
+@pytest.mark.parametrize("name", ["x.jsonl", "x.parquet"])
+@pytest.mark.parametrize(
+    ("row", "path"),
+    [
+        ({"repo": "r", "path": "a", "content": None}, "a"),
+        ({"repo": None, "path": "a", "content": "x"}, "a"),
+        ({"repo": "", "path": "a", "content": "x"}, "a"),
+        ({"repo": "r", "path": None, "content": "x"}, "000000001"),
+    ],
+    ids=["no content", "null repository", "no repository", "no path"],
+)
+def test_a_row_without_text_is_dropped_and_the_others_are_taken(
+    crawl: Any, tmp_path: Path, name: str, row: dict[str, Any], path: str
+) -> None:
+    found = crawl(**write(tmp_path / name, [ROWS[0], row, {"repo": "z", "path": "z", "content": "z\n"}]))
+    assert set(found.files) == {"a.md", "z"}
+    assert found.rules == {path: "unreadable"}
+
+
+def test_cells_of_another_type_are_dropped_too(crawl: Any, tmp_path: Path) -> None:
+    found = crawl(**write(tmp_path / "x.jsonl", [ROWS[0], {"repo": [1], "path": 7, "content": {}}, {}]))
+    assert set(found.files) == {"a.md"}
+    assert found.rules == {"000000001": "unreadable", "000000002": "unreadable"}
+
+
+@pytest.mark.parametrize("batch_bytes", [1, 1500, 1 << 20])
+def test_of_a_table_only_the_repository_that_is_too_large_is_given_up(
+    crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_bytes: int
+) -> None:
+    monkeypatch.setattr(harvest, "_BATCH_BYTES", batch_bytes)
+    rows = [
+        {"repo": repo, "path": f"{repo}{number}", "content": "x" * 400}
+        for repo, files in (("a", 2), ("large", 5), ("z", 1))
+        for number in range(files)
+    ]
+    found = crawl(Limits(max_repository_bytes=1000), **write(tmp_path / "x.jsonl", rows))
+    assert [row["path"] for row in found.rows] == ["a0", "a1", "z0"]
+    assert found.rules == {f"large{number}": "repository_too_large" for number in range(5)}
+    assert [(row["repo"], row["files"]) for row in found.repositories] == [
+        ("jsonl/x/a", 2),
+        ("jsonl/x/large", 0),
+        ("jsonl/x/z", 1),
+    ]
+
+
+def test_a_compressed_bomb_ends_early_and_names_the_limit(crawl: Any, tmp_path: Path) -> None:
+    row = b'{"repo": "r", "path": "a", "content": "%s"}\n' % (b"x" * 1_000_000)
+    (tmp_path / "x.jsonl").write_bytes(zstandard.compress(row * 40))
+    with pytest.raises(RepositoryTooLargeError, match="max_ratio"):
+        crawl(kind="jsonl", path=str(tmp_path / "x.jsonl"))
+
+
+def test_a_parquet_bomb_ends_early_and_names_the_limit(crawl: Any, tmp_path: Path) -> None:
+    row = {"repo": "r", "path": "a", "content": "x" * 500_000}
+    source = write(tmp_path / "x.parquet", [row] * 100)
+    with pytest.raises(RepositoryTooLargeError, match="max_ratio"):
+        crawl(**source)
+
+
+@pytest.mark.parametrize("count", [1, 1024, 1025])
+def test_repositories_are_written_many_at_a_time(tmp_path: Path, count: int) -> None:
+    batches = []
+
+    class Sink(MemorySink):
+        def write(self, table: str, rows: pa.RecordBatch | pa.Table) -> None:
+            if table == "repositories":
+                batches.append(rows.num_rows)
+
+    write(tmp_path / "x.jsonl", [{"repo": f"{i}", "path": "a", "content": "x\n"} for i in range(count)])
+    source = JsonlSource(kind="jsonl", path=str(tmp_path / "x.jsonl"))
+    taken = harvest.Harvest(source, Limits(), Sink(), tmp_path)
+    for repository in repositories(source, tmp_path / "x.jsonl", Budget("x", Limits())):
+        taken.take(repository)
+    taken.finish()
+    assert batches == ([count] if count <= 1024 else [1024, count - 1024])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import torch
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer, Until
-from repoloom.inference.generate import Sampling, generate
+from repoloom.inference.generate import Sampling, Stop, generate
 from repoloom.inference.text import TextCodec
 from repoloom.prompts import fim
 from repoloom.prompts.special_tokens import EOS, FIM_HOLE
@@ -51,20 +51,20 @@ def test_many_prompts_together_are_continued_as_each_alone() -> None:
     generator = torch.Generator().manual_seed(1)
     prompts = [torch.randint(CODEC.size, (length,), generator=generator).tolist() for length in (3, 17, 1, 30, 8)]
     stop = set(range(0, CODEC.size, 9))
-    together = generate(MODEL, prompts, stop, CODEC.size, Sampling(max_new_tokens=12))
+    together = generate(MODEL, prompts, Stop(stop), CODEC.size, Sampling(max_new_tokens=12))
     assert together == [one_by_one(MODEL, prompt, stop, 12) for prompt in prompts]
 
 
 def test_no_prompts_have_no_continuations() -> None:
-    assert generate(MODEL, [], set(), CODEC.size, Sampling()) == []
+    assert generate(MODEL, [], Stop(()), CODEC.size, Sampling()) == []
 
 
 def test_sampling_is_repeatable_by_seed_and_a_tiny_nucleus_is_greedy() -> None:
     prompts = [[5, 6, 7]] * 3
-    warm = [generate(MODEL, prompts, set(), CODEC.size, Sampling(20, 1.0, 0.9, seed)) for seed in (1, 1, 2)]
+    warm = [generate(MODEL, prompts, Stop(()), CODEC.size, Sampling(20, 1.0, 0.9, seed)) for seed in (1, 1, 2)]
     assert warm[0] == warm[1] != warm[2]
-    greedy = generate(MODEL, prompts, set(), CODEC.size, Sampling(20))
-    assert generate(MODEL, prompts, set(), CODEC.size, Sampling(20, 1.0, 1e-9, 1)) == greedy
+    greedy = generate(MODEL, prompts, Stop(()), CODEC.size, Sampling(20))
+    assert generate(MODEL, prompts, Stop(()), CODEC.size, Sampling(20, 1.0, 1e-9, 1)) == greedy
 
 
 def test_a_line_ends_before_its_break_and_holds_no_special_token() -> None:

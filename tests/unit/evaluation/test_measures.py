@@ -19,7 +19,7 @@ from repoloom.evaluation.held_out import HeldOutFile, draw_holes, lines_worth_fi
 from repoloom.evaluation.humaneval import read_single_line_infilling
 from repoloom.evaluation.infilling import Filled, edit_distance
 from repoloom.evaluation.result import Evaluation
-from repoloom.evaluation.unigram import unigram_nats
+from repoloom.evaluation.unigram import unigram_entropy
 from repoloom.inference.complete import Completer
 from repoloom.inference.text import TextCodec
 from repoloom.prompts.special_tokens import BOS
@@ -132,15 +132,16 @@ def test_indentation_does_not_count_but_every_other_character_does() -> None:
     assert Filled(hole, "return a + c").edit_similarity == pytest.approx(11 / 12)
 
 
-def test_the_unigram_baseline_is_the_cross_entropy_of_smoothed_frequencies(tmp_path: Path) -> None:
+def test_the_unigram_baseline_is_the_entropy_of_the_target_tokens(tmp_path: Path) -> None:
     def packed(name: str, tokens: list[int]) -> PackedDataset:
         for suffix, values in (("bin", tokens), ("idx", [1] * len(tokens))):
             np.array(values, dtype="<u2").tofile(tmp_path / f"{name}.{suffix}")
         return PackedDataset([tmp_path / f"{name}.bin"], [tmp_path / f"{name}.idx"], len(tokens))
 
-    training, validation = packed("train", [0, 1, 1, 1, 2]), packed("valid", [9, 1, 3])
-    assert unigram_nats(training, validation, 4) == pytest.approx((-log(4 / 8) - log(1 / 8)) / 2)
-    assert unigram_nats(training, packed("empty", [1]), 4) == pytest.approx(log(4))
+    assert unigram_entropy(packed("train", [0, 1, 1, 1, 2]), 4) == pytest.approx(
+        -(3 / 4 * log(3 / 4) + 1 / 4 * log(1 / 4))
+    )
+    assert unigram_entropy(packed("none", [1]), 4) == 0
 
 
 def test_a_comparison_says_both_models_by_language_and_survives_json() -> None:

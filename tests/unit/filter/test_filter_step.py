@@ -131,3 +131,9 @@ def test_the_ledger_balances_and_batches_do_not_matter(files: list[tuple[str, st
     for content in kept["content"].to_pylist():
         assert b"\0" not in content
         content.decode()
+
+
+def test_one_line_of_a_hundred_megabytes_is_dropped() -> None:
+    kept, dropped = run(table(("a", "x.py", b"x" * 100_000_000), ("a", "y.py", CODE)))
+    assert kept["path"].to_pylist() == ["y.py"]
+    assert [(row["path"], row["size"]) for row in dropped.to_pylist()] == [("x.py", 100_000_000)]

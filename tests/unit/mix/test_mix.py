@@ -99,3 +99,12 @@ def test_without_weights_everything_is_taken() -> None:
     histograms = {"code": np.full(1 << 16, 3.0), "english": np.ones(1 << 16)}
     rows = mixture(histograms, MixParams())
     assert [(row["taken"], row["threshold"]) for row in rows] == [(3 << 16, 1 << 32), (1 << 16, 1 << 32)]
+
+
+@given(DRAWN, st.permutations(list(PAPER)), st.integers(1, 100_000))
+def test_a_mixture_does_not_depend_on_the_order_in_which_weights_are_written(
+    pieces: Drawn, order: list[str], tokens: int
+) -> None:
+    third = dict.fromkeys(PAPER, 1 / 3) | {"code": 0.1}
+    written = MixParams(weights={domain: third[domain] for domain in order}, tokens=tokens)
+    assert _mix(pieces, written) == _mix(pieces, MixParams(weights=third, tokens=tokens))

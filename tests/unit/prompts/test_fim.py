@@ -23,6 +23,11 @@ def test_spm_lets_the_middle_follow_the_prefix() -> None:
     assert rendered == (BOS, FIM_BEGIN, FIM_HOLE, "suf", FIM_END, "pre", "mid", EOS)
 
 
+def test_a_text_without_a_hole_ends_where_its_document_does() -> None:
+    assert fim.without_hole("text", ends=True) == (BOS, "text", EOS)
+    assert fim.without_hole("text", ends=False) == (BOS, "text")
+
+
 @given(TEXTS, TEXTS, TEXTS, ORDERS)
 def test_training_text_is_the_prompt_then_the_middle_then_the_end(
     prefix: str, middle: str, suffix: str, order: fim.Order

@@ -77,6 +77,18 @@ def test_what_is_no_recipe_is_an_error_of_one_kind(tmp_path: Path, text: str) ->
     error(tmp_path, text)
 
 
+@pytest.mark.parametrize("value", ["2024-13-45", "9" * 5000, "0x" + "f" * 5000, "-1", str(1 << 63)])
+def test_a_seed_that_cannot_be_is_a_short_error(tmp_path: Path, value: str) -> None:
+    message = error(tmp_path, SMALLEST + f"seed: {value}\n")
+    assert message.startswith("/recipe.yaml")
+    assert len(message) < 300
+
+
+def test_aliases_are_refused_before_they_can_multiply(tmp_path: Path) -> None:
+    bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
+    assert "line 2: aliases are not allowed" in error(tmp_path, bomb)
+
+
 def test_the_recipes_that_come_with_repoloom_hold() -> None:
     found = sorted((ROOT / "pipelines/recipes").glob("*.yaml"))
     assert {path.stem for path in found} >= {"demo", "offline"}

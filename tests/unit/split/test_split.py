@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from memory import MemoryReader, MemorySink
 from pydantic import ValidationError
 
+from repoloom.corpus.manifest import Part
 from repoloom.corpus.tables import DOCUMENTS
 from repoloom.corpus.writing import count_rows
 from repoloom.engine.step import Step
-from repoloom.stages.split.step import HeldOut, Split, SplitParams, is_held_out
+from repoloom.stages.split.step import HeldOut, HeldOutFiles, Split, SplitParams, is_held_out
 
 CONTENTS = st.sampled_from([b"", b"import os\n", b"x = 1", b"\xe4\xb8\xad\n\n", b"def f():\n    return 1\n"])
 CORPORA = st.lists(st.lists(st.lists(CONTENTS, max_size=4), min_size=1, max_size=3), max_size=8)
@@ -58,14 +59,15 @@ def _sink(step: type[Step[SplitParams]]) -> MemorySink:
 
 
 def _split(documents: pa.Table, params: SplitParams, batch_rows: int = 3) -> dict[str, pa.Table]:
-    """The tables of both steps."""
-    held, rest = _sink(HeldOut), _sink(Split)
+    """The tables of all steps."""
+    held, gathered, rest = _sink(HeldOut), _sink(HeldOutFiles), _sink(Split)
     HeldOut(params).run({"documents": MemoryReader(documents, batch_rows)}, held)
-    files = MemoryReader(held.table("heldout_files"))
+    HeldOutFiles(params).run({"heldout_files": MemoryReader(held.table("heldout_files"), batch_rows)}, gathered)
+    files = MemoryReader(gathered.table("heldout_files"))
     Split(params).run({"documents": MemoryReader(documents, batch_rows), "heldout_files": files}, rest)
     return {
         "heldout": held.table("heldout"),
-        "heldout_files": held.table("heldout_files"),
+        "heldout_files": gathered.table("heldout_files"),
         "documents": rest.table("documents"),
         "dropped": rest.table("dropped"),
     }
@@ -124,6 +126,14 @@ def test_every_file_and_byte_is_kept_or_dropped(corpus: Corpus, params: SplitPar
 def test_a_split_depends_on_no_batch(corpus: Corpus, params: SplitParams) -> None:
     documents = _documents(corpus)
     assert _split(documents, params, batch_rows=1) == _split(documents, params, batch_rows=1000)
+
+
+def test_the_digests_of_held_out_files_are_gathered_by_one_task_each_once() -> None:
+    parts = [Part(key=f"{number}", sha256="0" * 64, bytes=1 << 30, rows=1) for number in range(3)]
+    assert list(HeldOutFiles(SplitParams()).plan({"heldout_files": parts}, task_bytes=1)) == [{"heldout_files": parts}]
+    tables = _split(_documents([[[b"x = 1", b"x = 1"]]] * 40), SplitParams(fraction=0.5))
+    assert tables["heldout"].num_rows > 1
+    assert tables["heldout_files"]["sha256"].to_pylist() == [hashlib.sha256(b"x = 1").hexdigest()]
 
 
 @given(CORPORA)

@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from repoloom.corpus.tables import DOCUMENTS
 from repoloom.prompts.fim import Order
 from repoloom.prompts.special_tokens import BOS, EOS, FIM_BEGIN, FIM_END, FIM_HOLE, SpecialToken
+from repoloom.stages.tokenize import encode as module
 from repoloom.stages.tokenize.encode import Encode, EncodeParams, cut
 from repoloom.stages.tokenize.encoder import Encoder
 
@@ -167,10 +168,29 @@ def test_each_epoch_and_each_seed_draws_its_holes_anew(
     assert [piece["tokens"] for piece in other_seed] != [piece["tokens"] for piece in by_epoch[0]]
 
 
-def test_about_half_of_the_pieces_have_a_hole(tokenizer_table: Mapping[str, MemoryReader], sources: list[str]) -> None:
-    pieces = _encode(tokenizer_table, sources, sequence_length=4096, epochs=100)
-    share = sum(piece["fim"] for piece in pieces) / len(pieces)
-    assert abs(share - 0.5) < 4 * (0.25 / len(pieces)) ** 0.5 + 0.02  # four deviations, and the holes that did not fit
+@pytest.mark.parametrize("order", Order)
+def test_half_of_the_pieces_that_fill_a_sequence_have_a_hole(
+    tokenizer_table: Mapping[str, MemoryReader], sources: list[str], order: Order
+) -> None:
+    lines = "".join(sources).splitlines(keepends=True)
+    short = "".join(line[:20].rstrip("\n") + "\n" for line in lines)  # so that a piece leaves hardly any room
+    pieces = _encode(tokenizer_table, [short], sequence_length=128, epochs=50, fim_order=order)
+    full = [piece for piece in pieces if piece["size"] > 100]
+    assert len(full) > 1500
+    assert 0.47 < sum(piece["fim"] for piece in full) / len(full) < 0.53
+
+
+def test_a_hole_whose_cuts_take_too_many_tokens_grows_to_whole_lines(
+    tokenizer_table: Mapping[str, MemoryReader], encoder: Encoder, monkeypatch: pytest.MonkeyPatch, sources: list[str]
+) -> None:
+    monkeypatch.setattr(module, "_CUT_TOKENS", 0)
+    pieces = _encode(tokenizer_table, sources, sequence_length=64, fim_rate=1)
+    assert max(piece["size"] for piece in pieces) == 64
+    contents = [source.encode() for source in sources]
+    for piece in pieces:
+        content = contents[int(piece["repo"].removeprefix("repo")) * 3 + piece["document"]]
+        text = content[piece["start"] : piece["end"]].decode()
+        assert piece["fim"] or len(encoder.encode(text)) > 59, "only a line longer than a sequence has no hole"
 
 
 @pytest.mark.parametrize("text", ["", "\n", "x" * 10_000, "x" * 10_000 + "\n" + "y"])

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import example, given
@@ -80,6 +82,25 @@ def test_what_is_remembered_is_bounded(
     for line in sources[0].splitlines(keepends=True):
         assert encoder.encode(line).tolist() == _expected(hugging_face, line)
         assert len(encoder._pieces) <= 50
+
+
+@given(TEXTS)
+def test_a_long_text_is_encoded_block_by_block_to_the_same_ids(
+    tokenizer_json: bytes, hugging_face: Tokenizer, text: str
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_BLOCK", 3)
+        assert Encoder(tokenizer_json).encode(text).tolist() == _expected(hugging_face, text)
+
+
+def test_a_long_text_is_encoded_in_memory_that_grows_with_its_ids_alone(encoder: Encoder) -> None:
+    text = "a = 1\n" * 1_000_000
+    tracemalloc.start()
+    try:
+        encoder.encode(text)
+        assert tracemalloc.get_traced_memory()[1] < 12 * len(text)
+    finally:
+        tracemalloc.stop()
 
 
 def test_special_tokens_have_the_ids_after_the_last_merge(encoder: Encoder, hugging_face: Tokenizer) -> None:

@@ -11,6 +11,7 @@ from repoloom.errors import CorruptDataError, InputError
 from repoloom.training.checkpoint import MANIFEST, MODEL, OPTIMIZER, PROGRESS, Checkpoints, Progress
 from repoloom.training.loop import new_model
 from repoloom.training.model import Llama
+from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
 
 SHAPE = Architecture(
@@ -34,14 +35,19 @@ def trained(steps: int) -> tuple[Llama, AdamW]:
 
 
 def save(checkpoints: Checkpoints, step: int) -> Path:
-    return checkpoints.save(*trained(step), Progress(run="r", step=step, samples_consumed=8 * step))
+    return checkpoints.save(
+        SingleProcess().state(*trained(step)), Progress(run="r", step=step, samples_consumed=8 * step)
+    )
 
 
 def test_what_was_saved_is_restored_to_the_bit(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=2)
     save(checkpoints, 3)
     model, optimizer = trained(0)
-    assert checkpoints.restore(model, optimizer, "r") == Progress(run="r", step=3, samples_consumed=24)
+    progress, state = checkpoints.restore("r")
+    assert progress == Progress(run="r", step=3, samples_consumed=24)
+    assert state is not None
+    SingleProcess().load(model, optimizer, state)
     before, before_optimizer = trained(3)
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
     for one, other in zip(model.parameters(), before.parameters(), strict=True):
@@ -50,7 +56,7 @@ def test_what_was_saved_is_restored_to_the_bit(tmp_path: Path) -> None:
 
 
 def test_an_empty_folder_is_a_run_at_its_beginning(tmp_path: Path) -> None:
-    assert Checkpoints(tmp_path / "none", keep=1).restore(*trained(0), "r") == Progress(run="r")
+    assert Checkpoints(tmp_path / "none", keep=1).restore("r") == (Progress(run="r"), None)
 
 
 def test_only_the_newest_are_kept(tmp_path: Path) -> None:
@@ -78,24 +84,24 @@ def test_a_damaged_newest_gives_way_to_the_one_before(
         case _:
             victim.unlink()
     with caplog.at_level(logging.WARNING):
-        assert checkpoints.restore(*trained(0), "r").step == 1
+        assert checkpoints.restore("r")[0].step == 1
     assert "set aside" in caplog.text
     save(checkpoints, 2)
-    assert checkpoints.restore(*trained(0), "r").step == 2
+    assert checkpoints.restore("r")[0].step == 2
 
 
 def test_a_folder_without_one_whole_checkpoint_is_an_error_not_a_new_run(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     (save(checkpoints, 1) / MODEL).unlink()
     with pytest.raises(CorruptDataError, match="not one checkpoint"):
-        checkpoints.restore(*trained(0), "r")
+        checkpoints.restore("r")
 
 
 def test_another_runs_checkpoints_are_refused(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     save(checkpoints, 1)
     with pytest.raises(InputError, match="other parameters or data"):
-        checkpoints.restore(*trained(0), "another")
+        checkpoints.restore("another")
 
 
 def test_what_a_dead_process_left_half_written_is_cleared_away(tmp_path: Path) -> None:
@@ -104,6 +110,6 @@ def test_what_a_dead_process_left_half_written_is_cleared_away(tmp_path: Path) -
     half = tmp_path / ".step-000000002"
     half.mkdir()
     (half / MODEL).write_bytes(b"half")
-    assert checkpoints.restore(*trained(0), "r").step == 1
+    assert checkpoints.restore("r")[0].step == 1
     save(checkpoints, 2)
     assert not half.exists()

@@ -1,11 +1,13 @@
 """Running the ordinary clients (git, npm, apt-get): bounded in time, space and memory, and never left behind."""
 
 import contextlib
+import ctypes
 import os
 import re
 import resource
 import signal
 import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,12 +16,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from repoloom.errors import RepoloomError
-from repoloom.stages.crawl.errors import RepositoryTooLargeError, SourceUnavailableError
+from repoloom.stages.crawl.errors import OverdueError, RepositoryTooLargeError, SourceUnavailableError
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _COMPLAINT = re.compile(r"^(?:fatal|error|E|npm error)\b:?\s*+(?!code )(.+)", re.MULTILINE)
 _SAID_BYTES = 16 << 10
 _TOO_LARGE = re.compile(r"signal 25|File too large|EFBIG")
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ class Client:
     def start(self, job: Job, *arguments: str | Path) -> Iterator["subprocess.Popen[bytes]"]:
         """The running program, with pipes to its input and output; it ends with the block, and so do its children.
 
-        Raises SourceUnavailableError where the program is missing, fails or takes too long, RepositoryTooLargeError
-        where it would write too large a file.
+        It also ends with this process, however that ends. Raises SourceUnavailableError where the program is missing
+        or fails, OverdueError where it takes too long, RepositoryTooLargeError where it would write too large a file.
         """
         with tempfile.TemporaryFile() as said:
             process = self._popen(job, arguments, said)
@@ -58,6 +62,10 @@ class Client:
                 yield process
                 _close(process)
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+            except RepoloomError as error:
+                if late.is_set():  # what its reader met is an output that was cut off
+                    raise self._overdue(job) from error
+                raise
             finally:
                 watch.cancel()
                 watch.join()
@@ -65,7 +73,7 @@ class Client:
                 _close(process)
                 process.wait()
             if late.is_set():
-                raise SourceUnavailableError(f"{job.subject}: {self.program} was not done after {job.timeout:g} s")
+                raise self._overdue(job)
             if process.returncode:
                 raise _failure(job, process.returncode, _tail(said))
 
@@ -77,6 +85,9 @@ class Client:
             process.stdin.close()
             return process.stdout.read(_SAID_BYTES)
 
+    def _overdue(self, job: Job) -> OverdueError:
+        return OverdueError(f"{job.subject}: {self.program} was not done after {job.timeout:g} s")
+
     def _popen(self, job: Job, arguments: Sequence[str | Path], said: BinaryIO) -> "subprocess.Popen[bytes]":
         try:
             return subprocess.Popen(  # noqa: S603
@@ -87,10 +98,16 @@ class Client:
                 cwd=job.folder,
                 env=dict(job.environment),
                 start_new_session=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it takes no lock that another thread could hold
             )
         except FileNotFoundError as error:
             missing = f"{self.program} is not installed; install it with: {self.install}"
             raise SourceUnavailableError(f"{job.subject}: {missing}") from error
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit(process: "subprocess.Popen[bytes]", job: Job) -> None:

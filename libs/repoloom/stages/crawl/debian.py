@@ -67,18 +67,19 @@ def _indexes(subject: str, limits: Limits) -> Iterator[list[str]]:
     """The options that point apt at the source indexes, which nobody changes meanwhile."""
     sources = _configured_sources(subject)
     folder = _cache_folder(subject, sources)
-    try:
-        _update(folder, sources, limits.timeout)
-    except SourceUnavailableError as error:
-        raise SourceUnavailableError(f"{subject}: {error}") from error
+    if problem := _update(folder, sources, limits.timeout):
+        raise SourceUnavailableError(f"{subject}: {problem}")
     with (folder / "lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield _options(folder)
 
 
 @functools.cache
-def _update(folder: Path, sources: SourceLists, timeout: float) -> None:
-    """Fetches the source indexes, once a process; where another process just did, that costs one request each."""
+def _update(folder: Path, sources: SourceLists, timeout: float) -> str | None:
+    """Fetches the source indexes, once a process; where another process just did, that costs one request each.
+
+    What keeps them from being fetched is returned, not raised: so it is remembered, and no other source waits for it.
+    """
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for name in ("state/lists/partial", "cache/archives/partial", "sources.list.d"):
@@ -86,7 +87,11 @@ def _update(folder: Path, sources: SourceLists, timeout: float) -> None:
         for name, text in sources:
             (folder / name).write_text(text)
         job = Job("the source indexes", folder, _environment(), timeout, _INDEX_BYTES)
-        _APT_GET.run(job, "-qq", *_options(folder), "--error-on=any", "update")
+        try:
+            _APT_GET.run(job, "-qq", *_options(folder), "--error-on=any", "update")
+        except SourceUnavailableError as error:
+            return str(error)
+    return None
 
 
 def _options(folder: Path) -> list[str]:

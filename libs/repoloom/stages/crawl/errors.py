@@ -7,6 +7,10 @@ class SourceUnavailableError(UnavailableError):
     """A source cannot be reached: its host is down, its name unknown, or the client that speaks to it not installed."""
 
 
+class OverdueError(SourceUnavailableError):
+    """A source did not answer, or not all of it came, in the time that it was given."""
+
+
 class UnreadableSourceError(RepoloomError):
     """A source was reached, and is not what it is said to be: a damaged archive, a wrong checksum."""
 

@@ -54,7 +54,7 @@ def _local(
         raise InputError(f"{source} has changed since the run was planned; start the run again")
     path = folder.local_path(source.path)
     if isinstance(source, JsonlSource | ParquetSource):
-        yield from rows.repositories(source, path, limits)
+        yield from rows.repositories(source, path, budget)
         return
     is_folder = isinstance(source, FolderSource)
     entries = folder.entries(path, limits) if is_folder else archive.entries(path, scratch, budget)

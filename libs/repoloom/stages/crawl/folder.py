@@ -47,7 +47,8 @@ def children(folder: Path) -> list[str]:
 def entries(root: Path, limits: Limits) -> Iterator[Entry]:
     """The files of a folder, each folder's own files by name and then what its folders hold; of a file, itself alone.
 
-    A folder that is too deep or named `.git` is one entry, with nothing to read, and what it holds is not looked at.
+    A folder that is too deep, unreadable or named `.git` is one entry, with nothing to read, and what it holds is not
+    looked at. Raises InputError where it is `root` that cannot be read.
     """
     if not root.is_dir():
         yield _entry(os.fsencode(root.name), os.fsencode(root), root.stat())
@@ -59,8 +60,14 @@ def entries(root: Path, limits: Limits) -> Iterator[Entry]:
             yield Entry(folder.rstrip(b"/"), 0, Refusal("unsafe_path", "the folder is too deep to be looked at"))
             continue
         base = os.path.join(os.fsencode(root), folder)  # noqa: PTH118 - names are bytes
-        with os.scandir(base) as found:
-            listing = sorted(found, key=lambda child: child.name)
+        try:
+            with os.scandir(base) as found:
+                listing = sorted(found, key=lambda child: child.name)
+        except OSError as error:
+            if not folder:
+                raise InputError(f"{str(root)!r} cannot be read: {error.strerror}") from error
+            yield Entry(folder.rstrip(b"/"), 0, Refusal("unreadable", error.strerror or ""))
+            continue
         below = []
         for child in listing:
             if not child.is_dir(follow_symlinks=False):

@@ -16,15 +16,18 @@ from urllib.parse import urlsplit
 
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
-from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.errors import OverdueError, SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.folder import local_path
 from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.scratch import scratch_folder
 from repoloom.stages.crawl.sources import GIT_SCHEMES, GitSource
 
 _GIT = Client("git", "apt-get install git")
 _CONTACT_SECONDS = 20.0  # for a host to answer at all
+_PIN_SECONDS = 3.0  # for a host to say what a name stands for, while somebody waits for a recipe to be read
 _MAX_MEMORY = 4 << 30  # address space, bytes: a pack's deltas may ask for more than the files they make
 _CHUNK = 1 << 16
+_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TREE_LINE = re.compile(rb"([0-7]+) (\w+) ([0-9a-f]+) +(\d+|-)\t(.*)", re.DOTALL)
 _SETTINGS = (
     ("core.hooksPath", os.devnull),
@@ -36,17 +39,59 @@ _SETTINGS = (
     ("http.lowSpeedTime", "30"),  # seconds, before a stalled transfer ends
 )
 
+_REF_RULES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
+"""What a short name may stand for, in git's order (gitrevisions(7))."""
+
+_SILENT: set[str] = set()
+"""Hosts that let `pinned` wait in vain; they are not asked again, since a recipe may have many sources of one."""
+
+
+def pinned(source: GitSource) -> GitSource:
+    """The source with the commit that its revision names now.
+
+    It stays as it is where that is a commit already, or where the repository cannot be asked: the crawl says why.
+    """
+    if _COMMIT.fullmatch(source.revision):
+        return source
+    address, host = _address(source), urlsplit(source.url or "").netloc
+    if host in _SILENT:
+        return source
+    with scratch_folder() as scratch:
+        git = _open(source, Limits(timeout=_PIN_SECONDS), scratch)
+        try:
+            said = git.run("ls-remote", "--quiet", "--", address, source.revision, f"{source.revision}^{{}}")
+        except SourceUnavailableError as error:
+            if isinstance(error, OverdueError):
+                _SILENT.add(host)
+            return source
+    commits = {
+        name: commit
+        for commit, _, name in (line.partition("\t") for line in said.decode("utf-8", "replace").splitlines())
+    }
+    for rule in _REF_RULES:
+        name = rule.format(source.revision)
+        if commit := commits.get(f"{name}^{{}}") or commits.get(name):  # an annotated tag is followed to its commit
+            return source.model_copy(update={"revision": commit})
+    return source
+
 
 def repository(source: GitSource, limits: Limits, scratch: Path) -> Repository:
     """Fetches one revision, without its history. Raises SourceUnavailableError and RepositoryTooLargeError."""
-    address = source.url or str(local_path(source.path or "").resolve())
-    git = _Git(str(source), scratch / "git", limits, schemes=GIT_SCHEMES if source.url else ("file",))
+    address, git = _address(source), _open(source, limits, scratch)
     if source.url:
         git.run("ls-remote", "--quiet", "--", address, "HEAD", timeout=_CONTACT_SECONDS)
     git.run("init", "--quiet", "--bare", "--template=", ".")
     git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", address, f"+{source.revision}:refs/crawl/head")
     commit = git.run("rev-parse", "--verify", "--end-of-options", "refs/crawl/head^{commit}").decode().strip()
     return Repository(source.repository, commit, source.kind, _public(source), _entries(git, commit))
+
+
+def _address(source: GitSource) -> str:
+    return source.url or str(local_path(source.path or "").resolve())
+
+
+def _open(source: GitSource, limits: Limits, scratch: Path) -> "_Git":
+    return _Git(str(source), scratch / "git", limits, schemes=GIT_SCHEMES if source.url else ("file",))
 
 
 def _public(source: GitSource) -> str:

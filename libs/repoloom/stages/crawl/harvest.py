@@ -1,7 +1,8 @@
 """From entries to rows: every file that a source lists becomes a row of FILES or of DROPPED."""
 
 import hashlib
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from repoloom.engine.step import Sink
 from repoloom.stages.crawl import content as contents
 from repoloom.stages.crawl import paths
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
+from repoloom.stages.crawl.errors import RepositoryTooLargeError
 from repoloom.stages.crawl.license import Evidence
 from repoloom.stages.crawl.limits import Budget, Limits
-from repoloom.stages.crawl.sources import Source
+from repoloom.stages.crawl.sources import JsonlSource, ParquetSource, Source
 
 REPOSITORIES = pa.schema(
     [
@@ -31,6 +33,7 @@ REPOSITORIES = pa.schema(
 
 _BATCH_BYTES = 4 << 20
 _BATCH_DROPS = 10_000
+_BATCH_REPOSITORIES = 1024
 _UNLICENSED = pa.schema([field for field in FILES if field.name != "license"])
 
 
@@ -44,15 +47,27 @@ class Harvest:
         self._files = _Files(out, scratch)
         self._drops = Drops()
         self._dropped = 0
+        self._repositories: list[tuple[Any, ...]] = []
 
     def take(self, repository: Repository) -> None:
-        """Takes all files of a repository. Raises RepositoryTooLargeError, or what its entries raise."""
+        """Takes all files of a repository.
+
+        One of a table that is too large is given up alone: the table has others. Raises RepositoryTooLargeError for
+        one that is a source of its own, or what its entries raise.
+        """
         budget = Budget(repository.name, self._limits)
         evidence = Evidence()
         seen: set[str] = set()
         files = size = 0
         for entry in repository.entries:
-            budget.spend(entry.size)
+            try:
+                budget.spend(entry.size)
+            except RepositoryTooLargeError as error:
+                if not isinstance(self._source, JsonlSource | ParquetSource):
+                    raise
+                self._give_up(repository, itertools.chain([entry], repository.entries), str(error))
+                files = size = 0
+                break
             path = paths.printable(entry.path)
             found = self._judge(entry, path, seen)
             if isinstance(found, Refusal):
@@ -68,13 +83,31 @@ class Harvest:
             files, size = files + 1, size + len(found)
         license_ = self._source.license or evidence.expression()
         self._files.settle(license_)
-        row = [repository.name, repository.revision, repository.kind, repository.url, license_, files, size]
-        self._out.write("repositories", pa.RecordBatch.from_arrays([[cell] for cell in row], schema=REPOSITORIES))
+        row = (repository.name, repository.revision, repository.kind, repository.url, license_, files, size)
+        self._repositories.append(row)
+        if len(self._repositories) == _BATCH_REPOSITORIES:
+            self._write_repositories()
 
     def finish(self) -> None:
         """Writes what is still held."""
         self._files.flush()
+        self._write_repositories()
         self._out.write("dropped", self._drops.take())
+
+    def _write_repositories(self) -> None:
+        columns = [list(column) for column in zip(*self._repositories, strict=True)]
+        if columns:
+            self._out.write("repositories", pa.RecordBatch.from_arrays(columns, schema=REPOSITORIES))
+        self._repositories.clear()
+
+    def _give_up(self, repository: Repository, rest: Iterable[Entry], problem: str) -> None:
+        """Drops all files of a repository, those that were taken and those to come."""
+        refusal = Refusal("repository_too_large", problem)
+        for path, content in self._files.withdraw():
+            self._drop(repository, path, len(content), refusal, content)
+        for entry in rest:
+            self._out.enter(1, entry.size)
+            self._drop(repository, paths.printable(entry.path), entry.size, refusal, b"")
 
     def _judge(self, entry: Entry, path: str, seen: set[str]) -> Refusal | bytes:
         if refusal := paths.refuse(entry.path, self._limits):
@@ -144,12 +177,19 @@ class _Files:
 
     def settle(self, license_: str) -> None:
         """Gives all rows that wait their licence."""
-        if self._spooling is not None:
-            self._spooling.close()
-            self._spooling = None
-            for batch in self._spooled():
-                self._write(batch, [license_] * batch.num_rows)
+        for batch in self._spooled():
+            self._write(batch, [license_] * batch.num_rows)
         self._licenses += [license_] * (len(self._columns[0]) - len(self._licenses))
+
+    def withdraw(self) -> Iterator[tuple[str, bytes]]:
+        """Takes out the rows that wait: the path and content of each."""
+        for batch in self._spooled():
+            yield from zip(batch["path"].to_pylist(), batch["content"].to_pylist(), strict=True)
+        rows = list(zip(*(column[len(self._licenses) :] for column in self._columns), strict=True))
+        for column in self._columns:
+            del column[len(self._licenses) :]
+        path, content = _UNLICENSED.get_field_index("path"), _UNLICENSED.get_field_index("content")
+        yield from ((row[path], row[content]) for row in rows)
 
     def flush(self) -> None:
         """Writes the rows whose licence is known."""
@@ -167,6 +207,10 @@ class _Files:
         return pa.RecordBatch.from_arrays(arrays, schema=_UNLICENSED)
 
     def _spooled(self) -> Iterator[pa.RecordBatch]:
+        if self._spooling is None:
+            return
+        self._spooling.close()
+        self._spooling = None
         with pa.OSFile(str(self._spool)) as file, pa.ipc.open_stream(file) as stream:
             yield from stream
         self._spool.unlink()

@@ -49,6 +49,10 @@ class Budget:
     def check_unpacked(self, size: int, packed: int) -> None:
         """Raises RepositoryTooLargeError where an archive unpacks to too much, or to too much for its size."""
         self.check_bytes(size)
+        self.check_ratio(size, packed)
+
+    def check_ratio(self, size: int, packed: int) -> None:
+        """Raises RepositoryTooLargeError where what has `packed` bytes unpacks to too much for that."""
         if size > RATIO_COUNTS_FROM and size > packed * self.limits.max_ratio:
             raise self._exceeded("max_ratio", f"{self.limits.max_ratio:g} times its packed size")
 

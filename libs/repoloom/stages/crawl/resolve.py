@@ -1,13 +1,13 @@
-"""The revision of local files: a digest of their content, so that a changed folder is a changed input."""
+"""What a source stands for now: a commit, or a digest of local files, so that a changed folder is a changed input."""
 
 import hashlib
 import os
 from collections.abc import Iterator
 
-from repoloom.stages.crawl import folder
+from repoloom.stages.crawl import folder, git
 from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.limits import Limits
-from repoloom.stages.crawl.sources import FolderSource, LocalSource, Source
+from repoloom.stages.crawl.sources import FolderSource, GitSource, LocalSource, Source
 
 _PREFIX = "sha256:"
 _ALL = Limits(max_depth=1000, max_path_bytes=3000)  # as deep as Linux's PATH_MAX lets a folder be read
@@ -16,8 +16,11 @@ _ALL = Limits(max_depth=1000, max_path_bytes=3000)  # as deep as Linux's PATH_MA
 def resolve(source: Source) -> tuple[Source, ...]:
     """What a source of a recipe stands for now: a local one has its revision, a folder of repositories is many.
 
-    A pure function of the file system. A revision that the recipe gives is left as it is. Raises InputError.
+    A git source has its commit, unless its host cannot be reached. A digest or a commit that the recipe gives is left
+    as it is. Raises InputError.
     """
+    if isinstance(source, GitSource):
+        return (git.pinned(source),)
     if not isinstance(source, LocalSource):
         return (source,)
     if isinstance(source, FolderSource) and source.each:

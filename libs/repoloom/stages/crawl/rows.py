@@ -1,86 +1,143 @@
-"""The repositories of a table: JSONL or Parquet, a file a row, the rows of a repository one after another."""
+"""The repositories of a table: JSONL or Parquet, a file a row, the rows of a repository one after another.
 
+A row that has no text where it should is a file that is refused; the others are taken.
+"""
+
+import hashlib
+import io
 import itertools
 import json
+from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from repoloom.stages.crawl.archive import damage_reported, decompressed
-from repoloom.stages.crawl.entry import Entry, Repository
+from repoloom.stages.crawl.entry import Entry, Refusal, Repository
 from repoloom.stages.crawl.errors import RepositoryTooLargeError, UnreadableSourceError
-from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.limits import Budget
 from repoloom.stages.crawl.paths import repository_name
 from repoloom.stages.crawl.sources import Columns, JsonlSource, ParquetSource
 
+_CHUNK = 1 << 20
 _BATCH_ROWS = (
     64  # a file is up to a few MiB in memory, and a dictionary page can make every row as large as the largest
 )
 
 
-def repositories(source: JsonlSource | ParquetSource, table: Path, limits: Limits) -> Iterator[Repository]:
-    """The repositories of a table in its order. Raises UnreadableSourceError."""
-    rows = _jsonl_rows(source, table, limits) if isinstance(source, JsonlSource) else _parquet_rows(source, table)
-    columns, seen = source.columns, set[str]()
-    numbered = enumerate(rows)
-    for name, group in itertools.groupby(numbered, lambda row: _text(row, columns.repo, str(source))):
-        if name in seen:
-            raise UnreadableSourceError(
-                f"{source}: the rows of repository {name!r} are not together; sort the table by it"
-            )
-        seen.add(name)
-        repo = f"{source.repository}/{repository_name(name)}"
-        yield Repository(repo, source.revision or "", source.kind, source.path, _entries(group, columns, str(source)))
+def repositories(source: JsonlSource | ParquetSource, table: Path, budget: Budget) -> Iterator[Repository]:
+    """The repositories of a table in its order.
+
+    Raises UnreadableSourceError; RepositoryTooLargeError where a row or the whole table unpacks to too much.
+    """
+    rows = (
+        _jsonl_rows(source, table, budget) if isinstance(source, JsonlSource) else _parquet_rows(source, table, budget)
+    )
+    columns, table_name, seen = source.columns, source.repository, array("Q")
+    for name, group in itertools.groupby(enumerate(rows), lambda row: _text(row, columns.repo) or _number(row)):
+        if columns.repo is not None:
+            digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            seen.append(int.from_bytes(digest, "little"))
+        repo = f"{table_name}/{repository_name(name)}"
+        yield Repository(repo, source.revision or "", source.kind, source.path, _entries(group, columns))
+    _check_together(source, seen)
 
 
-def _entries(rows: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns, source: str) -> Iterator[Entry]:
-    for number, row in rows:
-        content = row.get(columns.content)
+def _check_together(source: JsonlSource | ParquetSource, seen: "array[int]") -> None:
+    """Raises UnreadableSourceError where two runs of rows are of one repository: 8 bytes each tell, not their names."""
+    if np.unique(np.frombuffer(seen, np.uint64)).size < len(seen):
+        raise UnreadableSourceError(
+            f"{source}: the rows of a repository are not together; sort the table by {source.columns.repo!r}"
+        )
+
+
+def _entries(rows: Iterable[tuple[int, Mapping[str, Any]]], columns: Columns) -> Iterator[Entry]:
+    for row in rows:
+        content = row[1].get(columns.content)
         if isinstance(content, str):
             content = content.encode("utf-8", "surrogatepass")
+        path = _text(row, columns.path)
+        found = (path or _number(row)).encode("utf-8", "surrogatepass")
         if not isinstance(content, bytes):
-            raise UnreadableSourceError(f"{source}: row {number} has no text in column {columns.content!r}")
-        path = _text((number, row), columns.path, source).encode("utf-8", "surrogatepass")
-        yield Entry(path, len(content), lambda content=content: content)  # type: ignore[misc]
+            yield _refused(row, found, 0, columns.content)
+        elif path is None:
+            yield _refused(row, found, len(content), columns.path)
+        elif _text(row, columns.repo) is None:
+            yield _refused(row, found, len(content), columns.repo)
+        else:
+            yield Entry(found, len(content), lambda content=content: content)  # type: ignore[misc]
 
 
-def _text(row: tuple[int, Mapping[str, Any]], column: str | None, source: str) -> str:
-    number, cells = row
+def _refused(row: tuple[int, Mapping[str, Any]], path: bytes, size: int, column: str | None) -> Entry:
+    return Entry(path, size, Refusal("unreadable", f"row {row[0]} has no text in column {column!r}"))
+
+
+def _number(row: tuple[int, Mapping[str, Any]]) -> str:
+    return f"{row[0]:09}"
+
+
+def _text(row: tuple[int, Mapping[str, Any]], column: str | None) -> str | None:
+    """A cell of a row, its number where there is no such column; None where it should hold text, and does not."""
     if column is None:
-        return f"{number:09}"
-    cell = cells.get(column)
-    if not isinstance(cell, str) or not cell:
-        raise UnreadableSourceError(f"{source}: row {number} has no text in column {column!r}")
-    return cell
+        return _number(row)
+    cell = row[1].get(column)
+    return cell if isinstance(cell, str) and cell else None
 
 
-def _jsonl_rows(source: JsonlSource, table: Path, limits: Limits) -> Iterator[Mapping[str, Any]]:
-    with damage_reported(str(source)), decompressed(table) as file:
+class _Watched(io.RawIOBase):
+    """What a table unpacks to, stopped where that is too much for its size."""
+
+    def __init__(self, unpacked: io.BufferedIOBase, packed: int, budget: Budget) -> None:
+        self._unpacked = unpacked
+        self._packed = packed
+        self._budget = budget
+        self._size = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:  # noqa: ANN401 - a writable buffer
+        size = self._unpacked.readinto(buffer)
+        self._size += size
+        self._budget.check_ratio(self._size, self._packed)
+        return size
+
+
+def _jsonl_rows(source: JsonlSource, table: Path, budget: Budget) -> Iterator[Mapping[str, Any]]:
+    most = budget.limits.max_repository_bytes
+    with damage_reported(str(source)), decompressed(table) as unpacked:
+        file = io.BufferedReader(_Watched(unpacked, table.stat().st_size, budget), _CHUNK)
         for number in itertools.count():
-            line = file.readline(limits.max_repository_bytes + 1)
+            line = file.readline(most + 1)
             if not line:
                 return
-            if len(line) > limits.max_repository_bytes:
-                raise RepositoryTooLargeError(
-                    f"{source}: row {number} has more than {limits.max_repository_bytes} bytes"
-                )
+            if len(line) > most:
+                raise RepositoryTooLargeError(f"{source}: row {number} has more than {most} bytes")
             row = json.loads(line)
             if not isinstance(row, dict):
                 raise ValueError(f"row {number} is not a JSON object")
+            if number == 0:
+                _check_columns(source.columns, row)
             yield row
 
 
-def _parquet_rows(source: ParquetSource, table: Path) -> Iterator[Mapping[str, Any]]:
+def _parquet_rows(source: ParquetSource, table: Path, budget: Budget) -> Iterator[Mapping[str, Any]]:
     import pyarrow.parquet as pq
 
-    columns = source.columns
-    names = [name for name in (columns.repo, columns.path, columns.content) if name is not None]
+    packed, size = table.stat().st_size, 0
     with damage_reported(str(source)), pq.ParquetFile(table, pre_buffer=False) as file:
-        if missing := set(names) - set(file.schema_arrow.names):
-            raise ValueError(
-                f"it has no column {', '.join(sorted(missing))}; it has {', '.join(file.schema_arrow.names)}"
-            )
-        for batch in file.iter_batches(_BATCH_ROWS, columns=names):
+        for batch in file.iter_batches(_BATCH_ROWS, columns=_check_columns(source.columns, file.schema_arrow.names)):
+            size += batch.nbytes
+            budget.check_ratio(size, packed)
             yield from pa.Table.from_batches([batch]).to_pylist()
+
+
+def _check_columns(columns: Columns, found: Iterable[str]) -> list[str]:
+    """The names of the columns that are read. Raises ValueError where a table has them not."""
+    names = [name for name in (columns.repo, columns.path, columns.content) if name is not None]
+    if missing := set(names) - set(found):
+        raise ValueError(f"it has no column {', '.join(sorted(missing))}; it has {', '.join(found)}")
+    return names

@@ -2,8 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import ClassVar
 
 import pyarrow as pa
@@ -16,6 +14,7 @@ from repoloom.stages.crawl.fetch import repositories
 from repoloom.stages.crawl.harvest import REPOSITORIES, Harvest
 from repoloom.stages.crawl.limits import Limits
 from repoloom.stages.crawl.resolve import is_resolved
+from repoloom.stages.crawl.scratch import scratch_folder, sweep
 from repoloom.stages.crawl.sources import Source, from_json, to_json
 
 SOURCES = pa.schema(
@@ -68,13 +67,13 @@ class Crawl(Step[Limits]):
         return ({"sources": [part]} for part in tables["sources"])
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
+        sweep()
         for batch in inputs["sources"].batches():
             for text in batch["source"].to_pylist():
                 self._crawl(from_json(text), out)
 
     def _crawl(self, source: Source, out: Sink) -> None:
-        with TemporaryDirectory(prefix="repoloom-crawl-") as folder:
-            scratch = Path(folder)
+        with scratch_folder() as scratch:
             harvest = Harvest(source, self.params, out, scratch)
             for repository in repositories(source, self.params, scratch):
                 harvest.take(repository)

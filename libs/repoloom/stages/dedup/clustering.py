@@ -3,6 +3,9 @@
 Repositories are numbered by preference: most words first, so that the least text is lost, then by name. Within a
 component of verified pairs, in that order, a repository is removed for the first survivor that it is itself similar
 enough to; where there is none, it survives too. So a chain of small changes never carries off its far end.
+
+The pass compares each member of a component with up to all survivors of it: for m members of which s survive, at most
+m * s comparisons of two sketches (about a microsecond each). Only chains of small changes leave many survivors.
 """
 
 from typing import NamedTuple

@@ -78,7 +78,7 @@ def mixture(histograms: Mapping[str, NDArray[np.float64]], params: MixParams) ->
     if not available:
         return []
     wanted = available if params.weights is None else params.weights
-    weights = {domain: weight for domain, weight in wanted.items() if available.get(domain)}
+    weights = {domain: weight for domain, weight in sorted(wanted.items()) if available.get(domain)}
     if not weights:
         raise InputError(
             f"mix: none of the wanted domains {sorted(wanted)} is in the corpus, which has {list(available)}"

@@ -18,8 +18,8 @@ CODE = "code"
 DOCUMENT_BYTES = 1 << 30
 """A longer document is cut between two files: an Arrow binary column holds less than 2^31 bytes."""
 
-BATCH_BYTES = 64 << 20
-"""Documents are handed out once they come to so much text."""
+BATCH_BYTES = 8 << 20
+"""Documents are handed out once they come to so much text: a row group, which is what a reader holds at a time."""
 
 _SEPARATOR = b"\n"
 _SPAN_COLUMNS = ("path", "language", "blob", "sha256", "size")

@@ -1,6 +1,7 @@
 """The files of one repository as the import rules see them: paths, folders, and which of several is the nearest."""
 
 import posixpath
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,25 +57,32 @@ class Tree:
 class Nearest:
     """Paths filed under keys; of those with the same key, the one that shares the deepest folder with the asking file.
 
-    Among equally near ones the shallowest, then the first by name. Filing and asking cost the depth of a path, however
-    many paths a key has.
+    Among equally near ones the shallowest, then the first by name. Everything is filed before anything is asked for.
+    Memory grows with what is filed and asked, never with the depth of a path.
     """
 
     def __init__(self) -> None:
-        self._best: dict[tuple[str, str], str] = {}
+        self._filed: dict[str, list[str]] = defaultdict(list)
+        self._sorted: dict[str, list[str]] = {}
+        self._first: dict[tuple[str, str], str] = {}  # of the paths of a key, the first within a folder
 
     def add(self, key: str, path: str) -> None:
-        rank = (path.count("/"), path)
-        for folder in ancestors(path):
-            held = self._best.get((key, folder))
-            if held is None or rank < (held.count("/"), held):
-                self._best[key, folder] = path
+        self._filed[key].append(path)
 
     def find(self, key: str, asking: str) -> str | None:
-        if (key, "") in self._best:
-            for folder in ancestors(asking):
-                if (path := self._best.get((key, folder))) is not None:
-                    return path
+        if key not in self._filed:
+            return None
+        if key not in self._sorted:
+            self._sorted[key] = sorted(self._filed[key])
+        paths = self._sorted[key]
+        for folder in ancestors(asking):
+            prefix = f"{folder}/" if folder else ""
+            start = bisect_left(paths, prefix)
+            if start < len(paths) and paths[start].startswith(prefix):
+                if (key, folder) not in self._first:
+                    end = bisect_left(paths, f"{folder}0") if folder else len(paths)  # "0" comes after "/"
+                    self._first[key, folder] = min(paths[start:end], key=lambda path: (path.count("/"), path))
+                return self._first[key, folder]
         return None
 
 

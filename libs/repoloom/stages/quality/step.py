@@ -8,7 +8,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from repoloom.corpus.contents import contents
 from repoloom.corpus.spans import keep_files
 from repoloom.corpus.tables import DOCUMENTS, DROPPED, Drops
 from repoloom.engine.step import Accounts, Params, Reader, Sink, Step
@@ -118,6 +117,8 @@ class Quality(Step[QualityParams]):
 
 def _files(documents: pa.RecordBatch) -> list[File]:
     """The files of a batch, document by document."""
+    from repoloom.corpus.contents import contents  # it imports numba, which takes a second
+
     layout = contents(documents)
     repos = np.repeat(np.array(documents["repo"].to_pylist(), object), layout.counts).tolist()
     columns = (pc.struct_field(layout.spans, name).to_pylist() for name in ("path", "language", "size"))

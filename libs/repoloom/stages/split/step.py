@@ -1,7 +1,7 @@
 """Whole repositories are held out, and files that are byte-for-byte copies of held-out ones leave the training side."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 
 from repoloom.corpus.spans import keep_spans
 from repoloom.corpus.tables import DOCUMENTS, DROPPED, Drops
-from repoloom.engine.step import Accounts, Params, Reader, Sink, Step
+from repoloom.engine.step import Accounts, Params, Reader, Shares, Sink, Step
 
 HELD_OUT_FILES = pa.schema([pa.field("sha256", pa.string(), nullable=False)])
 
@@ -30,7 +30,7 @@ def is_held_out(repo: str, params: SplitParams) -> bool:
 
 
 class HeldOut(Step[SplitParams]):
-    """Takes the held-out repositories' documents, and the digests of their files, which every task of `split` reads."""
+    """Takes the held-out repositories' documents, and the digests of their files."""
 
     name = "split.heldout"
     reads = ("documents",)
@@ -42,6 +42,24 @@ class HeldOut(Step[SplitParams]):
                 out.write("heldout", repository)
                 digests = pc.struct_field(pc.list_flatten(repository["spans"]), "sha256")
                 out.write("heldout_files", pa.table({"sha256": digests}, schema=HELD_OUT_FILES))
+
+
+class HeldOutFiles(Step[SplitParams]):
+    """One task: gathers the digests, each once, so that every task of `split` reads one part and not one a task before.
+
+    Holds all of them: some 150 bytes a distinct held-out file.
+    """
+
+    name = "split.files"
+    reads = ("heldout_files",)
+    writes: ClassVar = {"heldout_files": HELD_OUT_FILES}
+
+    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002 - always one task
+        yield {"heldout_files": tables["heldout_files"]}
+
+    def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
+        digests = {digest for batch in inputs["heldout_files"].batches() for digest in batch["sha256"].to_pylist()}
+        out.write("heldout_files", pa.table({"sha256": sorted(digests)}, schema=HELD_OUT_FILES))
 
 
 class Split(Step[SplitParams]):

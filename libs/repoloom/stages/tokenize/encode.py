@@ -1,4 +1,8 @@
-"""Documents to pieces of token ids: cut at line ends to fit a training sequence, half of them with a hole."""
+"""Documents to pieces of token ids: cut at line ends to fit a training sequence, half of them with a hole.
+
+The hole is drawn for each piece. A piece without one ends with EOS where its document ends; a piece with one always
+does, since there EOS says that the middle is complete.
+"""
 
 import hashlib
 from collections.abc import Iterator, Mapping
@@ -10,8 +14,8 @@ import pyarrow as pa
 from pydantic import Field
 
 from repoloom.engine.step import Params, Reader, Sink, Step
-from repoloom.prompts import fim
-from repoloom.prompts.special_tokens import BOS, EOS, Segment, SpecialToken
+from repoloom.prompts import fim, special_tokens
+from repoloom.prompts.special_tokens import SpecialToken
 from repoloom.stages.tokenize.encoder import Encoder, Ids
 
 PIECES = pa.schema(
@@ -31,6 +35,9 @@ PIECES = pa.schema(
 )
 
 _ROWS = 2048
+
+_CUT_TOKENS = 8
+"""Tokens a piece leaves free for its hole: the words and runs that the two cuts part take a few more tokens."""
 
 
 class EncodeParams(Params):
@@ -70,41 +77,41 @@ class Encode(Step[EncodeParams]):
         for epoch in range(self.params.epochs):
             for number, piece in enumerate(pieces):
                 key = f"{repo}/{document}/{number}"
-                ids = (
-                    self._with_hole(encoder, key, epoch, content[piece.start : piece.end])
-                    if piece.whole_lines
-                    else None
-                )
-                fim_drawn = ids is not None
-                if ids is None:
-                    ending = [encoder.special[EOS]] if number == len(pieces) - 1 else []
-                    ids = np.concatenate(([encoder.special[BOS]], piece.ids, ending)).astype("<u2")
+                text = content[piece.start : piece.end].decode() if piece.whole_lines else ""
+                hole = fim.draw(self.params.seed, epoch, key, len(text), self.params.fim_rate) if text else None
+                if hole:
+                    ids = self._with_hole(encoder, text, hole)
+                else:
+                    rendered = fim.without_hole(piece.ids.tolist(), ends=number == len(pieces) - 1)
+                    ids = special_tokens.encode(rendered, list[int], encoder.special)
                 yield {
                     "piece": number,
                     "epoch": epoch,
-                    "fim": fim_drawn,
+                    "fim": hole is not None,
                     "draw": self._draw(key, epoch),
                     "start": piece.start,
                     "end": piece.end,
                     "size": len(ids),
-                    "tokens": ids.tobytes(),
+                    "tokens": np.array(ids, dtype="<u2").tobytes(),
                 }
 
     @property
     def _budget(self) -> int:
         rendered = fim.render("", "", "", self.params.fim_order)
-        return self.params.sequence_length - sum(isinstance(segment, SpecialToken) for segment in rendered)
+        marks = sum(isinstance(segment, SpecialToken) for segment in rendered)
+        return self.params.sequence_length - marks - _CUT_TOKENS
 
-    def _with_hole(self, encoder: Encoder, key: str, epoch: int, content: bytes) -> Ids | None:
-        """The ids with a hole; None where none is drawn, or where the cuts take more tokens than a sequence holds."""
-        text = content.decode()
-        hole = fim.draw(self.params.seed, epoch, key, len(text), self.params.fim_rate)
-        if hole is None:
-            return None
+    def _with_hole(self, encoder: Encoder, text: str, hole: tuple[int, int]) -> list[int]:
+        """The ids with a hole; a hole whose cuts take too many tokens grows to whole lines, where cuts take none."""
+        ids = self._cut_out(encoder, text, *hole)
+        if len(ids) <= self.params.sequence_length:
+            return ids
         start, end = hole
-        segments = fim.render(text[:start], text[start:end], text[end:], self.params.fim_order)
-        ids = np.concatenate([_segment(encoder, segment) for segment in segments if segment])
-        return ids if len(ids) <= self.params.sequence_length else None
+        return self._cut_out(encoder, text, text.rfind("\n", 0, start) + 1, text.find("\n", end - 1) + 1 or len(text))
+
+    def _cut_out(self, encoder: Encoder, text: str, start: int, end: int) -> list[int]:
+        rendered = fim.render(text[:start], text[start:end], text[end:], self.params.fim_order)
+        return special_tokens.encode(rendered, lambda part: encoder.encode(part).tolist(), encoder.special)
 
     def _draw(self, key: str, epoch: int) -> int:
         counter = f"{self.params.seed}/{epoch}/{key}".encode()
@@ -140,9 +147,3 @@ def cut(ids: Ids, content: bytes, budget: int, line_break: int) -> Iterator[Piec
             for start in range(first_token, last_token, budget):
                 yield Piece(ids[start : min(start + budget, last_token)], first_byte, last_byte, whole_lines=False)
         first_token, first_byte = last_token, last_byte
-
-
-def _segment(encoder: Encoder, segment: Segment) -> Ids:
-    if isinstance(segment, SpecialToken):
-        return np.array([encoder.special[segment]], dtype="<u2")
-    return encoder.encode(segment)

@@ -5,6 +5,7 @@ Face tokenizers itself, and remembered. Source code repeats itself: almost every
 """
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from repoloom.stages.tokenize.pretokenizer import ASCII_PIECES
 
 Ids = NDArray[np.uint16]
 
+_BLOCK = 1 << 20  # characters, to the end of a line; what is being cut into pre-tokens takes some 30 times as much
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _REMEMBERED = 1 << 20  # distinct pre-tokens, about 150 MB with their ids; past it the memory starts anew
 _LONGEST_REMEMBERED = 64  # characters; longer ones hardly come twice
@@ -33,7 +35,10 @@ class Encoder:
         self.line_break = self._id("Ċ")  # how byte-level BPE spells "\n"
 
     def encode(self, text: str) -> Ids:
-        """The ids of a text."""
+        """The ids of a text, encoded block by block: no token crosses the end of a line."""
+        return np.concatenate([np.empty(0, dtype="<u2"), *map(self._block, _blocks(text))])
+
+    def _block(self, text: str) -> Ids:
         if text.isascii():
             ids = b"".join(map(self._pieces.__getitem__, ASCII_PIECES.findall(text)))
             if len(self._pieces) > _REMEMBERED:
@@ -48,7 +53,7 @@ class Encoder:
             while end < len(lines) and lines[end].isascii() == ascii_run:
                 end += 1
             run = "".join(lines[start:end])
-            encoded.append(self.encode(run) if ascii_run else _ids(self._tokenizer, run))
+            encoded.append(self._block(run) if ascii_run else _ids(self._tokenizer, run))
             start = end
         return np.concatenate(encoded)
 
@@ -57,6 +62,15 @@ class Encoder:
         if number is None:
             raise InputError(f"the tokenizer has no token {token!r}")
         return number
+
+
+def _blocks(text: str) -> Iterator[str]:
+    """The text in parts of at least `_BLOCK` characters, each but the last up to a line break."""
+    start = 0
+    while start < len(text):
+        end = text.find("\n", start + _BLOCK - 1) + 1 or len(text)
+        yield text[start:end]
+        start = end
 
 
 class _Pieces(dict[str, bytes]):

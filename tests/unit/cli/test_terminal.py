@@ -1,0 +1,112 @@
+"""What stands on a terminal is what is there: foreign text neither commands it nor is read as markup."""
+
+import errno
+import logging
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from repoloom.cli.app import app
+from repoloom.cli.output import ShowWarnings, print_json, show_error
+from repoloom.cli.progress import RunView
+from repoloom.cli.repository import show_repository
+from repoloom.cli.training import show_sample
+from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.ledger import Ledger
+from repoloom.corpus.manifest import Manifest, Quarantined
+from repoloom.evaluation.result import Sample
+from repoloom.recipe.inspect import Document, Dropped, File, Import, Repository
+
+HOSTILE = "[/a]\x1b]0;owned\x07\x9b2J\u202e"
+
+
+def holds(shown: str) -> None:
+    assert "[/a]⟨001B⟩" in shown
+    assert not set("\x1b\x07\x9b\u202e") & set(shown)
+
+
+def test_an_error_and_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    show_error(HOSTILE)
+    holds(capsys.readouterr().err)
+    logger = logging.Logger("repoloom.test")
+    logger.addHandler(ShowWarnings())
+    logger.warning("%s is set aside", HOSTILE)
+    shown = capsys.readouterr().err
+    holds(shown)
+    assert shown.startswith("warning: ")
+    assert len(shown.splitlines()) == 1
+
+
+def test_a_sample(capsys: pytest.CaptureFixture[str]) -> None:
+    fields = dict.fromkeys(("repo", "path", "language", "prefix", "truth", "suffix", "written"), HOSTILE)
+    show_sample(Sample(**fields, exact=False), Console(width=500))
+    holds(capsys.readouterr().out)
+
+
+def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "500")
+    edge = Import(imported=HOSTILE, line=1, how=HOSTILE)
+    file = File(path=HOSTILE, language=HOSTILE, size=1, imports=(edge,))
+    dropped = Dropped(
+        step="filter", path=HOSTILE, language="", size=1, rule="r", value=1, threshold=2, detail=HOSTILE + "\nforged"
+    )
+    show_repository(
+        Repository(
+            repo=HOSTILE,
+            revision=HOSTILE,
+            license=HOSTILE,
+            documents_of="order",
+            documents=(Document(number=0, files=(file,)),),
+            cycles=((HOSTILE,),),
+            dropped=(dropped,),
+        )
+    )
+    shown = capsys.readouterr().out
+    holds(shown)
+    assert len(shown.splitlines()) == 7
+
+
+@pytest.mark.parametrize("said", [HOSTILE, ""])
+def test_a_failure(capsys: pytest.CaptureFixture[str], said: str) -> None:
+    failure = Quarantined(task="t", inputs={}, at=HOSTILE, kind="error", error=said, attempts=1)
+    manifest = Manifest(
+        step="filter", version=1, params={}, inputs={}, tables={}, ledger=Ledger(), quarantined=(failure,)
+    )
+    RunView(Console(width=500)).made(Dataset("nowhere", manifest))
+    holds(capsys.readouterr().out)
+
+
+def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"path": HOSTILE + "\udcff"})
+    assert capsys.readouterr().out.isascii()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["filter", "--set", "a=["],
+        ["filter", "--set", "a=2024-13-45"],
+        ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--top-p", "0"],
+        ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--temperature", "inf"],
+        ["run", "[/a]"],
+    ],
+)
+def test_a_wrong_argument_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.startswith("error: ")
+
+
+def test_what_the_file_system_refuses_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: Path) -> bytes:
+        raise PermissionError(errno.EACCES, "Permission denied", "out/manifest.json")
+
+    monkeypatch.setattr("repoloom.recipe.run.datasets_at", refused)
+    with pytest.raises(SystemExit) as ended:
+        app(["digest", "out"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "error: out/manifest.json: Permission denied\n"

@@ -1,0 +1,126 @@
+"""The model path: a model always stands beside the record that describes it, and results beside their data."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from repoloom import store as stores
+from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.ledger import Ledger
+from repoloom.corpus.manifest import Manifest
+from repoloom.errors import InputError
+from repoloom.prompts import fim
+from repoloom.recipe.model import EvaluateParams
+from repoloom.recipe.model_path import Corpus, Trained, evaluate_model, results_at, train_model
+from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
+from repoloom.training.checkpoint import file_sha256
+from repoloom.training.config import TrainParams
+from repoloom.training.data import PackedDataset
+from repoloom.training.sizes import Architecture
+
+TOKENIZER = train_tokenizer(iter(["def add(a, b):\n    return a + b\n"]), 280)
+SIZE = Architecture(
+    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, num_key_value_heads=1
+)
+
+
+def params(**changes: object) -> TrainParams:
+    given = {"size": SIZE, "sequence_length": 128, "batch_size": 2, "micro_batch_size": 2, "steps": 2}
+    return TrainParams.model_validate({**given, "learning_rate": 0.01, "warmup_steps": 1, **changes})
+
+
+def dataset(step: str, version: int = 1) -> Dataset:
+    return Dataset("nowhere", Manifest(step=step, version=version, params={}, inputs={}, tables={}, ledger=Ledger()))
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
+    np.random.default_rng(0).integers(0, 250, (5, 128)).astype("<u2").tofile(tmp_path / "0.bin")
+    np.ones((5, 128), "<u2").tofile(tmp_path / "0.idx")
+    data = PackedDataset([tmp_path / "0.bin"], [tmp_path / "0.idx"], 128)
+    monkeypatch.setattr(Corpus, "training_data", lambda _: data)
+    monkeypatch.setattr(Corpus, "held_out_files", lambda *_: [])
+    vocabulary = TOKENIZER.get_vocab_size()
+    return Corpus(dataset("pack"), TOKENIZER.to_str().encode(), vocabulary, dataset("split.heldout"), fim.Order.PSM)
+
+
+def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]:
+    """What training came to, and the steps it took this time."""
+    steps: list[object] = []
+    found = train_model(params(**changes), corpus, out, lambda _: None, steps.append)
+    assert found is not None
+    return found, len(steps)
+
+
+def test_what_is_trained_is_not_trained_again_unless_its_weights_are_not_there(corpus: Corpus, tmp_path: Path) -> None:
+    first, _ = trained(corpus, tmp_path / "out")
+    weights = tmp_path / "out" / "model" / "model.safetensors"
+    before = weights.read_bytes()
+    assert trained(corpus, tmp_path / "out") == (first, 0)
+    weights.write_bytes(b"another's")
+    assert trained(corpus, tmp_path / "out") == (first, 0)
+    assert weights.read_bytes() == before
+
+
+def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first, _ = trained(corpus, out)
+    with monkeypatch.context() as killed:
+        killed.setattr(stores, "write", _killed_at("training.json", stores.write))
+        with pytest.raises(KeyboardInterrupt):
+            trained(corpus, out, learning_rate=0.02)
+    assert not (out / "training.json").exists()
+    assert trained(corpus, out)[0] == first
+    assert file_sha256(out / "model" / "model.safetensors") == first.weights
+
+
+def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def writing(store, key, content):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+        if key == name:
+            raise KeyboardInterrupt
+        write(store, key, content)
+
+    return writing
+
+
+def test_a_report_shows_only_results_of_the_datasets_it_is_of(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    found, _ = trained(corpus, out)
+    measured = evaluate_model(EvaluateParams(), found, 0, corpus, out)
+    training, evaluation = results_at(out, [corpus.packed, corpus.heldout])
+    assert training is not None
+    assert len(training.steps) == 2
+    assert evaluation == measured
+    assert results_at(out, [corpus.packed])[1] is None
+    assert results_at(out, [dataset("pack", version=2), corpus.heldout]) == (None, None)
+    trained(corpus, out, learning_rate=0.02)
+    training, evaluation = results_at(out, [corpus.packed, corpus.heldout])
+    assert training is not None
+    assert evaluation is None
+
+
+def test_a_run_without_packed_tokens_says_which_step_is_missing() -> None:
+    with pytest.raises(InputError, match=r"'tokenize.vocabulary'.*--until pack"):
+        Corpus.of({"split.heldout": dataset("split.heldout")})
+
+
+def test_threads_and_micro_batches_make_another_run(corpus: Corpus, tmp_path: Path) -> None:
+    first, _ = trained(corpus, tmp_path / "out")
+    assert trained(corpus, tmp_path / "out", threads=1)[0].identity != first.identity
+    assert trained(corpus, tmp_path / "out", micro_batch_size=1)[0].identity != first.identity
+    assert trained(corpus, tmp_path / "out", checkpoint_every=1)[0].identity == first.identity
+
+
+def test_a_gradient_that_is_not_finite_moves_no_weight(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    from repoloom.training.parallel import SingleProcess
+
+    monkeypatch.setattr(SingleProcess, "clip", lambda *_: torch.tensor(float("nan")))
+    with pytest.raises(InputError, match="norm of its gradient nan"):
+        trained(corpus, tmp_path / "out")
