@@ -20,19 +20,23 @@ def add_to(app: typer.Typer) -> None:
 
 def verify(uri: _Uri, as_json: Json = False) -> None:
     """Recompute every digest and balance the ledger; name the first thing that does not hold."""
-    from repoloom.recipe.run import datasets_at
+    from repoloom.recipe.run import verify as verify_all
 
-    checked = []
-    for dataset in datasets_at(uri):
-        dataset.verify()
-        checked.append(dataset)
+    checked = verify_all(uri)
     if as_json:
-        print_json([{"uri": dataset.uri, "digest": dataset.digest, "holds": True} for dataset in checked])
+        print_json(
+            [
+                {"uri": dataset.uri, "digest": dataset.digest, "quarantined": len(dataset.manifest.quarantined)}
+                for dataset in checked
+            ]
+        )
         return
     for dataset in checked:
         parts = [part for parts in dataset.manifest.tables.values() for part in parts]
+        size, lost = bytes_text(sum(part.bytes for part in parts)), len(dataset.manifest.quarantined)
         typer.echo(
-            f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {bytes_text(sum(p.bytes for p in parts)):>9}"
+            f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {size:>9}"
+            + (f"  {lost} quarantined" if lost else "")
         )
 
 

@@ -1,5 +1,6 @@
 """Where numba keeps its compiled loops: a folder that this user can write, and that no other version's loops are in."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -28,7 +29,8 @@ def cache_folder(beside: Path, version: str) -> Path:
         tempfile.TemporaryFile(dir=folder).close()  # the mode does not tell: the file system may be read-only
     except OSError:
         folder = Path(tempfile.gettempdir(), f"repoloom-numba-{os.getuid()}-{version}")
-        folder.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
         if not _is_own(folder):  # what lies in a cache is run
             folder = Path(tempfile.mkdtemp(prefix="repoloom-numba-"))
     return folder

@@ -71,6 +71,7 @@ def look_up(uri: str, repo: str) -> Repository:
     dropped = tuple(
         Dropped(step=dataset.manifest.step, **{name: row[name] for name in Dropped.model_fields if name != "step"})
         for dataset in datasets
+        if "dropped" in dataset.manifest.tables
         for row in _rows({"dropped": dataset}, "dropped", repo)
     )
     about = next(_rows(holders, "repositories", repo), None) or (documents[0] if documents else None)

@@ -153,12 +153,13 @@ def verify(uri: str) -> list[Dataset]:
             if manifest.inputs[table] != makers[table].digest:
                 raise CorruptDataError(f"{dataset.uri} was made from another {table!r} than {makers[table].uri} holds")
         accounts = load_step(manifest.step).accounts
-        source = makers.get(accounts.entering) if accounts and accounts.entering else None
-        if source is not None and accounts is not None and accounts.entering in source.manifest.ledger.kept:
-            kept = sum(source.manifest.ledger.kept[accounts.entering].values(), Count())
+        entering = accounts.entering if accounts else None
+        if entering in makers and entering in makers[entering].manifest.ledger.kept:
+            kept = sum(makers[entering].manifest.ledger.kept[entering].values(), Count())
             if manifest.ledger.entering != kept:
                 raise CorruptDataError(
-                    f"{dataset.uri}: {manifest.ledger.entering.items} items entered, but {source.uri} kept {kept.items}"
+                    f"{dataset.uri}: {manifest.ledger.entering.items} items entered, "
+                    f"but {makers[entering].uri} kept {kept.items}"
                 )
         makers.update(dict.fromkeys(manifest.tables, dataset))
     return datasets

@@ -39,6 +39,13 @@ def test_a_folder_that_others_can_write_is_not_trusted(tmp_path: Path, monkeypat
     assert folder.stat().st_mode & 0o777 == 0o700
 
 
+def test_a_link_in_place_of_the_folder_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / f"repoloom-numba-{os.getuid()}-1").symlink_to(tmp_path / "elsewhere")
+    assert not cache_folder(_unwritable(tmp_path), "1").is_symlink()
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_a_chosen_folder_stays_chosen(tmp_path: Path) -> None:
     program = "import numba, repoloom.corpus.words; print(numba.config.CACHE_DIR)"
     environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}

@@ -32,6 +32,7 @@ REPOSITORIES = pa.schema(
 """One row a repository that was crawled, also where nothing of it was kept."""
 
 _BATCH_BYTES = 4 << 20
+_ROW_BYTES = 1 << 10  # in memory, besides the content: nine Python objects
 _BATCH_DROPS = 10_000
 _BATCH_REPOSITORIES = 1024
 _UNLICENSED = pa.schema([field for field in FILES if field.name != "license"])
@@ -167,7 +168,7 @@ class _Files:
     def add(self, row: tuple[Any, ...]) -> None:
         for column, cell in zip(self._columns, row, strict=True):
             column.append(cell)
-        self._bytes += len(row[-1])
+        self._bytes += len(row[-1]) + _ROW_BYTES
         if self._bytes >= _BATCH_BYTES:
             self.flush()
             if waiting := self._batch(len(self._columns[0])):
