@@ -22,7 +22,7 @@ def _probe(disk: Disk) -> Probe:
 def test_however_often_the_disk_is_full_more_space_lets_the_run_go_on(disk: Disk, digest: str) -> None:
     probe = _probe(disk)
     commits = []
-    for size in ("64k", "164k", "200k", "208k", "240k"):
+    for size in ("64k", "164k", "200k", "240k", "272k"):
         disk.remount(f"size={size}")
         before = committed(disk.seen_from_here)
 
