@@ -12,7 +12,7 @@ from repoloom.cli import datasets, models, run, stages
 from repoloom.cli.output import ShowWarnings, show_error
 from repoloom.errors import RepoloomError
 
-_HELP = """From git repositories to a trained, evaluated and served code model.
+_HELP = """From git repositories to a trained and evaluated code model.
 
 Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports,
 and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error,

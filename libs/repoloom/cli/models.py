@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from repoloom.cli.output import Json, print_json
+from repoloom.cli.output import STOPPED, Json, print_json
 from repoloom.errors import InputError
 from repoloom.text import visible
 
@@ -42,7 +42,7 @@ def train(run: _Run, recipe: _RecipeFile, as_json: Json = False) -> None:
     with TrainingView(console) as view:
         trained = train_model(params, corpus, run, view.begin, view.step)
     if trained is None:
-        raise typer.Exit(130)
+        raise typer.Exit(STOPPED)
     if as_json:
         print_json(trained.model_dump())
     else:

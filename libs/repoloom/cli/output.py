@@ -22,6 +22,9 @@ CORES = os.cpu_count() or 1
 QUARANTINED = 3
 """Exit code: all that could be done is done, and some tasks were given up."""
 
+STOPPED = 130
+"""Exit code of a run that was asked to stop, as shells have it for Ctrl-C."""
+
 
 def print_json(value: Any) -> None:  # noqa: ANN401
     """One JSON value on stdout, in ASCII: no name in it can command a terminal, and every encoding has it."""

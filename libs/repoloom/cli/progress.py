@@ -65,12 +65,12 @@ class RunView:
             words.append(f"{rows:>9,} rows{'':30}")
         words.append(f"{seconds:6.1f} s")
         if self._reused:
-            words.append(f"[dim]{self._reused} tasks were done before[/]")
-        self.console.print(" ".join(words), highlight=False)
+            words.append(f"[dim]{self._reused} of its tasks were done before[/]")
+        self.console.print(" ".join(words), highlight=False, soft_wrap=True)
         for failure in dataset.manifest.quarantined:
             where = f" at {failure.at}" if failure.at else ""
             said = failure.error.partition("\n")[0]
-            self.console.print("  [yellow]![/]", safe(f"{failure.kind}{where}: {said}"))
+            self.console.print("  [yellow]![/]", safe(f"{failure.kind}{where}: {said}"), soft_wrap=True)
 
 
 def _tokens(count: float) -> str:

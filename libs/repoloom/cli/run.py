@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json, safe
+from repoloom.cli.output import CORES, QUARANTINED, STOPPED, Json, Workers, print_json, safe
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,8 +47,12 @@ def run(
     checked = Recipe.load(recipe)
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
-    with RunView(console) as view, LocalPool(workers, checked.limits) as pool:
-        datasets = run_data_path(checked, out, pool, until, Watcher(view.status, view.made))
+    try:
+        with RunView(console) as view, LocalPool(workers, checked.limits) as pool:
+            datasets = run_data_path(checked, out, pool, until, Watcher(view.status, view.made))
+    except KeyboardInterrupt:
+        console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
+        raise typer.Exit(STOPPED) from None
     final = list(datasets.values())[-1]
     try:
         if until is None and checked.train is not None:

@@ -10,16 +10,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from repoloom.cli.output import safe
+from repoloom.cli.output import STOPPED, safe
 from repoloom.corpus.dataset import Dataset
 from repoloom.evaluation.result import Evaluation, Sample
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.model_path import Corpus, Trained, evaluate_model, train_model
 from repoloom.text import visible
 from repoloom.training.loop import StepReport
-
-_STOPPED = 130
-"""Exit code of a run that was asked to stop, as shells have it for Ctrl-C."""
 
 
 def finish(recipe: Recipe, datasets: dict[str, Dataset], out: Path, console: Console) -> None:
@@ -30,7 +27,7 @@ def finish(recipe: Recipe, datasets: dict[str, Dataset], out: Path, console: Con
         trained = train_model(recipe.train, corpus, out, view.begin, view.step)
     if trained is None:
         console.print("stopped; the same command goes on from the checkpoint", highlight=False)
-        raise typer.Exit(_STOPPED)
+        raise typer.Exit(STOPPED)
     show_trained(trained, out, console)
     with console.status("evaluating on held-out repositories"):
         evaluation = evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out)
@@ -93,31 +90,20 @@ def show_trained(trained: Trained, out: Path, console: Console) -> None:
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:
     """The scores by language, the trained model beside the untrained one, and one hole filled."""
-    table = Table("held out", title_justify="left", box=None, header_style="bold", pad_edge=False)
-    for column in (
-        "bytes",
-        "bits/byte",
-        "untrained",
-        "holes",
-        "exact match",
-        "untrained",
-        "edit similarity",
-        "untrained",
-    ):
+    table = Table("language", box=None, header_style="bold", pad_edge=False)
+    for column in ("bytes", "bits/byte", "holes", "exact match", "edit similarity"):
         table.add_column(column, justify="right")
     for row in (*evaluation.languages, evaluation.overall):
         table.add_row(
             row.name or "all",
             f"{row.bytes:,}",
-            _number(row.trained.bits_per_byte, ".2f"),
-            _number(row.untrained.bits_per_byte, ".2f"),
+            _beside(row.trained.bits_per_byte, row.untrained.bits_per_byte, ".2f"),
             str(row.holes),
-            _number(row.trained.exact_match, ".1%"),
-            _number(row.untrained.exact_match, ".1%"),
-            _number(row.trained.edit_similarity, ".2f"),
-            _number(row.untrained.edit_similarity, ".2f"),
+            _beside(row.trained.exact_match, row.untrained.exact_match, ".1%"),
+            _beside(row.trained.edit_similarity, row.untrained.edit_similarity, ".2f"),
             style="" if row.name else "bold",
         )
+    console.print("\nOn held-out repositories, trained / untrained:", highlight=False)
     console.print(table)
     if evaluation.samples:
         show_sample(best_sample(evaluation), console)
@@ -137,7 +123,7 @@ def show_sample(sample: Sample, console: Console) -> None:
         safe(f"a hole in {sample.repo} {sample.path}:", "bold"),
         "\n",
         (visible("".join(sample.prefix.splitlines(keepends=True)[-4:])), "dim"),
-        (visible(sample.written), "green" if sample.exact else "yellow"),
+        (visible(sample.written.strip("\n")) or "(only line breaks)", "green" if sample.exact else "yellow"),
         (visible("\n".join(sample.suffix.split("\n")[:4])), "dim"),
         "\n",
         safe(ending),
@@ -145,5 +131,5 @@ def show_sample(sample: Sample, console: Console) -> None:
     console.print(text)
 
 
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _beside(trained: float | None, untrained: float | None, form: str) -> str:
+    return " / ".join("–" if value is None else format(value, form) for value in (trained, untrained))

@@ -33,6 +33,10 @@ class TrainParams(Params):
             raise ValueError(f"no size is called {self.size!r}; there are {', '.join(SIZES)}")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
+        if self.steps is not None and self.warmup_steps >= self.steps:
+            raise ValueError(
+                f"warmup_steps {self.warmup_steps} leave none of the {self.steps} steps at the full learning rate"
+            )
         if self.batch_size % self.micro_batch_size:
             raise ValueError(f"batch_size {self.batch_size} is no multiple of micro_batch_size {self.micro_batch_size}")
         return self

@@ -94,6 +94,15 @@ def test_a_row_without_text_is_dropped_and_the_others_are_taken(
     assert found.rules == {path: "unreadable"}
 
 
+def test_a_line_that_is_no_json_is_dropped_and_the_others_are_taken(crawl: Any, tmp_path: Path) -> None:
+    lines = [json.dumps({"repo": "a", "path": f"{i}.py", "content": "x = 1"}) for i in range(4)]
+    lines.insert(2, "{not json")
+    (tmp_path / "rows.jsonl").write_text("\n".join(lines))
+    found = crawl(kind="jsonl", path=str(tmp_path / "rows.jsonl"))
+    assert set(found.files) == {"0.py", "1.py", "2.py", "3.py"}
+    assert found.rules == {"000000002": "unreadable"}
+
+
 def test_cells_of_another_type_are_dropped_too(crawl: Any, tmp_path: Path) -> None:
     found = crawl(**write(tmp_path / "x.jsonl", [ROWS[0], {"repo": [1], "path": 7, "content": {}}, {}]))
     assert set(found.files) == {"a.md"}

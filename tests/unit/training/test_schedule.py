@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from repoloom.training.config import TrainParams
 from repoloom.training.schedule import learning_rate
 
-BASE = {"size": "tiny-1M", "batch_size": 8, "micro_batch_size": 4, "learning_rate": 1e-3}
+BASE = {"warmup_steps": 0, "size": "tiny-1M", "batch_size": 8, "micro_batch_size": 4, "learning_rate": 1e-3}
 
 
 def test_the_rate_warms_up_linearly_then_falls_twice_by_the_root_of_ten() -> None:
@@ -35,6 +35,7 @@ def test_epochs_become_whole_steps() -> None:
         ({"steps": 1, "size": "7B"}, "no size is called '7B'"),
         ({"steps": 1, "micro_batch_size": 3}, "no multiple"),
         ({"steps": 1, "max_seconds": 3}, "Extra inputs"),
+        ({"steps": 100, "warmup_steps": 100}, "leave none of the 100 steps"),
     ],
 )
 def test_parameters_that_contradict_are_refused(wrong: dict[str, object], message: str) -> None:

@@ -108,6 +108,7 @@ class _Watched(io.RawIOBase):
 
 def _jsonl_rows(source: JsonlSource, table: Path, budget: Budget) -> Iterator[Mapping[str, Any]]:
     most = budget.limits.max_repository_bytes
+    repository: Any = None
     with damage_reported(str(source)), decompressed(table) as unpacked:
         file = io.BufferedReader(_Watched(unpacked, table.stat().st_size, budget), _CHUNK)
         for number in itertools.count():
@@ -116,12 +117,22 @@ def _jsonl_rows(source: JsonlSource, table: Path, budget: Budget) -> Iterator[Ma
                 return
             if len(line) > most:
                 raise RepositoryTooLargeError(f"{source}: row {number} has more than {most} bytes")
-            row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError(f"row {number} is not a JSON object")
+            row = _json_object(line)
             if number == 0:
-                _check_columns(source.columns, row)
+                _check_columns(source.columns, row or {})
+            if row is None:  # refused, as a file of the repository that it stands among
+                row = {} if source.columns.repo is None else {source.columns.repo: repository}
+            elif source.columns.repo is not None:
+                repository = row.get(source.columns.repo)
             yield row
+
+
+def _json_object(line: bytes) -> dict[str, Any] | None:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return row if isinstance(row, dict) else None
 
 
 def _parquet_rows(source: ParquetSource, table: Path, budget: Budget) -> Iterator[Mapping[str, Any]]:
@@ -139,5 +150,7 @@ def _check_columns(columns: Columns, found: Iterable[str]) -> list[str]:
     """The names of the columns that are read. Raises ValueError where a table has them not."""
     names = [name for name in (columns.repo, columns.path, columns.content) if name is not None]
     if missing := set(names) - set(found):
-        raise ValueError(f"it has no column {', '.join(sorted(missing))}; it has {', '.join(found)}")
+        raise ValueError(
+            f"it has no column {', '.join(sorted(missing))}; it has {', '.join(found)}: say in `columns` which is which"
+        )
     return names
