@@ -72,7 +72,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--largest", type=int, default=256, help="MB of the largest corpus; the others are 1/4 and 1/16 of it"
+        "--largest", type=int, default=224, help="MB of the largest corpus; the others are 1/4 and 1/16 of it"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keep", type=Path, help="keep the corpora and datasets in this folder")
