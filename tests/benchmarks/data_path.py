@@ -32,7 +32,7 @@ SEQUENCE_LENGTH = 1024
 TRAINING_STEPS = 12
 
 
-def measure(folder: Path, out: Path, sample_bytes: int) -> list[dict[str, Any]]:
+def measure(folder: Path, out: Path, sample_bytes: int, task_bytes: int) -> list[dict[str, Any]]:
     """Runs the data path over a folder of repositories; one row a stage: seconds, peak memory, size of what entered."""
     given: dict[str, dict[str, Any]] = {
         "crawl": {"sources": [{"kind": "folder", "path": str(folder), "each": True}]},
@@ -47,7 +47,7 @@ def measure(folder: Path, out: Path, sample_bytes: int) -> list[dict[str, Any]]:
         values = {name: getattr(model, name) for name in type(model).model_fields}
         began = time.monotonic()
         with LocalPool(1, Limits()) as pool:
-            datasets = list(run_stage(stage, values, tables, str(out), pool, Policy()))
+            datasets = list(run_stage(stage, values, tables, str(out), pool, Policy(task_bytes=task_bytes)))
         seconds = time.monotonic() - began
         if failures := [failure for dataset in datasets for failure in dataset.manifest.quarantined]:
             sys.exit(f"{stage}: {failures[0].error}")
@@ -74,6 +74,9 @@ def main() -> None:
     parser.add_argument(
         "--largest", type=int, default=224, help="MB of the largest corpus; the others are 1/4 and 1/16 of it"
     )
+    parser.add_argument(
+        "--task-bytes", type=int, default=64 << 20, help="stored bytes a task; memory is flat beyond it"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--keep", type=Path, help="keep the corpora and datasets in this folder")
     arguments = parser.parse_args()
@@ -86,7 +89,13 @@ def main() -> None:
             size = corpus.build(folder, arguments.largest * MB * scale // SCALES[-1])
             console.print(f"{scale}x: {size / MB:.0f} MB", highlight=False)
             shutil.rmtree(work / f"out-{scale}", ignore_errors=True)
-            runs.append({"scale": scale, "bytes": size, "stages": measure(folder, work / f"out-{scale}", 8 * MB)})
+            runs.append(
+                {
+                    "scale": scale,
+                    "bytes": size,
+                    "stages": measure(folder, work / f"out-{scale}", 8 * MB, arguments.task_bytes),
+                }
+            )
         training = train_tiny(work / f"out-{SCALES[-1]}")
     if arguments.json:
         print(json.dumps({"runs": runs, "training": training}, indent=1))
