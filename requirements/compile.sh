@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Pins the dependencies of pyproject.toml: requirements/data.txt (data path), train.txt (with torch), dev.txt (with tools).
+# Pins the dependencies of pyproject.toml: requirements/data.txt (data path), train.txt (with torch),
+# services.txt (data path, services, workers), dev.txt (all of it, with tools).
 # torch's own dependencies are left to its wheel, since the CPU and the CUDA builds of one version differ in them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -10,4 +11,5 @@ compile() {
 }
 compile data
 compile train --extra train -c requirements/torch.in
-compile dev --extra train --extra dev -c requirements/train.txt
+compile services --extra services --extra local -c requirements/data.txt
+compile dev --extra train --extra services --extra local --extra dev -c requirements/train.txt
