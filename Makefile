@@ -25,6 +25,10 @@ lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py --check
+
+proto: .venv/installed-dev  ## Generate the Python code of proto/
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python proto/generate.py
 
 bench: .venv/installed-dev  ## Measure each stage, end to end, memory, and training
 	$(BIN)/python tests/benchmarks/data_path.py
@@ -51,4 +55,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint bench pin clean
+.PHONY: help demo install test lint proto bench pin clean
