@@ -7,8 +7,9 @@ import json
 import sys
 
 from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.plan import Table
 from repoloom.engine.pool import Limits, LocalPool
-from repoloom.engine.reconcile import Policy, Table, reconcile
+from repoloom.engine.reconcile import Policy, reconcile
 from repoloom.errors import RepoloomError
 
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 from pydantic import ValidationError
 
+from repoloom.corpus.local_copies import named_copy
 from repoloom.corpus.manifest import Manifest, Part
-from repoloom.corpus.reading import TableReader, verify_part
+from repoloom.corpus.parts import Parts, read_listing
+from repoloom.corpus.reading import TableReader, fetch_part, verify_part
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.store import Store, open_store
 from repoloom.store.folder import FolderStore
@@ -46,19 +48,23 @@ class Dataset:
         """Its identity."""
         return self.manifest.digest()
 
-    def parts(self, table: str) -> tuple[Part, ...]:
-        """The parts of a table. Raises InputError where the dataset has no such table."""
+    def parts(self, table: str) -> Parts:
+        """The parts of a table. Raises InputError where the dataset has no such table, CorruptDataError."""
         try:
-            return self.manifest.tables[table]
+            listing = self.manifest.tables[table]
         except KeyError:
             raise InputError(f"{self.uri} has no table {table!r}, it has: {', '.join(self.manifest.tables)}") from None
+        return read_listing(self.uri, table, listing)
 
     def local_path(self, part: Part) -> Path:
-        """A part's file, for readers that map it into memory. Raises InputError where it is not in a folder."""
+        """A part's file, for readers that map it into memory; where it lies elsewhere, that of a checked copy.
+
+        The copy lasts as long as this process. Raises CorruptDataError and StoreError.
+        """
         store = self.store
-        if not isinstance(store, FolderStore):
-            raise InputError(f"{self.uri} is not in a folder")
-        return store.root / part.key
+        if isinstance(store, FolderStore):
+            return store.root / part.key
+        return named_copy(part.sha256, lambda file: fetch_part(store, part, file))
 
     def reader(self, table: str) -> TableReader:
         """The rows of a table."""
@@ -72,6 +78,7 @@ class Dataset:
         """Recomputes every digest and balances the ledger. Raises CorruptDataError naming what first does not hold."""
         if problem := self.manifest.ledger.imbalance():
             raise CorruptDataError(f"{self.uri}: the ledger does not balance: {problem}")
-        for parts in self.manifest.tables.values():
-            for part in parts:
-                verify_part(self.store, part)
+        store = self.store
+        for table in self.manifest.tables:
+            for part in self.parts(table):
+                verify_part(store, part)

@@ -2,31 +2,77 @@
 
 import functools
 import hashlib
+import io
 from collections.abc import Callable, Iterator, Sequence
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from repoloom.corpus.local_copies import LocalCopies
 from repoloom.corpus.manifest import Part
 from repoloom.errors import CorruptDataError
 from repoloom.store import Store, open_store
+from repoloom.store.folder import FolderStore
 
 WAY_OUT = "`repoloom retry {}` and running again makes it anew"
 
 
+_CHUNK = 1 << 20
+_READINGS = 3  # what was harmed on the way comes right when it is read again
+
+_copies = LocalCopies(most_bytes=1 << 30, most_files=128)
+
+
 def verify_part(store: Store, part: Part) -> None:
     """Compares an object's bytes with its digest. Raises CorruptDataError."""
-    try:
-        with store.open(part.key) as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise CorruptDataError(f"{store.uri}/{part.key} is missing; {WAY_OUT.format(store.uri)}") from None
-    if digest != part.sha256:
-        raise CorruptDataError(
-            f"{store.uri}/{part.key} is corrupt: its bytes hash to {digest[:12]}…, committed was {part.sha256[:12]}…; "
-            + WAY_OUT.format(store.uri)
-        )
+    for _ in range(_READINGS):
+        try:
+            with store.open(part.key) as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        except FileNotFoundError:
+            raise _missing(store, part) from None
+        if digest == part.sha256:
+            return
+    raise _corrupt(store, part, digest)
+
+
+def fetch_part(store: Store, part: Part, into: BinaryIO) -> None:
+    """Copies an object, comparing its bytes with its digest on the way. Raises CorruptDataError."""
+    for _ in range(_READINGS):
+        into.seek(0)
+        into.truncate()
+        sha256 = hashlib.sha256()
+        try:
+            with store.open(part.key) as file:
+                while into.tell() <= part.bytes and (chunk := file.read(_CHUNK)):
+                    sha256.update(chunk)
+                    into.write(chunk)
+        except FileNotFoundError:
+            raise _missing(store, part) from None
+        if sha256.hexdigest() == part.sha256:
+            return
+    raise _corrupt(store, part, sha256.hexdigest())
+
+
+def open_part(store: Store, part: Part) -> io.BufferedIOBase:
+    """A part, its bytes checked: in place where it lies in a folder, else a local copy. Raises CorruptDataError."""
+    if isinstance(store, FolderStore):
+        _verify_once(store.uri, part)
+        return store.open(part.key)
+    return _copies.open(part.sha256, lambda file: fetch_part(store, part, file))
+
+
+def _missing(store: Store, part: Part) -> CorruptDataError:
+    return CorruptDataError(f"{store.uri}/{part.key} is missing; {WAY_OUT.format(store.uri)}")
+
+
+def _corrupt(store: Store, part: Part, digest: str) -> CorruptDataError:
+    return CorruptDataError(
+        f"{store.uri}/{part.key} is corrupt: its bytes hash to {digest[:12]}…, committed was {part.sha256[:12]}…; "
+        + WAY_OUT.format(store.uri)
+    )
 
 
 @functools.lru_cache(maxsize=4096)
@@ -47,7 +93,7 @@ class TableReader:
         """The names of the columns, none where the table has no part."""
         store = open_store(self._root)
         for part in self._parts[:1]:
-            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
+            with open_part(store, part) as file, pq.ParquetFile(file) as parquet:
                 return list(parquet.schema_arrow.names)
         return []
 
@@ -79,14 +125,13 @@ class TableReader:
         """The parts' raw bytes."""
         store = open_store(self._root)
         for part in self._parts:
-            _verify_once(self._root, part)
-            yield store.read(part.key)
+            with open_part(store, part) as file:
+                yield file.read()
 
     def _row_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         store = open_store(self._root)
         for part in self._parts:
-            _verify_once(self._root, part)
-            with store.open(part.key) as file, pq.ParquetFile(file) as parquet:
+            with open_part(store, part) as file, pq.ParquetFile(file) as parquet:
                 present = columns and [name for name in columns if name in parquet.schema_arrow.names]
                 for group in range(parquet.num_row_groups):
                     rows = parquet.read_row_group(group, columns=present, use_threads=False)

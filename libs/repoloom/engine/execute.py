@@ -47,12 +47,16 @@ def params_model(step: type[Step[Params]]) -> type[Params]:
 
 def committed(store: Store, task: Task) -> Commit | None:
     """The commit of a task, None where it is not done. Raises CorruptDataError."""
+    unreadable = CorruptDataError(f"{store.uri}/{task.commit_key} cannot be read; {WAY_OUT.format(store.uri)}")
     try:
-        return Commit.model_validate_json(store.read(task.commit_key))
+        commit = Commit.model_validate_json(store.read(task.commit_key))
     except FileNotFoundError:
         return None
     except ValidationError as error:
-        raise CorruptDataError(f"{store.uri}/{task.commit_key} cannot be read; {WAY_OUT.format(store.uri)}") from error
+        raise unreadable from error
+    if commit.task != task.key:
+        raise unreadable
+    return commit
 
 
 def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
@@ -65,7 +69,7 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
     if step_class.version != task.version:
         raise InputError(f"{task.step} is version {step_class.version} here, the task wants version {task.version}")
     step = step_class(params_model(step_class).model_validate(task.params))
-    inputs = {table: TableReader(share.root, share.parts, reached) for table, share in task.inputs.items()}
+    inputs = {table: TableReader(share.root, share.resolve(), reached) for table, share in task.inputs.items()}
     with TaskWriter(target, task.prefix, step.writes) as writer:
         step.run(inputs, writer)
         tables = writer.finish()
@@ -89,7 +93,7 @@ def entering(task: Task, table: str) -> Count:
     """What the table holds, counted apart from the step that reads it."""
     share = task.inputs[table]
     total = Count()
-    for batch in TableReader(share.root, share.parts).batches(columns=COUNTED):
+    for batch in TableReader(share.root, share.resolve()).batches(columns=COUNTED):
         for _, _, items, size in count_rows(batch):
             total += Count(items=items, size=size)
     return total

@@ -1,4 +1,4 @@
-"""The local pool: worker processes that may crash, hang or eat memory without taking the run with them."""
+"""What does tasks, and the local pool: worker processes that may crash, hang or eat memory without harm to the run."""
 
 import contextlib
 import os
@@ -9,10 +9,10 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import IO
+from typing import IO, Protocol
 
 import psutil
 from pydantic import Field
@@ -44,6 +44,18 @@ class Outcome:
     result: Commit | Attempt
 
 
+class Pool(Protocol):
+    """Whatever does tasks: processes of this machine, or workers anywhere."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
+        """Does each task once and yields how it ended, in the order of their ends. Raises FatalError.
+
+        Tasks are taken only as there is room for them, so that there may be more of them than fit in memory. Whoever
+        closes the iterator stops what is being done.
+        """
+        ...
+
+
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
@@ -63,7 +75,7 @@ class LocalPool:
 
     def __init__(self, size: int, limits: Limits) -> None:
         self.size = size
-        self._limits = limits
+        self.limits = limits  # of the attempts that begin from now on
         self._workers: list[_Worker] = []
 
     def __enter__(self) -> "LocalPool":
@@ -75,8 +87,11 @@ class LocalPool:
         for worker in list(self._workers):
             self._end(worker)
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        """Does each task once and yields how it ended, in the order of their ends. Raises FatalError."""
+    def run(self, tasks: Iterable[Task], look: Callable[[], None] = lambda: None) -> Iterator[Outcome]:
+        """Does each task once and yields how it ended, in the order of their ends. Raises FatalError.
+
+        `look` is called many times a second; what it raises ends the run and the attempts that are under way.
+        """
         waiting = iter(tasks)
         free = deque(self._workers)
         busy = 0
@@ -90,6 +105,7 @@ class LocalPool:
                         busy += 1
                     if not busy:
                         return
+                    look()
                     for key, _ in selector.select(_LOOK_SECONDS):
                         outcome = self._listen(key.data)
                         if outcome is not None:
@@ -133,7 +149,7 @@ class LocalPool:
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task, worker.at = task, ""
-        worker.deadline = time.monotonic() + self._limits.seconds
+        worker.deadline = time.monotonic() + self.limits.seconds
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a worker that died meanwhile is noticed when it is listened to
             worker.process.stdin.write(task.model_dump_json().encode() + b"\n")
@@ -161,11 +177,11 @@ class LocalPool:
 
     def _over_limit(self, worker: _Worker) -> Attempt | None:
         if time.monotonic() > worker.deadline:
-            return Attempt(kind=Kind.TIMEOUT, error=f"not done after {self._limits.seconds:g} s", at=worker.at)
+            return Attempt(kind=Kind.TIMEOUT, error=f"not done after {self.limits.seconds:g} s", at=worker.at)
         with contextlib.suppress(psutil.NoSuchProcess):
             resident = worker.memory.memory_info().rss
-            if resident > self._limits.memory_bytes:
-                limit = self._limits.memory_bytes >> 20
+            if resident > self.limits.memory_bytes:
+                limit = self.limits.memory_bytes >> 20
                 return Attempt(
                     kind=Kind.MEMORY, error=f"took {resident >> 20} MiB, the limit is {limit} MiB", at=worker.at
                 )

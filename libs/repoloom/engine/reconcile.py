@@ -2,24 +2,31 @@
 
 It holds no state of its own. Killed at any moment and started again, it plans the same tasks from the same inputs, sees
 which are committed, and does the rest. A task that fails `attempts` times is quarantined: the others finish without it.
+
+To cancel it, raise an exception through it: in `watch`, or from a signal's handler for those who cannot wait for a task
+to end. Any moment will do, since each moment is one at which it may also be killed; the pool is closed as it passes.
 """
 
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.ledger import Ledger, add_up
-from repoloom.corpus.manifest import Manifest, Part, Quarantined, Record
-from repoloom.corpus.reading import WAY_OUT
+from repoloom.corpus.manifest import Cut, Manifest, Record
+from repoloom.corpus.parts import write_listing
 from repoloom.engine.execute import committed, entering
-from repoloom.engine.pool import LocalPool
+from repoloom.engine.gather import Gathered
+from repoloom.engine.log import CommitLog
+from repoloom.engine.plan import Plan, Table
+from repoloom.engine.pool import Outcome, Pool
+from repoloom.engine.quarantine import Quarantine
 from repoloom.engine.step import Params, Step
-from repoloom.engine.task import Attempt, Commit, Failures, Kind, Share, Task
+from repoloom.engine.task import Commit, Task
+from repoloom.engine.work import Work
 from repoloom.errors import CorruptDataError, RepoloomError
 from repoloom.store import Store, open_store
 
@@ -32,19 +39,6 @@ class Policy(Record):
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table that steps can read: some dataset's."""
-
-    dataset: Dataset
-    name: str
-
-    @property
-    def parts(self) -> tuple[Part, ...]:
-        """Its parts."""
-        return self.dataset.parts(self.name)
-
-
-@dataclass(frozen=True)
 class Status:
     """Where a step stands, for whoever watches."""
 
@@ -53,12 +47,9 @@ class Status:
     done: int
     quarantined: int
     redone: int  # attempts beyond the first
-    reused: int  # tasks that were committed before this run
-
-
-_KILLS = 20
-"""A worker killed from outside says nothing of its task, so it is no failed attempt; but what is killed this often in
-one run may bring it about (the kernel kills so when memory runs short)."""
+    reused: int  # tasks that were known to be committed before this run
+    bytes: int  # that the tasks read of the step's first table, as stored
+    bytes_done: int
 
 
 class IncompleteInputError(RepoloomError):
@@ -68,19 +59,11 @@ class IncompleteInputError(RepoloomError):
 Watch = Callable[[Status], None]
 
 
-def plan(step: Step[Params], tables: Mapping[str, Table], root: str, task_bytes: int) -> Iterator[Task]:
-    """The tasks of a step over tables: a pure function of the step, its parameters and the tables' parts."""
-    params = step.params.model_dump(mode="json")
-    for shares in step.plan({name: tables[name].parts for name in step.reads}, task_bytes):
-        inputs = {name: Share(root=tables[name].dataset.uri, parts=tuple(parts)) for name, parts in shares.items()}
-        yield Task(step=step.name, version=step.version, params=params, inputs=inputs, root=root)
-
-
 def reconcile(
     step: Step[Params],
     tables: Mapping[str, Table],
     root: str,
-    pool: LocalPool,
+    pool: Pool,
     policy: Policy,
     watch: Watch = lambda _: None,
 ) -> Dataset:
@@ -91,71 +74,88 @@ def reconcile(
     _check_sides(step, tables)
     store = open_store(root)
     store.sweep()
-    tasks = list(plan(step, tables, store.uri, policy.task_bytes))
-    work = {task.key: task for task in tasks}  # two tasks that read equal bytes are one piece of work
-    commits = {key: commit for key, task in work.items() if (commit := committed(store, task)) is not None}
-    reused = len(commits)
-    failures = {key: _failures(store, task) for key, task in work.items() if key not in commits}
-    killed: Counter[str] = Counter()
-    redone = 0
-
-    def given_up(failed: Failures) -> bool:
-        return len(failed.attempts) >= policy.attempts or killed[failed.task] >= _KILLS
+    plan = Plan(step, tables, store.uri, policy.task_bytes)
+    if (dataset := _finished(store, plan)) is not None:
+        watch(_all_reused(dataset.manifest, plan))
+        return dataset
+    work, log = Work(plan), CommitLog(store)
+    gathered = Gathered(work, tuple(step.writes))
+    for commits in log.segments():
+        gathered.take(commits)
+    quarantine = Quarantine(store, work, policy.attempts)
+    reused, redone = work.done, 0
 
     def report() -> None:
-        watch(Status(step.name, len(work), len(commits), sum(map(given_up, failures.values())), redone, reused))
+        lost = len(quarantine.given_up)
+        watch(Status(step.name, len(work), work.done, lost, redone, reused, work.bytes, work.bytes_done))
+
+    def missing() -> Iterator[Task]:
+        nonlocal redone
+        for task in work.missing(plan):
+            if task.key not in quarantine.given_up:
+                redone += quarantine.has_failed(task)
+                yield task
 
     report()
-    while missing := [work[key] for key, failed in failures.items() if not given_up(failed)]:
-        redone += sum(bool(failures[task.key].attempts) for task in missing)
-        for outcome in pool.run(missing):
-            key = outcome.task.key
-            if isinstance(outcome.result, Commit):
-                commits[key] = outcome.result
-                del failures[key]
-                store.delete(outcome.task.failures_key)
-            elif outcome.result.kind is Kind.KILLED:
-                killed[key] += 1
-            else:
-                failed = failures[key]
-                failures[key] = failed.model_copy(update={"attempts": (*failed.attempts, outcome.result)})
-                stores.write(store, outcome.task.failures_key, failures[key].model_dump_json().encode())
-            report()
-    manifest = _manifest(step, tables, tasks, commits, failures)
+    while work.done + len(quarantine.given_up) < len(work):
+        with _closing(pool.run(missing())) as outcomes:
+            for outcome in outcomes:
+                result = outcome.result
+                if not isinstance(result, Commit):  # another worker that was given the task may have done it
+                    result = committed(store, outcome.task) or result
+                if isinstance(result, Commit):
+                    work.finish(outcome.task.key)
+                    quarantine.forgive(outcome.task)
+                    log.add(result)
+                    if log.is_due:
+                        gathered.take(log.flush())
+                else:
+                    quarantine.count(outcome.task, result)
+                report()
+    gathered.take(log.flush())
+    manifest = _manifest(store, plan, work, gathered, quarantine)
     stores.write(store, MANIFEST, manifest.model_dump_json(indent=1).encode())
     return Dataset(store.uri, manifest)
 
 
-def _manifest(
-    step: Step[Params],
-    tables: Mapping[str, Table],
-    tasks: list[Task],
-    commits: Mapping[str, Commit],
-    failures: Mapping[str, Failures],
-) -> Manifest:
-    done = [commits[task.key] for task in tasks if task.key in commits]
-    lost = [task for task in tasks if task.key in failures]
-    params: dict[str, Any] = step.params.model_dump(mode="json")
+@contextmanager
+def _closing(outcomes: Iterator[Outcome]) -> Iterator[Iterator[Outcome]]:
+    try:
+        yield outcomes
+    finally:
+        if isinstance(outcomes, Generator):
+            outcomes.close()
+
+
+def _finished(store: Store, plan: Plan) -> Dataset | None:
+    """The dataset of this very plan, where it is complete: then nothing need be planned or looked at."""
+    if not store.exists(MANIFEST):
+        return None
+    try:
+        dataset = Dataset.open(store.uri)
+    except CorruptDataError:  # a manifest says nothing that the commits do not; it is made anew
+        return None
+    return dataset if plan.is_done(dataset.manifest) else None
+
+
+def _all_reused(manifest: Manifest, plan: Plan) -> Status:
+    tasks = manifest.cut.tasks
+    size = sum(plan.tables[name].listing.bytes for name in plan.step.reads[:1])
+    return Status(plan.step.name, tasks, tasks, 0, 0, tasks, size, size)
+
+
+def _manifest(store: Store, plan: Plan, work: Work, gathered: Gathered, quarantine: Quarantine) -> Manifest:
+    step = plan.step
+    lost = list(work.unfinished(plan))
     return Manifest(
         step=step.name,
         version=step.version,
-        params=params,
-        inputs={name: tables[name].dataset.digest for name in step.reads},
-        tables={name: tuple(part for commit in done for part in commit.tables[name]) for name in step.writes},
-        ledger=add_up([*(commit.ledger for commit in done), *(_unaccounted(step, task) for task in lost)]),
-        quarantined=tuple(_quarantined(failures[task.key]) for task in lost),
-    )
-
-
-def _quarantined(failed: Failures) -> Quarantined:
-    last = failed.attempts[-1] if failed.attempts else Attempt(kind=Kind.KILLED, error=f"killed {_KILLS} times", at="")
-    return Quarantined(
-        task=failed.task,
-        inputs=failed.inputs,
-        at=last.at,
-        kind=last.kind,
-        error=last.error,
-        attempts=len(failed.attempts) or _KILLS,
+        params=plan.params,
+        inputs=plan.inputs,
+        tables={name: write_listing(store, name, gathered.parts(name)) for name in step.writes},
+        ledger=add_up([gathered.ledger(), *(_unaccounted(step, task) for task in lost)]),
+        cut=Cut(task_bytes=plan.task_bytes, tasks=len(work)),
+        quarantined=tuple(quarantine.verdict(task) for task in lost),
     )
 
 
@@ -177,15 +177,3 @@ def _check_sides(step: Step[Params], tables: Mapping[str, Table]) -> None:
                 f"({source.quarantined[0].error.splitlines()[0][:200]}); mend the cause, then "
                 f"`repoloom retry {tables[name].dataset.uri}` and run again"
             )
-
-
-def _failures(store: Store, task: Task) -> Failures:
-    try:
-        return Failures.model_validate_json(store.read(task.failures_key))
-    except FileNotFoundError:
-        inputs = {name: tuple(part.key for part in share.parts) for name, share in task.inputs.items()}
-        return Failures(task=task.key, inputs=inputs)
-    except ValidationError as error:
-        raise CorruptDataError(
-            f"{store.uri}/{task.failures_key} cannot be read; {WAY_OUT.format(store.uri)}"
-        ) from error

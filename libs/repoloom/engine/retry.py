@@ -4,45 +4,59 @@ import re
 
 from pydantic import ValidationError
 
-from repoloom.corpus.dataset import MANIFEST
+from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.corpus.reading import verify_part
+from repoloom.engine.log import CommitLog
+from repoloom.engine.quarantine import keys_of_failures
 from repoloom.engine.task import Commit
 from repoloom.errors import CorruptDataError
-from repoloom.store import open_store
+from repoloom.store import Store, open_store
 
-_FAILURES = re.compile(r"failures/[0-9a-f]{32}\.json")
-_COMMIT = re.compile(r"tasks/[0-9a-f]{32}/commit\.json")
+_COMMIT = re.compile(r"tasks/([0-9a-f]{32})/commit\.json")
 
 
 class Forgotten(Record):
     """What was forgotten in a dataset."""
 
     failures: int
-    corrupt: int
+    corrupt: int  # commits, and lists of them or of parts
 
 
 def forget(uri: str) -> Forgotten:
-    """Makes the dataset's failed and corrupt tasks missing work again; the next run does them."""
+    """Makes the dataset's failed and corrupt tasks missing work again; the next run does them.
+
+    Killed at any moment it leaves nothing that says of a task that it is done when its commit is gone.
+    """
     store = open_store(uri)
-    failures = [key for key in store.list("failures") if _FAILURES.fullmatch(key)]
-    for key in failures:
-        store.delete(key)
-    corrupt = [key for key in store.list("tasks") if _COMMIT.fullmatch(key) and not _holds(uri, key)]
-    for key in corrupt:
-        store.delete(key)
-    if failures or corrupt:
+    failures = keys_of_failures(store)
+    commits = {match[0]: bytes.fromhex(match[1]) for key in store.list("tasks") if (match := _COMMIT.fullmatch(key))}
+    corrupt = [key for key in commits if not _holds(store, key)]
+    unreadable = store.exists(MANIFEST) and not _lists_its_parts(uri)
+    if failures or corrupt or unreadable:
         store.delete(MANIFEST)
-    return Forgotten(failures=len(failures), corrupt=len(corrupt))
+    lost = CommitLog(store).keep({commits[key] for key in commits.keys() - set(corrupt)})
+    for key in (*corrupt, *failures):
+        store.delete(key)
+    return Forgotten(failures=len(failures), corrupt=len(corrupt) + lost + unreadable)
 
 
-def _holds(uri: str, key: str) -> bool:
-    store = open_store(uri)
+def _holds(store: Store, key: str) -> bool:
     try:
         commit = Commit.model_validate_json(store.read(key))
         for parts in commit.tables.values():
             for part in parts:
                 verify_part(store, part)
     except (CorruptDataError, ValidationError):
+        return False
+    return key == f"tasks/{commit.task}/commit.json"
+
+
+def _lists_its_parts(uri: str) -> bool:
+    try:
+        dataset = Dataset.open(uri)
+        for table in dataset.manifest.tables:
+            dataset.parts(table)
+    except CorruptDataError:
         return False
     return True

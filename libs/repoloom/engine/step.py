@@ -3,12 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar, Generic, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from repoloom.corpus.manifest import Part
+from repoloom.corpus.parts import sizes_of
 
 Shares: TypeAlias = Mapping[str, Sequence[Part]]
 """For each table that a task reads, the parts of it that are the task's."""
@@ -71,6 +73,13 @@ class Accounts:
     kept: tuple[str, ...]
 
 
+class Queue(StrEnum):
+    """What kind of worker a step's tasks need."""
+
+    CPU = "cpu"
+    HIGHMEM = "highmem"
+
+
 class Step(ABC, Generic[P]):
     """One step of a stage.
 
@@ -84,6 +93,7 @@ class Step(ABC, Generic[P]):
     reads: ClassVar[tuple[str, ...]]  # tables; tasks share out the parts of the first one
     writes: ClassVar[Mapping[str, pa.Schema | None]]  # None: raw parts written by Sink.blob
     accounts: ClassVar[Accounts | None] = None
+    queue: ClassVar[Queue] = Queue.CPU
 
     def __init__(self, params: P) -> None:
         self.params = params
@@ -104,13 +114,11 @@ class Step(ABC, Generic[P]):
 
 def share_out(parts: Sequence[Part], name: str, task_bytes: int, sides: Shares) -> Iterator[Shares]:
     """Consecutive parts up to `task_bytes` each (a single larger part is a task of its own), and all side tables."""
-    group: list[Part] = []
-    filled = 0
-    for part in parts:
-        if group and filled + part.bytes > task_bytes:
-            yield {name: group, **sides}
-            group, filled = [], 0
-        group.append(part)
-        filled += part.bytes
-    if group:
-        yield {name: group, **sides}
+    start = filled = 0
+    for at, size in enumerate(sizes_of(parts)):
+        if at > start and filled + size > task_bytes:
+            yield {name: parts[start:at], **sides}
+            start, filled = at, 0
+        filled += size
+    if len(parts) > start:
+        yield {name: parts[start:], **sides}

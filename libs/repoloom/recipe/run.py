@@ -11,8 +11,9 @@ from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step
-from repoloom.engine.pool import LocalPool
-from repoloom.engine.reconcile import Policy, Table, Watch, reconcile
+from repoloom.engine.plan import Table
+from repoloom.engine.pool import Pool
+from repoloom.engine.reconcile import Policy, Watch, reconcile
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.sections import DATA_PATH, configure, settle, steps
@@ -64,7 +65,7 @@ class TooFewRepositoriesError(RepoloomError):
 
 
 def run_data_path(
-    recipe: Recipe, out: str, pool: LocalPool, until: str | None = None, watcher: Watcher | None = None
+    recipe: Recipe, out: str, pool: Pool, until: str | None = None, watcher: Watcher | None = None
 ) -> dict[str, Dataset]:
     """Brings every dataset of a recipe's data path to be, up to the stage `until`, and returns them by step.
 
@@ -93,7 +94,7 @@ def run_stage(
     values: Mapping[str, Any],
     tables: dict[str, Table],
     out: str,
-    pool: LocalPool,
+    pool: Pool,
     policy: Policy,
     watch: Watch = lambda _: None,
 ) -> Iterator[Dataset]:
@@ -183,7 +184,7 @@ def _open_made(out: str, made: Made) -> Dataset:
 
 
 def _check_enough(crawl: Dataset, wanted: int) -> None:
-    reached = sum(part.rows for part in crawl.parts("repositories"))
+    reached = crawl.manifest.tables["repositories"].rows
     if reached < wanted:
         lost = "\n".join(f"  {failure.error}" for failure in crawl.manifest.quarantined)
         raise TooFewRepositoriesError(

@@ -6,6 +6,7 @@ from repoloom.report.contamination import Contamination
 from repoloom.report.dependencies import Dependencies
 from repoloom.report.duplicates import Duplicates
 from repoloom.report.funnel import Funnel
+from repoloom.report.notices import Notice
 from repoloom.report.provenance import Provenance
 from repoloom.report.quality import Quality
 from repoloom.report.sources import Failures, Sources
@@ -21,6 +22,7 @@ class ReportData(Record):
     digest: str  # of the last dataset
     sources: Sources | None
     failures: Failures | None
+    notices: tuple[Notice, ...]
     funnel: Funnel | None
     documents: int | None
     dependencies: Dependencies | None

@@ -106,7 +106,7 @@ def dependencies(tables: Tables) -> Dependencies | None:
         in_order=ordered.manifest.params.get("mode") != "random",
         how=tuple(sorted(how.items(), key=lambda item: (-item[1], item[0]))),
         cycles=tables.count("cycles") or 0,
-        documents=sum(part.rows for part in ordered.manifest.tables.get("documents", ())) or None,
+        documents=ordered.manifest.tables["documents"].rows if "documents" in ordered.manifest.tables else None,
         example=_example(tables, by_repository),
     )
 

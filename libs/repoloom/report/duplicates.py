@@ -68,7 +68,7 @@ def duplicates(tables: Tables, limits: Limits) -> Duplicates | None:
         is_removed = row["repo"] != row["survivor"]
         clusters = max(clusters, number + 1)
         removed += is_removed
-        if number not in shown and len(shown) == limits.clusters:
+        if number >= limits.clusters:  # they are numbered by size, but lie wherever their first member does
             continue
         removals[number] = removals.get(number, 0) + is_removed
         rows = shown.setdefault(number, [])
@@ -80,7 +80,7 @@ def duplicates(tables: Tables, limits: Limits) -> Duplicates | None:
         repositories=tables.count("signatures") or 0,
         clusters=clusters,
         removed=removed,
-        shown=tuple(_cluster(rows, removals[number], limits) for number, rows in shown.items()),
+        shown=tuple(_cluster(rows, removals[number], limits) for number, rows in sorted(shown.items())),
         alarms=tuple(Alarm(**row) for row in tables.rows("alarms", list(Alarm.model_fields))),
     )
 

@@ -12,6 +12,7 @@ from repoloom.report.duplicates import duplicates
 from repoloom.report.evaluation import shown
 from repoloom.report.funnel import funnel
 from repoloom.report.limits import Limits
+from repoloom.report.notices import notices
 from repoloom.report.provenance import provenance
 from repoloom.report.quality import quality
 from repoloom.report.sources import failures, sources
@@ -39,6 +40,7 @@ def gather(
         digest=datasets[-1].digest,
         sources=sources(tables, limits),
         failures=failures(datasets, limits),
+        notices=tuple(notice for dataset in datasets for notice in notices(dataset)),
         funnel=funnel(datasets, limits),
         documents=tables.count("documents"),
         dependencies=dependencies(tables),

@@ -8,7 +8,8 @@ from pydantic import JsonValue
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step, params_model
-from repoloom.engine.task import Commit, Cost
+from repoloom.engine.log import CommitLog
+from repoloom.engine.task import Cost
 from repoloom.errors import InputError
 from repoloom.report.limits import Limits
 
@@ -61,15 +62,15 @@ def _with_text(datasets: Sequence[Dataset]) -> Iterator[tuple[Dataset, int | Non
 
 
 def _provenance(dataset: Dataset, text: int | None, limits: Limits) -> Provenance:
-    parts = [part for parts in dataset.manifest.tables.values() for part in parts]
+    tables = dataset.manifest.tables.values()
     costs = list(_costs(dataset))
     return Provenance(
         step=dataset.manifest.step,
         version=dataset.manifest.version,
         settings=tuple(_settings(dataset, limits)),
         digest=dataset.digest,
-        rows=sum(part.rows for part in parts),
-        bytes=sum(part.bytes for part in parts),
+        rows=sum(table.rows for table in tables),
+        bytes=sum(table.bytes for table in tables),
         cost=StepCost(
             tasks=len(costs),
             seconds=sum(cost.seconds for cost in costs),
@@ -84,12 +85,13 @@ def _provenance(dataset: Dataset, text: int | None, limits: Limits) -> Provenanc
 
 def _costs(dataset: Dataset) -> Iterator[Cost]:
     """The costs of the tasks whose parts make up the dataset."""
-    prefixes = {part.key.rpartition("/")[0] for parts in dataset.manifest.tables.values() for part in parts}
-    for prefix in sorted(prefixes):
-        try:
-            yield Commit.model_validate_json(dataset.store.read(f"{prefix}/commit.json")).cost
-        except FileNotFoundError:  # a dataset may be copied without them
-            continue
+    tasks = {part.key.split("/")[1] for table in dataset.manifest.tables for part in dataset.parts(table)}
+    for commits in CommitLog(dataset.store).segments():  # none where the dataset was copied without its log
+        for row in commits.select(["task", *Cost.model_fields]).to_pylist():
+            task = row.pop("task").hex()
+            if task in tasks:
+                tasks.remove(task)  # a commit may be in the log twice
+                yield Cost(**row)
 
 
 def _settings(dataset: Dataset, limits: Limits) -> Iterator[Setting]:

@@ -22,7 +22,7 @@ class Tables:
     def count(self, table: str) -> int | None:
         """Its rows; None where no dataset has it."""
         dataset = self.holder(table)
-        return None if dataset is None else sum(part.rows for part in dataset.parts(table))
+        return None if dataset is None else dataset.manifest.tables[table].rows
 
     def batches(self, table: str, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Some columns, one row group at a time; nothing where no dataset has the table."""

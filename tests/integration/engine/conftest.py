@@ -9,8 +9,9 @@ import pytest
 
 import repoloom.stages
 
-EXTRA_STAGES = Path(__file__).parents[2] / "extra_stages"
-sys.path.append(str(EXTRA_STAGES))
+_TESTS = Path(__file__).parents[2]
+EXTRA_STAGES = _TESTS / "extra_stages"
+sys.path += [str(EXTRA_STAGES), str(_TESTS / "faults")]
 repoloom.stages.__path__.append(str(EXTRA_STAGES / "stages"))
 
 from probing import Disk, Probe  # noqa: E402 - it lies in the folder just added

@@ -5,56 +5,18 @@ import os
 import random
 import signal
 import subprocess
-import traceback
-from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from pathlib import Path
 
 import psutil
 import pytest
 from killing import die_at
+from one_process import copy, forked
 from probing import Probe, committed, verify_commits
 
 from repoloom.corpus.dataset import Dataset
-from repoloom.engine.execute import execute, load_step, params_model
-from repoloom.engine.pool import Limits, LocalPool, Outcome
-from repoloom.engine.reconcile import Policy, Table, reconcile
-from repoloom.engine.task import Attempt, Kind, Task
+from repoloom.engine.plan import Table
 from repoloom.store.folder import FolderStore
-
-
-def _forked(work: Callable[[], object]) -> int:
-    """Does some work in a process of its own; returns its exit status, or minus the signal that ended it."""
-    pid = os.fork()
-    if pid == 0:
-        status = 1
-        try:
-            work()
-            status = 0
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
-class OneProcess(LocalPool):
-    """Does the tasks in the run's own process, so that one kill can hit the run and the task at once."""
-
-    def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
-        for task in tasks:
-            try:
-                yield Outcome(task, execute(task))
-            except ValueError as error:
-                yield Outcome(task, Attempt(kind=Kind.ERROR, error=type(error).__name__, at=""))
-
-
-def _copy(files: Table, out: Path) -> Dataset:
-    step = load_step("probe.copy")
-    params = params_model(step)(bad={"probe/001": "raise"})
-    return reconcile(
-        step(params), {"files": files}, str(out), OneProcess(1, Limits()), Policy(task_bytes=1, attempts=2)
-    )
 
 
 def _scratch(out: Path) -> list[Path]:
@@ -68,16 +30,16 @@ def files(tmp_path: Path) -> Table:
 
 
 def test_killed_at_every_file_system_event_a_step_goes_on_to_the_same_dataset(tmp_path: Path, files: Table) -> None:
-    digest = _copy(files, tmp_path / "undisturbed").digest
+    digest = copy(files, tmp_path / "undisturbed").digest
     for event in count(1):
         out = tmp_path / f"{event}"
-        status = _forked(lambda out=out, event=event: (die_at(event, below=str(out)), _copy(files, out)))
+        status = forked(lambda out=out, event=event: (die_at(event, below=str(out)), copy(files, out)))
         if status == 0:
             break
         assert status == -signal.SIGKILL
         before = committed(out)
 
-        dataset = _copy(files, out)
+        dataset = copy(files, out)
 
         assert dataset.digest == digest
         assert before.items() <= committed(out).items()
@@ -172,7 +134,7 @@ def test_an_object_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     old, new = b"old" * 50_000, b"new" * 50_000
     for event in count(1):
         write(old)
-        status = _forked(lambda event=event: (die_at(event, below=str(tmp_path)), write(new)))
+        status = forked(lambda event=event: (die_at(event, below=str(tmp_path)), write(new)))
         assert store.read("a/b") in ((new,) if status == 0 else (old, new))
         store.sweep()
         assert _scratch(tmp_path) == []

@@ -1,6 +1,7 @@
 """The reconciler and its pool, as a caller in the same process sees them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,12 @@ import pytest
 from probing import EXTRA_STAGES, Probe
 
 from repoloom.corpus.dataset import Dataset
-from repoloom.corpus.manifest import Quarantined
+from repoloom.corpus.manifest import Part, Quarantined
+from repoloom.corpus.parts import columns_of, write_listing
 from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.plan import Table
 from repoloom.engine.pool import Limits, LocalPool
-from repoloom.engine.reconcile import IncompleteInputError, Policy, Status, Table, reconcile
+from repoloom.engine.reconcile import IncompleteInputError, Policy, Status, reconcile
 from repoloom.engine.retry import Forgotten, forget
 from repoloom.engine.step import Params, Step
 from repoloom.errors import InputError
@@ -22,6 +25,13 @@ POLICY = Policy(task_bytes=1, attempts=2)
 def _copy(**params: Any) -> Step[Params]:
     step = load_step("probe.copy")
     return step(params_model(step)(**params))
+
+
+def _of_parts(files: Table, parts: Sequence[Part]) -> Table:
+    """A table of other parts than a dataset's own."""
+    listing = write_listing(files.dataset.store, "files", columns_of(parts))
+    manifest = files.dataset.manifest.model_copy(update={"tables": {"files": listing}})
+    return Table(Dataset(files.dataset.uri, manifest), "files")
 
 
 @pytest.fixture
@@ -40,14 +50,12 @@ def files(tmp_path: Path) -> Table:
 def test_equal_parts_are_one_piece_of_work_and_count_as_often_as_they_are_there(
     tmp_path: Path, files: Table, pool: LocalPool
 ) -> None:
-    manifest = files.dataset.manifest
-    doubled = manifest.model_copy(update={"tables": {"files": files.parts * 2}})
-    tables = {"files": Table(Dataset(files.dataset.uri, doubled), "files")}
+    tables = {"files": _of_parts(files, [*files.parts, *files.parts])}
     once = reconcile(_copy(), {"files": files}, str(tmp_path / "once"), pool, POLICY)
 
     twice = reconcile(_copy(), tables, str(tmp_path / "twice"), pool, POLICY)
 
-    assert twice.parts("files") == once.parts("files") * 2
+    assert list(twice.parts("files")) == list(once.parts("files")) * 2
     assert twice.manifest.ledger.entering.items == 2 * once.manifest.ledger.entering.items
     twice.verify()
 
@@ -56,19 +64,20 @@ def test_whoever_watches_sees_each_task_end(tmp_path: Path, files: Table, pool: 
     seen: list[Status] = []
     step = _copy(bad={"probe/001": "raise"})
     reconcile(step, {"files": files}, str(tmp_path / "out"), pool, POLICY, seen.append)
-    assert seen[0] == Status("probe.copy", tasks=3, done=0, quarantined=0, redone=0, reused=0)
-    assert seen[-1] == Status("probe.copy", tasks=3, done=2, quarantined=1, redone=1, reused=0)
+    sizes = [part.bytes for part in files.parts]
+    start = Status("probe.copy", 3, done=0, quarantined=0, redone=0, reused=0, bytes=sum(sizes), bytes_done=0)
+    end = replace(start, done=2, quarantined=1, redone=1, bytes_done=sizes[0] + sizes[2])
+    assert (seen[0], seen[-1]) == (start, end)
     assert len(seen) == 5, "at the start, and after each of four attempts"
 
     again: list[Status] = []
     reconcile(step, {"files": files}, str(tmp_path / "out"), pool, POLICY, again.append)
-    assert again == [Status("probe.copy", tasks=3, done=2, quarantined=1, redone=0, reused=2)]
+    assert again == [replace(end, redone=0, reused=2)]
 
 
 def test_a_step_over_no_parts_is_an_empty_dataset(tmp_path: Path, files: Table, pool: LocalPool) -> None:
-    nothing = Dataset(files.dataset.uri, files.dataset.manifest.model_copy(update={"tables": {"files": ()}}))
-    empty = reconcile(_copy(), {"files": Table(nothing, "files")}, str(tmp_path / "out"), pool, POLICY)
-    assert empty.parts("files") == empty.parts("dropped") == ()
+    empty = reconcile(_copy(), {"files": _of_parts(files, [])}, str(tmp_path / "out"), pool, POLICY)
+    assert list(empty.parts("files")) == list(empty.parts("dropped")) == []
     assert Dataset.open(empty.uri).digest == empty.digest
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from repoloom.corpus.ledger import Count, Ledger
-from repoloom.corpus.manifest import Manifest, Part, Quarantined, canonical_json
+from repoloom.corpus.manifest import Cut, Listing, Manifest, Quarantined, canonical_json
 
 JSON = st.recursive(
     st.none()
@@ -29,8 +29,9 @@ MANIFEST = Manifest(
     version=1,
     params={"a": 1, "b": [2.5, None]},
     inputs={"files": "sha256:0"},
-    tables={"files": (Part(key="tasks/x/files-000.parquet", sha256="1", bytes=10, rows=2),)},
+    tables={"files": Listing(sha256="1" * 64, parts=1, bytes=10, rows=2)},
     ledger=Ledger(entering=Count(items=1, size=2), kept={"files": {"C": Count(items=1, size=2)}}),
+    cut=Cut(task_bytes=1, tasks=3),
     quarantined=(_quarantined("t1"), _quarantined("t2")),
 )
 
@@ -64,6 +65,10 @@ def test_how_a_task_failed_is_no_part_of_the_digest() -> None:
     assert MANIFEST.model_copy(update={"quarantined": other}).digest() == MANIFEST.digest()
 
 
+def test_how_work_was_cut_is_no_part_of_the_digest() -> None:
+    assert MANIFEST.model_copy(update={"cut": Cut(task_bytes=2, tasks=9)}).digest() == MANIFEST.digest()
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -73,7 +78,7 @@ def test_how_a_task_failed_is_no_part_of_the_digest() -> None:
         {"inputs": {"files": "sha256:1"}},
         {"inputs": {"documents": "sha256:0"}},
         {"tables": {}},
-        {"tables": {"files": (MANIFEST.tables["files"][0].model_copy(update={"sha256": "2"}),)}},
+        {"tables": {"files": MANIFEST.tables["files"].model_copy(update={"sha256": "2" * 64})}},
         {"ledger": Ledger()},
         {"quarantined": (_quarantined("t1"),)},
         {"quarantined": (_quarantined("t2"), _quarantined("t1"))},

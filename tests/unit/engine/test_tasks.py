@@ -1,17 +1,23 @@
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repoloom.corpus.manifest import Part
+from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.ledger import Ledger
+from repoloom.corpus.manifest import Cut, Manifest, Part
+from repoloom.corpus.parts import columns_of, write_listing
 from repoloom.corpus.tables import FILES
 from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.plan import Table
 from repoloom.engine.step import Params, Reader, Sink, Step, share_out
-from repoloom.engine.task import Share, Task
-from repoloom.errors import InputError
+from repoloom.engine.task import Lines, Share, Task
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.store import open_store
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=5)
 JSON = st.recursive(
@@ -70,6 +76,57 @@ def test_what_is_done_and_what_it_is_done_to_is_a_tasks_key(change: Mapping[str,
 def test_a_task_sent_as_json_keeps_its_key(params: dict[str, Any]) -> None:
     task = _task(params=params)
     assert Task.model_validate_json(task.model_dump_json()).key == task.key
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Table:
+    """A table of a hundred parts."""
+    store = open_store(str(tmp_path))
+    parts = [Part(key=f"tasks/{n}/files-000.parquet", sha256=f"{n:064}", bytes=n, rows=1) for n in range(100)]
+    listing = write_listing(store, "files", columns_of(parts))
+    cut = Cut(task_bytes=1, tasks=1)
+    manifest = Manifest(
+        step="made", version=1, params={}, inputs={}, tables={"files": listing}, ledger=Ledger(), cut=cut
+    )
+    return Table(Dataset(store.uri, manifest), "files")
+
+
+@pytest.mark.parametrize("taken", [slice(None), slice(3, 99), slice(1, None, 1), slice(0, 0), slice(99, 2, -1)])
+def test_many_parts_are_named_by_their_list_and_are_the_same_work(table: Table, taken: slice) -> None:
+    parts = list(table.parts)[taken]
+    named = Share.of(table.dataset, "files", table.parts[taken])
+    sent = Share.model_validate_json(named.model_dump_json())
+    assert list(sent.resolve()) == parts
+    assert _task(inputs={"files": sent}).key == _task(inputs={"files": Share(root="/", parts=tuple(parts))}).key
+    assert isinstance(sent.parts, Lines) == (len(parts) > 64 and taken.step != -1)
+
+
+def test_few_parts_are_spelled_out(table: Table) -> None:
+    share = Share.of(table.dataset, "files", table.parts[::2])
+    assert share.parts == tuple(list(table.parts)[::2])
+    assert share.keys == tuple(part.key for part in list(table.parts)[::2])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"digest": "0" * 64}, {"start": 1}, {"stop": 99}, {"stop": 10**18}, {"table": "documents"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_lines_that_are_not_the_planned_ones_are_refused(table: Table, change: Mapping[str, Any]) -> None:
+    share = Share.of(table.dataset, "files", table.parts)
+    assert isinstance(share.parts, Lines)
+    other = share.model_copy(update={"parts": share.parts.model_copy(update=change)})
+    if change.get("stop") == 10**18:
+        assert list(other.resolve()) == list(share.resolve())
+    else:
+        with pytest.raises(CorruptDataError, match="repoloom retry"):
+            other.resolve()
+
+
+def test_a_task_of_many_parts_is_a_short_message(table: Table) -> None:
+    share = Share.of(table.dataset, "files", table.parts)
+    assert len(_task(inputs={"files": share}).model_dump_json()) < 600
+    assert share.keys == (f"parts/files-{table.listing.sha256}.jsonl.zst",)
 
 
 @given(PARTS, st.integers(1, 150))

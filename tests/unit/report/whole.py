@@ -9,6 +9,7 @@ from repoloom.report.dependencies import Example as Ordered
 from repoloom.report.duplicates import Alarm, Cluster, Duplicates, Member, Shared
 from repoloom.report.funnel import Example, Funnel, Language, Passage, Rule
 from repoloom.report.limits import Limits
+from repoloom.report.notices import Notice
 from repoloom.report.provenance import Provenance, Setting, StepCost
 from repoloom.report.quality import Quality, Syntax
 from repoloom.report.sources import Failure, Failures, KindOfSource, Sources
@@ -73,6 +74,7 @@ def whole(text: str) -> ReportData:
             not_reached=(failure,),
         ),
         failures=Failures(total=1, shown=(failure,)),
+        notices=(Notice(title=text, text=text),),
         funnel=Funnel(passages=(passage,), columns=(text,), languages=(Language(name=text, seen=count, kept=count),)),
         documents=2,
         dependencies=Dependencies(edges=3, in_order=True, how=((text, 3),), cycles=1, documents=2, example=ordered),

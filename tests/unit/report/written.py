@@ -9,9 +9,11 @@ import pyarrow as pa
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.ledger import Count
-from repoloom.corpus.manifest import Manifest, Quarantined
+from repoloom.corpus.manifest import Cut, Manifest, Quarantined
+from repoloom.corpus.parts import columns_of, write_listing
 from repoloom.corpus.tables import DOCUMENTS, DROPPED, FILES
 from repoloom.corpus.writing import TaskWriter
+from repoloom.engine.log import CommitLog
 from repoloom.engine.task import Commit, Cost
 from repoloom.stages.crawl.harvest import REPOSITORIES
 from repoloom.stages.crawl.steps import SOURCES
@@ -32,6 +34,8 @@ __all__ = [
 ]  # fmt: skip
 
 Rows = Sequence[Mapping[str, Any]]
+
+_TASK = "0" * 32
 
 
 class Writer:
@@ -55,7 +59,7 @@ class Writer:
         """The dataset of a step: one task, whose tables are `tables`."""
         uri = f"{self._folder}/{step}"
         store = open_store(uri)
-        with TaskWriter(store, "tasks/one", {name: schema for name, (schema, _) in tables.items()}) as writer:
+        with TaskWriter(store, f"tasks/{_TASK}", {name: schema for name, (schema, _) in tables.items()}) as writer:
             for name, (schema, rows) in tables.items():
                 if isinstance(rows, bytes):
                     writer.blob(name, "000.bin", rows, rows=len(rows))
@@ -64,15 +68,17 @@ class Writer:
             parts = writer.finish()
             ledger = writer.ledger(kept, Count(items=entering[0], size=entering[1]))
         if cost:
-            commit = Commit(task="one", tables=parts, ledger=ledger, cost=cost)
-            stores.write(store, "tasks/one/commit.json", commit.model_dump_json().encode())
+            log = CommitLog(store)
+            log.add(Commit(task=_TASK, tables=parts, ledger=ledger, cost=cost))
+            log.flush()
         manifest = Manifest(
             step=step,
             version=1,
             params=params or {},
             inputs=dict.fromkeys(inputs, "sha256:0"),
-            tables=parts,
+            tables={name: write_listing(store, name, columns_of(listed)) for name, listed in parts.items()},
             ledger=ledger,
+            cut=Cut(task_bytes=1, tasks=1),
             quarantined=tuple(quarantined),
         )
         stores.write(store, MANIFEST, manifest.model_dump_json().encode())

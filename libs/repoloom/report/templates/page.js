@@ -32,6 +32,21 @@ if (example) {
   }
 }
 
+// Says where a table is wider than the screen, and on which side there is more of it; the keyboard can scroll it.
+const sayMore = (box) => {
+  const hidden = box.scrollWidth - box.clientWidth;
+  box.classList.toggle("wider", hidden > 1);
+  box.classList.toggle("more-before", hidden > 1 && box.scrollLeft > 1);
+  box.classList.toggle("more-after", box.scrollLeft < hidden - 1);
+  if (hidden > 1) box.tabIndex = 0;
+};
+const sizes = new ResizeObserver((entries) => entries.forEach((entry) => sayMore(entry.target.closest(".scroll"))));
+for (const box of document.querySelectorAll(".scroll")) {
+  sizes.observe(box);
+  sizes.observe(box.firstElementChild);
+  box.addEventListener("scroll", () => sayMore(box), { passive: true });
+}
+
 // Marks the section that is being read in the table of contents.
 const links = new Map([...document.querySelectorAll(".contents a")].map((link) => [link.hash.slice(1), link]));
 const observer = new IntersectionObserver((entries) => {

@@ -61,6 +61,7 @@ class Copy(Step[CopyParams]):
             how = "" if cured else self.params.bad.get(repository["repo"][0].as_py(), "")
             if how == "lose":
                 continue
+            _note(repository["repo"][0].as_py())
             _misbehave(how)
             first = repository.slice(0, 1).to_pylist()[0]
             cells = {name: first[name] for name in ("repo", "path", "language", "size", "content")}
@@ -86,6 +87,18 @@ def _misbehave(how: str) -> None:
             raise UnavailableError("the host does not answer")
         case "exit":
             os._exit(7)
+        case "nap":
+            time.sleep(3)
+        case "kill worker":
+            os.kill(os.getppid(), signal.SIGKILL)
+            signal.pause()
+
+
+def _note(repository: str) -> None:
+    """Where RUN_LOG names a file, writes there when which repository was begun."""
+    if log := os.environ.get("RUN_LOG"):
+        with Path(log).open("a") as file:
+            file.write(f"{repository} {time.time()}\n")
 
 
 def _file(repo: str, path: str, size: int) -> dict[str, object]:

@@ -1,0 +1,44 @@
+"""A store that tells of each call before it makes it: to count them, or to die at one."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from io import BufferedIOBase
+from typing import BinaryIO
+
+from repoloom.store import Store
+
+
+class Telling:
+    """Tells `called` of what is asked of a store: the method and the key."""
+
+    def __init__(self, store: Store, called: Callable[[str, str], None]) -> None:
+        self._store = store
+        self._called = called
+        self.uri = store.uri
+
+    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+        self._called("create", key)
+        return self._store.create(key)
+
+    def open(self, key: str) -> BufferedIOBase:
+        self._called("open", key)
+        return self._store.open(key)
+
+    def read(self, key: str) -> bytes:
+        self._called("read", key)
+        return self._store.read(key)
+
+    def exists(self, key: str) -> bool:
+        self._called("exists", key)
+        return self._store.exists(key)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        self._called("list", prefix)
+        return self._store.list(prefix)
+
+    def delete(self, key: str) -> None:
+        self._called("delete", key)
+        self._store.delete(key)
+
+    def sweep(self) -> None:
+        self._store.sweep()
