@@ -41,10 +41,14 @@ class Store(Protocol):
 
 
 def open_store(uri: str) -> Store:
-    """The store at an address: a folder's path or file:// address. Raises InputError for any other scheme."""
+    """The store at an address: s3://bucket/prefix, or a folder's path or file:// address. Raises InputError."""
     scheme, separator, rest = uri.partition("://")
+    if separator and scheme == "s3":
+        from repoloom.store.s3 import S3Store  # its client takes long to import
+
+        return S3Store(uri)
     if separator and scheme != "file":
-        raise InputError(f"{uri}: there is no store for {scheme}:// addresses; give a folder")
+        raise InputError(f"{uri}: there is no store for {scheme}:// addresses; give a folder or s3://bucket/prefix")
     from repoloom.store.folder import FolderStore
 
     return FolderStore(rest if separator else uri)
