@@ -2,13 +2,9 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import pyarrow as pa
 import pytest
-
-from repoloom.stages.dedup.bands import candidates_of
-from repoloom.stages.dedup.tables import BANDS
 
 Repositories = dict[str, dict[str, bytes]]
 Run = Callable[..., dict[str, pa.Table]]
@@ -79,6 +75,10 @@ def removed_of(tables: Mapping[str, pa.Table]) -> dict[str, str]:
     return {row["repo"]: row["survivor"] for row in tables["clusters"].to_pylist() if row["repo"] != row["survivor"]}
 
 
+def rows_of(table: pa.Table) -> list[str]:
+    return sorted(map(repr, table.to_pylist()))
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_removed_are_those_that_brute_force_removes(run_dedup: Run, seed: int) -> None:
     repositories = corpus(seed)
@@ -102,16 +102,18 @@ def test_the_kept_and_the_dropped_are_all_files(run_dedup: Run) -> None:
         assert removed[drop["repo"]] in drop["detail"]
 
 
-def test_neither_the_order_of_the_input_nor_its_parts_change_the_result(run_dedup: Run) -> None:
+@pytest.mark.parametrize("task_bytes", [1, 20_000, 1 << 30])
+def test_neither_the_order_of_the_input_nor_its_parts_nor_its_tasks_change_the_result(
+    run_dedup: Run, task_bytes: int
+) -> None:
     repositories = corpus(3)
     first = run_dedup(repositories)
     names = list(repositories)
     random.Random(5).shuffle(names)
-    cut = len(names) // 3
-    second = run_dedup({n: repositories[n] for n in names[:cut]}, {n: repositories[n] for n in names[cut:]})
-    for table in ("clusters", "alarms"):
-        assert first[table].equals(second[table])
-    assert set(first["documents"]["repo"].to_pylist()) == set(second["documents"]["repo"].to_pylist())
+    parts = [{name: repositories[name] for name in names[start::5]} for start in range(5)]
+    second = run_dedup(*parts, task_bytes=task_bytes)
+    for table in ("clusters", "alarms", "documents", "dropped"):
+        assert rows_of(first[table]) == rows_of(second[table])
 
 
 def test_a_removal_comes_with_its_evidence(run_dedup: Run) -> None:
@@ -188,14 +190,3 @@ def test_an_alarm_names_a_source_of_which_nothing_is_left(run_dedup: Run) -> Non
     assert tables["alarms"].to_pylist() == [
         {"source": "mirror", "repositories": 2, "survivors": ["git/one", "git/two"]}
     ]
-
-
-def test_a_hot_bucket_yields_no_more_than_two_pairs_a_repository() -> None:
-    def rows(bucket: int, names: list[str]) -> list[dict[str, Any]]:
-        return [{"band": 0, "bucket": bucket, "repo": name, "words": 5} for name in names]
-
-    many = [f"{number:04}" for number in range(1000)]
-    table = pa.Table.from_pylist([*rows(1, many), *rows(2, ["alone"]), *rows(3, ["p", "q"])], BANDS)
-    pairs = [(row["left"], row["right"]) for part in candidates_of(table) for row in part.to_pylist()]
-    assert len(pairs) == 2 * len(many) - 3 + 1
-    assert {("0000", name) for name in many[1:]} | set(itertools.pairwise(many)) | {("p", "q")} == set(pairs)

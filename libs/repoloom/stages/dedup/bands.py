@@ -1,65 +1,71 @@
-"""dedup.bands: the pairs of repositories that share a bucket, one task a band."""
+"""dedup.bands: sends each repository's buckets to where all that share one meet, and numbers the repositories."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from repoloom.engine.step import Reader, Shares, Sink, Step
-from repoloom.errors import CorruptDataError
-from repoloom.stages.dedup.banding import best_banding
+from repoloom.stages.dedup.numbers import read_numbers, spell
 from repoloom.stages.dedup.params import DedupParams
-from repoloom.stages.dedup.tables import BANDS, CANDIDATES
+from repoloom.stages.dedup.partitions import Ids, Indices, cut, ids_of
+from repoloom.stages.dedup.routing import Router
+from repoloom.stages.dedup.sources import count_sources
+from repoloom.stages.dedup.tables import BANDED, SOURCES
 
-_ROWS = 65536  # candidates written at a time
+_UPPER = np.uint64(32)
 
 
 class Bands(Step[DedupParams]):
-    """Sorts a band by bucket. Holds one band of all repositories: 20 bytes and the name of each."""
+    """A task for each partition of the signatures; the buckets' partitions are as many."""
 
     name = "dedup.bands"
-    reads = ("bands",)
-    writes = {"candidates": CANDIDATES}
+    version = 2
+    reads = ("numbers", "signatures")  # ids are places in the signatures, so these must be whole
+    writes = {"banded": None, "places": None, "extents": None, "sources": SOURCES}
 
-    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002
-        parts = tables["bands"]
-        bands = best_banding(self.params.threshold, self.params.slots).bands
-        return ({"bands": parts[band::bands]} for band in range(bands if parts else 0))
+    def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:
+        partitions = cut(tables["signatures"], task_bytes)
+        for partition, parts in enumerate(partitions):
+            yield {"signatures": parts, "numbers": spell(tables["numbers"], partition, len(partitions))}
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
-        rows = pa.Table.from_batches(inputs["bands"].batches(), BANDS)
-        if pc.count_distinct(rows["band"]).as_py() != 1:
-            raise CorruptDataError("the parts of the bands are out of order: dedup.signatures needs smaller tasks")
-        for candidates in candidates_of(rows):
-            out.write("candidates", candidates)
-
-
-def candidates_of(rows: pa.Table) -> Iterator[pa.Table]:
-    """The pairs of a band: a bucket of n repositories yields at most 2n - 3, so that no bucket is ever too hot.
-
-    In order of preference, each repository is paired with the first of its bucket, which would survive all others, and
-    with the one before it, so that those who belong together still meet where the first is there by chance.
-    """
-    rows = rows.take(_shared(rows["bucket"].to_numpy()))
-    rows = rows.sort_by([("bucket", "ascending"), ("words", "descending"), ("repo", "ascending")])
-    bucket, repo = rows["bucket"].to_numpy(), rows["repo"].combine_chunks()
-    first = np.searchsorted(bucket, bucket)
-    place = np.arange(len(bucket))
-    before_last = place[place - first >= 2] - 1
-    left = np.concatenate([first[place > first], before_last])
-    right = np.concatenate([place[place > first], before_last + 1])
-    for start in range(0, len(left), _ROWS):
-        yield pa.Table.from_arrays(
-            [repo.take(left[start : start + _ROWS]), repo.take(right[start : start + _ROWS])], schema=CANDIDATES
+        partition, partitions = read_numbers(inputs["numbers"])
+        router = Router(out, "banded")
+        sources: Counter[str] = Counter()
+        repositories = documents = 0
+        for batch in inputs["signatures"].batches(["repo", "documents", "words", "buckets"]):
+            ids = ids_of(partition, repositories, repositories + len(batch))
+            rows = _banded(batch, ids)
+            router.send(rows, _meeting_places(rows["bucket"].to_numpy(), partitions))
+            sources.update(count_sources(batch["repo"].to_pylist()))
+            repositories += len(batch)
+            documents += pc.sum(batch["documents"]).as_py()
+        router.flush()
+        for table, rows in (("places", repositories), ("extents", documents)):
+            out.blob(table, f"{partition:04}-0000.arrow", b"", rows)
+        out.write(
+            "sources",
+            pa.Table.from_pylist(
+                [{"source": source, "repositories": count} for source, count in sorted(sources.items())], SOURCES
+            ),
         )
 
 
-def _shared(buckets: "np.ndarray[tuple[int], np.dtype[np.uint64]]") -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-    """The positions of the values that are there more than once."""
-    order = np.argsort(buckets, kind="stable")
-    equal = buckets[order[1:]] == buckets[order[:-1]]
-    repeated = np.zeros(len(buckets), bool)
-    repeated[1:] |= equal
-    repeated[:-1] |= equal
-    return order[repeated]
+def _banded(batch: pa.RecordBatch, ids: Ids) -> pa.Table:
+    """A row for each bucket of each repository."""
+    repository = pc.list_parent_indices(batch["buckets"])
+    columns = {
+        "bucket": pc.list_flatten(batch["buckets"]),
+        "words": batch["words"].take(repository),
+        "id": pa.array(ids).take(repository),
+        "repo": batch["repo"].take(repository),
+    }
+    return pa.table(columns, BANDED)
+
+
+def _meeting_places(buckets: Ids, partitions: int) -> Indices:
+    """Buckets are hashes, so equal ranges of them are equally full."""
+    return ((buckets >> _UPPER) * np.uint64(partitions) >> _UPPER).astype(np.int64)

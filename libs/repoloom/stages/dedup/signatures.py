@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from repoloom.engine.step import Reader, Sink, Step
 from repoloom.stages.dedup.banding import best_banding
 from repoloom.stages.dedup.params import DedupParams
-from repoloom.stages.dedup.tables import BANDS, SIGNATURES
+from repoloom.stages.dedup.tables import SIGNATURES
 
 if TYPE_CHECKING:
     from repoloom.stages.dedup.minhash import RepositorySketch
@@ -20,36 +19,35 @@ LANDMARKS = 16
 """Files of a repository that are remembered by a hash of their words. Those with the smallest hashes are taken, so that
 two repositories remember the same ones of the files that both have."""
 
+_ROWS = 64  # signatures written at a time
+
 
 class Signatures(Step[DedupParams]):
-    """Reads each repository once. It costs a row of 8 KiB, and a few dozen bytes in each band."""
+    """Reads each repository once. It costs a row of 8 KiB."""
 
     name = "dedup.signatures"
+    version = 2
     reads = ("documents",)
-    writes = {"signatures": SIGNATURES, "bands": BANDS}
+    writes = {"signatures": SIGNATURES}
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         from repoloom.stages.dedup.minhash import RepositorySketch
 
         banding = best_banding(self.params.threshold, self.params.slots)
-        banded: list[tuple[str, int, npt.NDArray[np.uint64]]] = []
+        rows: list[dict[str, Any]] = []
         for repository in inputs["documents"].repositories():
             sketch = RepositorySketch(self.params.slots, self.params.sketch)
             row = _take_in(repository, sketch)
-            out.write("signatures", pa.RecordBatch.from_pylist([row], SIGNATURES))
-            if sketch.words:
-                banded.append((row["repo"], sketch.words, sketch.buckets(*banding)))
-        for band in range(banding.bands if banded else 0):
-            rows = [
-                {"band": band, "bucket": int(buckets[band]), "repo": repo, "words": words}
-                for repo, words, buckets in banded
-            ]
-            out.write("bands", pa.RecordBatch.from_pylist(rows, BANDS))
-            out.roll("bands")
+            row["buckets"] = sketch.buckets(*banding) if sketch.words else []
+            rows.append(row)
+            if len(rows) == _ROWS:
+                out.write("signatures", pa.RecordBatch.from_pylist(rows, SIGNATURES))
+                rows = []
+        out.write("signatures", pa.RecordBatch.from_pylist(rows, SIGNATURES))
 
 
 def _take_in(repository: pa.Table, sketch: "RepositorySketch") -> dict[str, Any]:
-    """Sketches a repository; returns its row."""
+    """Sketches a repository; returns its row but for the buckets."""
     from repoloom.corpus.contents import contents
 
     files = size = 0
@@ -64,6 +62,7 @@ def _take_in(repository: pa.Table, sketch: "RepositorySketch") -> dict[str, Any]
         size += int((part.ends - part.starts).sum())
     return {
         "repo": repository["repo"][0].as_py(),
+        "documents": len(repository),
         "files": files,
         "bytes": size,
         "words": sketch.words,
