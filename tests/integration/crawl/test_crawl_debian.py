@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from repoloom.stages.crawl import debian
-from repoloom.stages.crawl.errors import SourceUnavailableError
+from repoloom.stages.crawl.errors import NotAllowedError, SourceUnavailableError
+from repoloom.stages.crawl.policy import SETTING
 
 COPYRIGHT = b"Files: *\nCopyright: x\nLicense: Expat or GPL-2+\n"
 
@@ -146,3 +147,22 @@ def test_indexes_that_cannot_be_had_are_asked_for_once(
     with pytest.raises(SourceUnavailableError) as second:
         crawl(kind="debian", name="other", version="1")
     assert str(second.value).removeprefix("debian other 1") == str(first.value).removeprefix("debian thing 2:1.0-1")
+
+
+def test_an_archive_may_be_private_and_leads_to_no_other_private_host(
+    archive: Callable[[str], None], site: Any, crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, "")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
+    archive("[trusted=yes]")
+    assert crawl(kind="debian", name="thing", version="2:1.0-1").table("files").num_rows == 4
+    victim, private = site(tmp_path / "archive", "127.0.0.2"), site(tmp_path / "archive")
+    (tmp_path / "sources.list").write_text(f"# deb {victim.url} x\ndeb [trusted=yes] {private.url} stable main\n")
+    private.redirects["/pool"] = f"{victim.url}/pool"
+    with pytest.raises(NotAllowedError, match=r"^debian thing 2:1\.0-1: 127\.0\.0\.2 is a loopback address"):
+        crawl(kind="debian", name="thing", version="2:1.0-1")
+    debian._update.cache_clear()
+    private.redirects["/dists"] = f"{victim.url}/dists"
+    with pytest.raises(NotAllowedError, match=r"^debian thing 2:1\.0-1: .*127\.0\.0\.2 is a loopback address"):
+        crawl(kind="debian", name="thing", version="2:1.0-1")
+    assert victim.seen == []

@@ -1,13 +1,15 @@
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.errors import NotAllowedError, SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.policy import SETTING
 
 MANIFEST = {"name": "@scope/thing", "version": "1.2.3", "license": "(MIT OR ISC)"}
 
@@ -69,3 +71,23 @@ def test_a_tarball_that_is_not_what_the_registry_says_is_refused_by_npm(crawl: A
 def test_a_package_that_is_unknown_is_unavailable(crawl: Any) -> None:
     with pytest.raises(SourceUnavailableError, match=r"npm nothing 1\.0\.0: 404"):
         crawl(kind="npm", name="nothing", version="1.0.0")
+
+
+def test_a_registry_may_be_private_and_leads_to_no_other_private_host(
+    integrity: str, site: Any, crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(SETTING, "")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
+    assert crawl(kind="npm", name="@scope/thing", version="1.2.3", integrity=integrity).table("files").num_rows == 2
+    victim, manifest = site(tmp_path / "registry", "127.0.0.2"), tmp_path / "registry" / "@scope" / "thing"
+    manifest.write_text(re.sub(r"http://127\.0\.0\.1:\d+/thing.tgz", f"{victim.url}/thing.tgz", manifest.read_text()))
+    refused = r"^npm @scope/thing 1\.2\.3: 127\.0\.0\.2 is a loopback address"
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="npm", name="@scope/thing", version="1.2.3")
+    registry = site(tmp_path / "registry")
+    registry.redirects["/@scope"] = f"{victim.url}/@scope"
+    monkeypatch.setenv("npm_config_@scope:registry", registry.url)
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="npm", name="@scope/thing", version="1.2.3")
+    assert registry.seen
+    assert victim.seen == []

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.errors import NotAllowedError, SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.policy import SETTING
 
 FILES = {
     "Some_Project-1.0/PKG-INFO": b"Metadata-Version: 2.1\nName: Some-Project\nVersion: 1.0\nLicense: MIT\n",
@@ -99,4 +100,52 @@ def test_an_index_that_cannot_be_reached_is_unavailable(crawl: Any, monkeypatch:
     monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
     monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1")
     with pytest.raises(SourceUnavailableError, match=r"^pypi some-project 1\.0: "):
+        crawl(kind="pypi", name="some-project", version="1.0")
+
+
+@pytest.fixture
+def private_index(index: Path, site: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The index on a private host, under a policy that allows nothing; pip checks no certificate of this host."""
+    monkeypatch.setenv(SETTING, "")
+    monkeypatch.setenv("no_proxy", "127.0.0.1,127.0.0.2")
+    private = site(index.parent)
+    monkeypatch.setenv("PIP_INDEX_URL", private.url)
+    monkeypatch.setenv("PIP_TRUSTED_HOST", "127.0.0.1 127.0.0.2")
+    return private
+
+
+def test_an_index_may_be_private_and_leads_to_no_other_private_host(
+    private_index: Any, index: Path, site: Any, crawl: Any
+) -> None:
+    assert crawl(kind="pypi", name="some-project", version="1.0").table("files").num_rows == 3
+    victim = site(index.parent, "127.0.0.2")
+    refused = r"^pypi some-project 1\.0: 127\.0\.0\.2 is a loopback address, .* in REPOLOOM_CRAWL_ALLOW allows it$"
+    private_index.redirects["/some-project/Some_Project-1.0.tar.gz"] = f"{victim.url}/x"
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="pypi", name="some-project", version="1.0")
+    private_index.redirects["/some-project"] = f"{victim.url}/some-project"
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="pypi", name="some-project", version="1.0")
+    private_index.redirects.clear()
+    (index / "index.html").write_text(f'<a href="{victim.url}/some-project/Some_Project-1.0.tar.gz">x</a>')
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="pypi", name="some-project", version="1.0")
+    assert victim.seen == []
+
+
+@pytest.mark.parametrize("base", ["", '<base href="file:///">'])
+def test_an_index_over_http_leads_to_no_file_of_this_machine(
+    base: str, private_index: Any, index: Path, crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PIP_TRUSTED_HOST")
+    secret = tmp_path / "secret" / "Some_Project-1.0.tar.gz"
+    secret.parent.mkdir()
+    (index / "Some_Project-1.0.tar.gz").rename(secret)
+    (index / "index.html").write_text(f'{base}<a href="{secret.as_uri()}">x</a>')
+    refused = rf"^pypi some-project 1\.0: the index leads to {secret}, which lies in no folder that pip is set up for"
+    with pytest.raises(NotAllowedError, match=refused):
+        crawl(kind="pypi", name="some-project", version="1.0")
+    (index / "index.html").write_text('<a href="Some_Project-1.0.tar.gz">x</a>')
+    private_index.redirects["/some-project/Some"] = secret.as_uri().removesuffix("_Project-1.0.tar.gz")
+    with pytest.raises(NotAllowedError, match=refused):
         crawl(kind="pypi", name="some-project", version="1.0")

@@ -11,14 +11,18 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
 from repoloom.stages.crawl import archive
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry
-from repoloom.stages.crawl.errors import SourceUnavailableError
+from repoloom.stages.crawl.errors import NotAllowedError, SourceUnavailableError
+from repoloom.stages.crawl.gateway import Gateway, gateway
 from repoloom.stages.crawl.limits import Budget, Limits
+from repoloom.stages.crawl.policy import Policy, host_name
+from repoloom.stages.crawl.proxies import Proxies
 from repoloom.stages.crawl.sources import DebianSource
 
 _APT_GET = Client("apt-get", "apt is part of Debian and Ubuntu: crawl Debian packages there")
@@ -27,6 +31,8 @@ _INDEX_BYTES = 1 << 30  # an index is tens of MiB
 _CONFIG_SECONDS = 20.0
 _ONE_LINE = re.compile(r"^\s*deb(?:-src)?\s", re.MULTILINE)  # sources.list(5), one-line style
 _TYPES = re.compile(r"^Types:.*$", re.MULTILINE | re.IGNORECASE)  # and deb822 style
+_HOST = re.compile(r"://(?:[^/@\s]*@)?([^/:\s\[\]]+|\[[^\]\s]+\])")  # of an address in either
+_SHELL = re.compile(r"^([A-Z]+)='(.*)'$", re.MULTILINE)  # what apt-config says
 SourceLists: TypeAlias = tuple[tuple[str, str], ...]
 """Names and texts of source lists."""
 
@@ -37,13 +43,13 @@ _PART = re.compile(r"(?P<native>\.tar)|\.orig(-(?P<component>[A-Za-z0-9-]+))?\.t
 def download(source: DebianSource, limits: Limits, scratch: Path) -> list[Path]:
     """The archives of a source package, Debian's packaging first.
 
-    Raises SourceUnavailableError and RepositoryTooLargeError.
+    Raises SourceUnavailableError, RepositoryTooLargeError and NotAllowedError.
     """
     folder = scratch / "debian"
     folder.mkdir()
-    with _indexes(str(source), limits) as options:
+    with _indexes(str(source), limits) as apt:
         job = Job(str(source), folder, _environment(), limits.timeout, limits.max_repository_bytes)
-        _APT_GET.run(job, "-qq", *options, "source", "--download-only", f"{source.name}={source.version}")
+        apt.get(job, "source", "--download-only", f"{source.name}={source.version}")
     found = sorted(path for path in folder.iterdir() if _PART.search(path.name) and not path.name.endswith(".asc"))
     if not found:
         raise SourceUnavailableError(f"{source}: apt-get gave no archive")
@@ -62,20 +68,34 @@ def entries(archives: list[Path], scratch: Path, budget: Budget) -> Iterator[Ent
         yield from archive.entries(path, scratch, budget, under=f"{under}/".encode() if under else b"")
 
 
+@dataclass(frozen=True)
+class _Apt:
+    """apt-get, pointed at the source indexes in a folder and led through a gateway."""
+
+    folder: Path
+    way: Gateway
+
+    def get(self, job: Job, *arguments: str) -> None:
+        environment = {**job.environment, **self.way.environment}  # apt heeds no_proxy, whatever its options say
+        _APT_GET.run(replace(job, environment=environment), "-qq", *_options(self.folder, self.way), *arguments)
+
+
 @contextmanager
-def _indexes(subject: str, limits: Limits) -> Iterator[list[str]]:
-    """The options that point apt at the source indexes, which nobody changes meanwhile."""
-    sources = _configured_sources(subject)
+def _indexes(subject: str, limits: Limits) -> Iterator[_Apt]:
+    """Points apt at the source indexes, which nobody changes meanwhile."""
+    sources, policy = _configured_sources(subject), Policy.here()
     folder = _cache_folder(subject, sources)
-    if problem := _update(folder, sources, limits.timeout):
-        raise SourceUnavailableError(f"{subject}: {problem}")
-    with (folder / "lock").open() as lock:
+    if problem := _update(folder, sources, limits.timeout, policy):
+        raise type(problem)(f"{subject}: {problem}")
+    with (folder / "lock").open() as lock, _gateway(subject, sources, policy) as way:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        yield _options(folder)
+        yield _Apt(folder, way)
 
 
 @functools.cache
-def _update(folder: Path, sources: SourceLists, timeout: float) -> str | None:
+def _update(
+    folder: Path, sources: SourceLists, timeout: float, policy: Policy
+) -> SourceUnavailableError | NotAllowedError | None:
     """Fetches the source indexes, once a process; where another process just did, that costs one request each.
 
     What keeps them from being fetched is returned, not raised: so it is remembered, and no other source waits for it.
@@ -88,19 +108,38 @@ def _update(folder: Path, sources: SourceLists, timeout: float) -> str | None:
             (folder / name).write_text(text)
         job = Job("the source indexes", folder, _environment(), timeout, _INDEX_BYTES)
         try:
-            _APT_GET.run(job, "-qq", *_options(folder), "--error-on=any", "update")
-        except SourceUnavailableError as error:
-            return str(error)
+            with _gateway("the source indexes", sources, policy) as way:
+                _Apt(folder, way).get(job, "--error-on=any", "update")
+        except (SourceUnavailableError, NotAllowedError) as error:
+            return error
     return None
 
 
-def _options(folder: Path) -> list[str]:
+@contextmanager
+def _gateway(subject: str, sources: SourceLists, policy: Policy) -> Iterator[Gateway]:
+    """A gateway that trusts the archives that apt is set up for."""
+    lines = (line for _, text in sources for line in text.splitlines() if not line.lstrip().startswith("#"))
+    archives = frozenset(host_name(host.strip("[]")) for line in lines for host in _HOST.findall(line))
+    job = Job(subject, Path("/"), _environment(), _CONFIG_SECONDS, _INDEX_BYTES)
+    names = ("HTTP", "Acquire::http::Proxy", "HTTPS", "Acquire::https::Proxy")
+    said = dict(_SHELL.findall(_APT_CONFIG.run(job, "shell", *names).decode()))
+    http = said.get("HTTP")
+    with gateway(subject, policy, archives, Proxies.configured(http, said.get("HTTPS", http))) as way:
+        yield way
+
+
+def _options(folder: Path, way: Gateway) -> list[str]:
     settings = {
         "APT::Sandbox::User": "root",  # as root: the user _apt may not enter a private folder; otherwise without effect
         "APT::Get::Only-Source": "true",
         "Acquire::Languages": "none",
         "Acquire::Retries": "1",
+        "Acquire::http::Pipeline-Depth": "0",
+        "Acquire::http::Proxy": way.url,
+        "Acquire::http::Proxy-Auto-Detect": "",
         "Acquire::http::Timeout": "20",
+        "Acquire::https::Proxy": way.url,
+        "Acquire::https::Proxy-Auto-Detect": "",
         "Acquire::https::Timeout": "20",
         "Dir::Cache": str(folder / "cache"),
         "Dir::State": str(folder / "state"),
@@ -128,7 +167,7 @@ def _configured_sources(subject: str) -> SourceLists:
     """What apt is set up for here, `deb` turned into `deb-src`; each list by its name in a private folder."""
     job = Job(subject, Path("/"), _environment(), _CONFIG_SECONDS, _INDEX_BYTES)
     said = _APT_CONFIG.run(job, "shell", "LIST", "Dir::Etc::sourcelist/f", "PARTS", "Dir::Etc::sourceparts/d").decode()
-    places = dict(re.findall(r"^(LIST|PARTS)='(.*)'$", said, re.MULTILINE))
+    places = dict(_SHELL.findall(said))
     main, parts = Path(places["LIST"]), Path(places["PARTS"])
     lists = [(path, "sources.list") for path in [main] if path.is_file()]
     lists += [(path, f"sources.list.d/{path.name}") for path in sorted(parts.glob("*.list"))]

@@ -17,3 +17,7 @@ class UnreadableSourceError(RepoloomError):
 
 class RepositoryTooLargeError(RepoloomError):
     """A repository goes past a limit that protects the machine; the message names the limit."""
+
+
+class NotAllowedError(RepoloomError):
+    """A source lies, or leads, where a crawl does not go on this machine; the message names what would allow it."""

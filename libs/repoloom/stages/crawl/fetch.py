@@ -7,6 +7,7 @@ from repoloom.errors import InputError
 from repoloom.stages.crawl import archive, debian, folder, git, npm, pypi, rows
 from repoloom.stages.crawl.entry import Repository
 from repoloom.stages.crawl.limits import Budget, Limits
+from repoloom.stages.crawl.policy import Policy
 from repoloom.stages.crawl.resolve import changed
 from repoloom.stages.crawl.sources import (
     ArchiveSource,
@@ -24,8 +25,10 @@ from repoloom.stages.crawl.sources import (
 def repositories(source: Source, limits: Limits, scratch: Path) -> Iterator[Repository]:
     """The repositories of a source. What has to be fetched goes to `scratch`, an empty folder that the caller removes.
 
-    Raises SourceUnavailableError, UnreadableSourceError, RepositoryTooLargeError; InputError where local files changed.
+    Raises SourceUnavailableError, UnreadableSourceError, RepositoryTooLargeError, NotAllowedError; InputError where
+    local files changed.
     """
+    Policy.here().check(source)
     budget = Budget(source.repository, limits)
     match source:
         case PypiSource():

@@ -3,22 +3,32 @@
 No hook, filter, attribute, submodule or LFS program runs: those belong to a work tree, and there is none.
 """
 
+import contextlib
 import functools
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 from urllib.parse import urlsplit
 
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
-from repoloom.stages.crawl.errors import OverdueError, SourceUnavailableError, UnreadableSourceError
+from repoloom.stages.crawl.errors import (
+    NotAllowedError,
+    OverdueError,
+    SourceUnavailableError,
+    UnreadableSourceError,
+)
 from repoloom.stages.crawl.folder import local_path
-from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.gateway import gateway
+from repoloom.stages.crawl.limits import Budget, Limits
+from repoloom.stages.crawl.policy import Policy, host_name
+from repoloom.stages.crawl.proxies import Proxies
 from repoloom.stages.crawl.scratch import scratch_folder
 from repoloom.stages.crawl.sources import GIT_SCHEMES, GitSource
 
@@ -29,15 +39,16 @@ _MAX_MEMORY = 4 << 30  # address space, bytes: a pack's deltas may ask for more 
 _CHUNK = 1 << 16
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _TREE_LINE = re.compile(rb"([0-7]+) (\w+) ([0-9a-f]+) +(\d+|-)\t(.*)", re.DOTALL)
-_SETTINGS = (
-    ("core.hooksPath", os.devnull),
-    ("core.fsmonitor", "false"),
-    ("credential.interactive", "never"),
-    ("fetch.recurseSubmodules", "false"),
-    ("gc.auto", "0"),
-    ("http.lowSpeedLimit", "1000"),  # bytes a second, for
-    ("http.lowSpeedTime", "30"),  # seconds, before a stalled transfer ends
-)
+_SETTINGS = {
+    "core.hooksPath": os.devnull,
+    "core.fsmonitor": "false",
+    "credential.interactive": "never",
+    "fetch.recurseSubmodules": "false",
+    "gc.auto": "0",
+    "http.lowSpeedLimit": "1000",  # bytes a second, for
+    "http.lowSpeedTime": "30",  # seconds, before a stalled transfer ends
+    "transfer.bundleURI": "false",
+}
 
 _REF_RULES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 """What a short name may stand for, in git's order (gitrevisions(7))."""
@@ -57,10 +68,10 @@ def pinned(source: GitSource) -> GitSource:
     if host in _SILENT:
         return source
     with scratch_folder() as scratch:
-        git = _open(source, Limits(timeout=_PIN_SECONDS), scratch)
         try:
-            said = git.run("ls-remote", "--quiet", "--", address, source.revision, f"{source.revision}^{{}}")
-        except SourceUnavailableError as error:
+            with _open(source, Limits(timeout=_PIN_SECONDS), scratch) as git:
+                said = git.run("ls-remote", "--quiet", "--", address, source.revision, f"{source.revision}^{{}}")
+        except (SourceUnavailableError, NotAllowedError) as error:
             if isinstance(error, OverdueError):
                 _SILENT.add(host)
             return source
@@ -76,13 +87,18 @@ def pinned(source: GitSource) -> GitSource:
 
 
 def repository(source: GitSource, limits: Limits, scratch: Path) -> Repository:
-    """Fetches one revision, without its history. Raises SourceUnavailableError and RepositoryTooLargeError."""
-    address, git = _address(source), _open(source, limits, scratch)
-    if source.url:
-        git.run("ls-remote", "--quiet", "--", address, "HEAD", timeout=_CONTACT_SECONDS)
-    git.run("init", "--quiet", "--bare", "--template=", ".")
-    git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", address, f"+{source.revision}:refs/crawl/head")
+    """Fetches one revision, without its history.
+
+    Raises SourceUnavailableError, NotAllowedError and RepositoryTooLargeError.
+    """
+    address = _address(source)
+    with _open(source, limits, scratch) as git:
+        if source.url:
+            git.run("ls-remote", "--quiet", "--", address, "HEAD", timeout=_CONTACT_SECONDS)
+        git.run("init", "--quiet", "--bare", "--template=", ".")
+        git.run("fetch", "--quiet", "--depth=1", "--no-tags", "--", address, f"+{source.revision}:refs/crawl/head")
     commit = git.run("rev-parse", "--verify", "--end-of-options", "refs/crawl/head^{commit}").decode().strip()
+    _check_files(git, commit, Budget(source.repository, limits))
     return Repository(source.repository, commit, source.kind, _public(source), _entries(git, commit))
 
 
@@ -90,8 +106,28 @@ def _address(source: GitSource) -> str:
     return source.url or str(local_path(source.path or "").resolve())
 
 
-def _open(source: GitSource, limits: Limits, scratch: Path) -> "_Git":
-    return _Git(str(source), scratch / "git", limits, schemes=GIT_SCHEMES if source.url else ("file",))
+@contextlib.contextmanager
+def _open(source: GitSource, limits: Limits, scratch: Path) -> Iterator["_Git"]:
+    """The git client for a source: by way of a gateway for the length of the block, without any network afterwards."""
+    folder, policy = scratch / "git", Policy.here()
+    folder.mkdir()
+    if source.url is None:
+        yield _Git(source, folder, limits, schemes=("file",))
+        return
+    own = _Git(source, folder, limits, schemes=())
+    address = own.run("ls-remote", "--get-url", source.url).decode().strip()
+    rewritten = {host_name(urlsplit(address).hostname or "")} if address != source.url else set()  # by url.*.insteadOf
+    trusted = policy.trusted(urlsplit(source.url).hostname) | rewritten
+    proxy = own.proxy(address) if address.startswith(("http://", "https://")) else None
+    with gateway(str(source), policy, trusted, Proxies.configured(proxy, proxy)) as way:
+        settings = {"http.proxy": way.url, f"http.{address}.proxy": way.url, "http.proxyAuthMethod": "basic"}
+        yield _Git(source, folder, limits, _schemes(policy), settings, way.environment)
+
+
+def _schemes(policy: Policy) -> tuple[str, ...]:
+    """The transports that may be taken, whatever a redirect or the user's configuration makes of an address."""
+    unwatched = {"ssh": "ssh", "git": "git-protocol"}
+    return tuple(scheme for scheme in GIT_SCHEMES if scheme not in unwatched or unwatched[scheme] in policy.words)
 
 
 def _public(source: GitSource) -> str:
@@ -103,39 +139,63 @@ def _public(source: GitSource) -> str:
 class _Git:
     """The git client at work in one bare repository."""
 
-    def __init__(self, subject: str, folder: Path, limits: Limits, schemes: tuple[str, ...]) -> None:
-        folder.mkdir()
-        environment = _environment(schemes, folder)
-        self.job = Job(subject, folder, environment, limits.timeout, limits.max_repository_bytes, _MAX_MEMORY)
+    def __init__(
+        self,
+        source: GitSource,
+        folder: Path,
+        limits: Limits,
+        schemes: tuple[str, ...],
+        settings: Mapping[str, str] = MappingProxyType({}),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        environment = {**_environment(schemes, folder, {**_SETTINGS, **settings}), **variables}
+        self.job = Job(str(source), folder, environment, limits.timeout, limits.max_repository_bytes, _MAX_MEMORY)
 
     def run(self, *arguments: str, timeout: float | None = None) -> bytes:
         return _GIT.run(replace(self.job, timeout=timeout or self.job.timeout), *arguments)
+
+    def proxy(self, address: str) -> str | None:
+        """The proxy that git is set up for on the way to an address."""
+        said = self.run("config", "--get-urlmatch", "http", address).decode("utf-8", "replace")
+        return next((line.split(" ", 1)[1] for line in said.splitlines() if line.startswith("http.proxy ")), None)
 
     def start(self, *arguments: str) -> AbstractContextManager["subprocess.Popen[bytes]"]:
         return _GIT.start(self.job, *arguments)
 
 
-def _environment(schemes: tuple[str, ...], folder: Path) -> dict[str, str]:
+def _environment(schemes: tuple[str, ...], folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """The user's environment, without what a surrounding git says in it, and closed to what a repository might try."""
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_SSL_")
     }
-    settings = {f"GIT_CONFIG_KEY_{i}": key for i, (key, _) in enumerate(_SETTINGS)}
-    settings |= {f"GIT_CONFIG_VALUE_{i}": value for i, (_, value) in enumerate(_SETTINGS)}
+    keys = {f"GIT_CONFIG_KEY_{i}": key for i, key in enumerate(settings)}
+    values = {f"GIT_CONFIG_VALUE_{i}": value for i, value in enumerate(settings.values())}
     return {
         **kept,
-        **settings,
+        **keys,
+        **values,
         "GIT_ALLOW_PROTOCOL": ":".join(schemes),
         "GIT_ASKPASS": "false",
         "GIT_CEILING_DIRECTORIES": str(folder.parent),
-        "GIT_CONFIG_COUNT": str(len(_SETTINGS)),
+        "GIT_CONFIG_COUNT": str(len(settings)),
         "GIT_CONFIG_NOSYSTEM": "1",
         "GIT_LFS_SKIP_SMUDGE": "1",
+        "GIT_NO_LAZY_FETCH": "1",
         "GIT_NO_REPLACE_OBJECTS": "1",
         "GIT_SSH_COMMAND": f"ssh -oBatchMode=yes -oConnectTimeout={_CONTACT_SECONDS:.0f}",
         "GIT_TERMINAL_PROMPT": "0",
         "LC_ALL": "C.UTF-8",
     }
+
+
+def _check_files(git: _Git, commit: str, budget: Budget) -> None:
+    """Counts the files before any is read, which takes half a second for a million. Raises RepositoryTooLargeError."""
+    files = 0
+    with git.start("ls-tree", "-r", "-z", "--full-tree", "--name-only", commit) as tree:
+        assert tree.stdout is not None
+        while chunk := tree.stdout.read(_CHUNK):
+            files += chunk.count(b"\0")
+            budget.check_files(files)
 
 
 def _entries(git: _Git, commit: str) -> Iterator[Entry]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from repoloom.stages.crawl import folder, git
 from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.limits import Limits
+from repoloom.stages.crawl.policy import Policy
 from repoloom.stages.crawl.sources import FolderSource, GitSource, LocalSource, Source
 
 _PREFIX = "sha256:"
@@ -17,8 +18,9 @@ def resolve(source: Source) -> tuple[Source, ...]:
     """What a source of a recipe stands for now: a local one has its revision, a folder of repositories is many.
 
     A git source has its commit, unless its host cannot be reached. A digest or a commit that the recipe gives is left
-    as it is. Raises InputError.
+    as it is. Raises InputError, and NotAllowedError for a source of a kind that is not read here.
     """
+    Policy.here().check(source)
     if isinstance(source, GitSource):
         return (git.pinned(source),)
     if not isinstance(source, LocalSource):
