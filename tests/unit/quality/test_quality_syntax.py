@@ -1,15 +1,17 @@
 """How much of a file its grammar cannot read."""
 
-import os
-import signal
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repoloom.corpus.languages import LANGUAGES
-from repoloom.stages.quality import isolated
 from repoloom.stages.quality.isolated import error_shares
+from repoloom.stages.quality.parsing import Limits
 from repoloom.stages.quality.syntax import error_share, grammar_of, parser
 
 GRAMMARS = sorted({language.grammar for language in LANGUAGES if language.grammar})
@@ -100,24 +102,47 @@ def test_a_grammar_that_dies_takes_only_its_file_with_it() -> None:
     assert error_shares([(b"a: 1\n", "yaml"), deadly, (b"b: 2\n", "yaml"), deadly]) == [0.0, None, 0.0, None]
 
 
-def test_a_grammar_that_takes_all_memory_dies_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "_MEMORY", 16 << 20)
-    assert error_shares([(b"f(" * 65_536, "c"), (b"int x;\n", "c")]) == [None, 0.0]
+def test_a_grammar_that_takes_all_memory_dies_alone() -> None:
+    files = [(b"f(" * 65_536, "c"), (b"int x;\n", "c")]
+    assert error_shares(files, Limits(memory=16 << 20)) == [None, 0.0]
 
 
-def test_a_grammar_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "_SECONDS", 1)
-    assert error_shares([(b"<<E\n" * 32_768, "haskell"), (b"x = 1\n", "haskell")]) == [None, 0.0]
+def test_a_grammar_that_never_ends_is_ended() -> None:
+    files = [(b"<<E\n" * 32_768, "haskell"), (b"x = 1\n", "haskell")]
+    assert error_shares(files, Limits(seconds=1)) == [None, 0.0]
 
 
-def test_a_child_ended_from_outside_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(isolated, "error_share", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+def test_a_child_ended_from_outside_is_an_error() -> None:
+    before = psutil.Process().children()
+
+    def kill() -> None:
+        while not (born := [child for child in psutil.Process().children() if child not in before]):
+            time.sleep(0.01)
+        born[0].kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
     with pytest.raises(ChildProcessError, match="ended with status -9"):
-        error_shares([(b"x", "python")])
+        error_shares([(b"<<E\n" * 32_768, "haskell")], Limits(seconds=30))
+    killer.join()
 
 
-def test_a_fault_of_our_own_is_an_error(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(isolated, "error_share", lambda *_: 1 // 0)
+def test_a_child_that_died_while_it_was_not_needed_is_replaced() -> None:
+    assert error_shares([(b"x = 1\n", "python")]) == [0.0]
+    for child in psutil.Process().children():
+        child.kill()
+        child.wait()
+    assert error_shares([(b"x = 1\n", "python")]) == [0.0]
+
+
+def test_a_fault_of_our_own_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ChildProcessError, match="ended with status 1"):
-        error_shares([(b"x", "python")])
-    assert "ZeroDivisionError" in capfd.readouterr().err
+        error_shares([(b"x", "no such grammar")], Limits(seconds=59))  # a child that nobody had before
+    assert "no such grammar" in capfd.readouterr().err
+
+
+def test_threads_ask_at_once() -> None:
+    files = [(b"x = 1\n", "python"), (b"x = $\n", "python")] * 50
+    expected = error_shares(files)
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(error_shares, [files] * 8)) == [expected] * 8

@@ -1,92 +1,116 @@
 """Syntax of many files, in a child process: some grammars die of some input, and must not take the task with them.
 
-The child is a fork, so the texts cost no copy, and it ends without returning to its parent's code. A grammar that
-corrupts or exhausts memory, or never ends, kills the child alone; a new child goes on with the next file.
+A grammar that corrupts or exhausts memory, or never ends, kills the child alone; a new one goes on with the next file.
+The child is a program of its own and no fork, since whoever asks may have threads. It is kept for the next files.
 """
 
-import faulthandler
-import os
-import resource
+import atexit
+import contextlib
+import queue
 import signal
-import struct
+import subprocess
 import sys
-import time
-import traceback
-from collections.abc import Sequence
-from typing import NoReturn
+from collections.abc import Iterator, Sequence
 
-import psutil
-
-from repoloom.stages.quality.syntax import error_share, parser
+from repoloom.stages.quality import parsing
+from repoloom.stages.quality.parsing import GIVEN_UP, HEADER, SHARE, Limits
 
 _DEATHS = {signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE, signal.SIGXCPU}
 """What a grammar's own failure looks like; any other signal came from outside."""
 
-_MEMORY = 1 << 30
-"""Bytes that a child may take for itself. The largest honest trees take a few dozen MiB."""
 
-_SECONDS = 60
-"""Of a processor, for one file. No honest file comes near (a slow grammar reads 1 MB a second); a hostile one is lost
-either way, since whoever waits for its end finds it full of errors."""
+_UNANSWERED = 1000  # files that may wait for their answers: those fit into a pipe, so that neither side waits for ever
 
-_SHARE = struct.Struct("<d")
-_GIVEN_UP = -1.0
+_LIMITS = Limits()
+
+File = tuple[bytes, str]
 
 
-def error_shares(files: Sequence[tuple[bytes, str]]) -> list[float | None]:
+def error_shares(files: Sequence[File], limits: Limits = _LIMITS) -> list[float | None]:
     """`syntax.error_share` of each (text, grammar); None also where the grammar died of the text or took too much.
 
     Raises:
         ChildProcessError: the child ended in another way.
     """
-    for grammar in {grammar for _, grammar in files}:
-        parser(grammar)  # loaded before the fork, once for all children
     shares: list[float] = []
     while len(shares) < len(files):
-        shares += _in_child(files[len(shares) :])
-        if len(shares) < len(files):
-            shares.append(_GIVEN_UP)
-    return [None if share == _GIVEN_UP else share for share in shares]
+        wanted = files[len(shares) : len(shares) + _UNANSWERED]
+        with _child(limits) as child:
+            found = child.ask(wanted)
+        shares += found
+        if len(found) < len(wanted):
+            shares.append(GIVEN_UP)
+    return [None if share == GIVEN_UP else share for share in shares]
 
 
-def _in_child(files: Sequence[tuple[bytes, str]]) -> list[float]:
-    """The shares of the files, up to the one that the child died of."""
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        _measure(files, writing)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as results:
-        found = results.read()
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if status != 0 and -status not in _DEATHS:
-        raise ChildProcessError(f"the parsing process ended with status {status}")
-    return [share for (share,) in _SHARE.iter_unpack(found)]
+class _Child:
+    """A process that parses."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        command = [sys.executable, "-m", parsing.__name__, *map(str, limits)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+
+    def ask(self, files: Sequence[File]) -> list[float]:
+        """The shares of the files, up to the one that the child died of. Raises ChildProcessError."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            for text, grammar in files:
+                name = grammar.encode()
+                self._process.stdin.write(HEADER.pack(len(name), len(text)) + name + text)
+            self._process.stdin.flush()
+        answer = self._process.stdout.read(len(files) * SHARE.size)
+        if len(answer) < len(files) * SHARE.size:
+            status = self._process.wait()
+            if -status not in _DEATHS:
+                raise ChildProcessError(f"the parsing process ended with status {status}")
+            answer = answer[: len(answer) // SHARE.size * SHARE.size]
+        return [share for (share,) in SHARE.iter_unpack(answer)]
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
 
 
-def _measure(files: Sequence[tuple[bytes, str]], writing: int) -> NoReturn:
-    """The child: writes one share after the other, and leaves by the shortest way."""
-    status = 1
+_idle: "queue.LifoQueue[_Child]" = queue.LifoQueue()
+
+
+@contextlib.contextmanager
+def _child(limits: Limits) -> Iterator[_Child]:
+    """A child that is nobody else's meanwhile; one that is whole afterwards is kept."""
+    child = _kept() if limits == _LIMITS else None
+    child = child or _Child(limits)
+    whole = False
     try:
-        faulthandler.disable()
-        _limit(resource.RLIMIT_CORE, 0)
-        _limit(resource.RLIMIT_AS, psutil.Process().memory_info().vms + _MEMORY)
-        for text, grammar in files:
-            _limit(resource.RLIMIT_CPU, int(time.process_time()) + _SECONDS)
-            share = error_share(text, grammar)
-            os.write(writing, _SHARE.pack(_GIVEN_UP if share is None else share))
-        status = 0
-    except MemoryError:
-        os.abort()
-    except BaseException:
-        traceback.print_exc()
-        sys.stderr.flush()
+        yield child
+        whole = child.alive and limits == _LIMITS
     finally:
-        os._exit(status)
+        if whole:
+            _idle.put(child)
+        else:
+            child.end()
 
 
-def _limit(kind: int, most: int) -> None:
-    """Lowers a soft limit of this process; the hard one, which may not be raised again, stays."""
-    hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+def _kept() -> _Child | None:
+    with contextlib.suppress(queue.Empty):
+        while True:
+            child = _idle.get_nowait()
+            if child.alive:
+                return child
+            child.end()
+    return None
+
+
+@atexit.register
+def _end_children() -> None:
+    while not _idle.empty():
+        _idle.get_nowait().end()
