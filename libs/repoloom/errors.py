@@ -19,3 +19,15 @@ class StoreError(RepoloomError):
 
 class UnavailableError(RepoloomError):
     """Something outside that is needed cannot be had now: a host, a package, a program. Another day it may be."""
+
+
+class NotFoundError(InputError):
+    """What the caller named is not there."""
+
+
+class ForbiddenError(InputError):
+    """What the caller named is not the caller's to use."""
+
+
+class ConflictError(InputError):
+    """What the caller wants made is there already, as something else."""

@@ -1,0 +1,1 @@
+"""What a running system says of itself: metrics, traces and logs, none of which ever holds a secret."""

@@ -1,0 +1,67 @@
+"""A small HTTP endpoint for machines that watch: /metrics for Prometheus, /healthz for probes."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from repoloom.errors import InputError
+from repoloom.telemetry.metrics import CONTENT_TYPE, exposition
+
+_SECONDS = 10  # that a connection may be silent
+
+
+@contextlib.contextmanager
+def serving(host: str, port: int, healthy: Callable[[], bool] = lambda: True) -> Iterator[int]:
+    """Answers at an address while the block runs; yields the port, which is chosen where 0 is given. Raises InputError.
+
+    Bind it to loopback or to an address that only the monitoring reaches: what it says is no secret, but nobody's
+    business.
+    """
+
+    class Handler(_Handler):
+        check = staticmethod(healthy)
+
+    try:
+        server = _Server((host, port), Handler)
+    except OSError as error:
+        raise InputError(f"cannot serve metrics at {host}:{port}: {error.strerror or error}; choose another") from error
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="metrics", daemon=True)
+    thread.start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False  # a reader that hangs must not keep the process
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _SECONDS
+    check: Callable[[], bool]
+
+    def do_GET(self) -> None:
+        """Answers one request."""
+        if self.path == "/metrics":
+            self._answer(HTTPStatus.OK, CONTENT_TYPE, exposition())
+        elif self.path == "/healthz":
+            status = HTTPStatus.OK if self.check() else HTTPStatus.SERVICE_UNAVAILABLE
+            self._answer(status, "text/plain", status.phrase.encode() + b"\n")
+        else:
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"here are /metrics and /healthz\n")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+        """Probes come every few seconds; nobody reads of them."""
+
+    def _answer(self, status: HTTPStatus, kind: str, content: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)

@@ -1,0 +1,128 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from repoloom.errors import InputError
+from repoloom.telemetry import endpoint, metrics
+from repoloom.telemetry.metrics import Direction, TaskOutcome
+
+
+def _touch_all() -> None:
+    metrics.task_ended("probe", TaskOutcome.COMMITTED, 1.0, read_bytes=10, written_bytes=5)
+    metrics.task_retried("probe")
+    metrics.task_quarantined("probe")
+    metrics.queue_depth("probe", 7)
+    metrics.call_started("probe", "Echo")
+    metrics.message_passed("probe", "Echo", Direction.RECEIVED, 3)
+    metrics.call_ended("probe", "Echo", "OK", 0.1)
+
+
+def _samples() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(metrics.exposition().decode())
+        for sample in family.samples
+    }
+
+
+def test_what_is_counted_is_exposed() -> None:
+    before = _samples()
+    _touch_all()
+    after = _samples()
+
+    def grown(name: str, **labels: str) -> float:
+        key = (name, tuple(sorted(labels.items())))
+        return after[key] - before.get(key, 0)
+
+    assert grown("repoloom_tasks_total", step="probe", outcome="committed") == 1
+    assert grown("repoloom_task_read_bytes_total", step="probe") == 10
+    assert grown("repoloom_rpc_calls_total", service="probe", method="Echo", code="OK") == 1
+    assert grown("repoloom_rpc_message_bytes_total", service="probe", method="Echo", direction="received") == 3
+    assert grown("repoloom_rpc_running_calls", service="probe", method="Echo") == 0
+    assert after[("repoloom_queue_tasks", (("queue", "probe"),))] == 7
+
+
+def test_names_follow_the_conventions_of_prometheus() -> None:
+    _touch_all()
+    for family in text_string_to_metric_families(metrics.exposition().decode()):
+        if family.name.startswith("process_"):
+            continue
+        assert re.fullmatch(r"repoloom_[a-z]+(_[a-z]+)*", family.name)
+        assert not re.search(r"_(ms|milliseconds|kb|mib|percent)$", family.name)
+        assert family.documentation
+        if family.type == "histogram":
+            assert family.name.endswith("_seconds")
+
+
+def test_every_metric_of_the_dashboard_exists_and_every_metric_is_on_it() -> None:
+    _touch_all()
+    exposed = {name for name, _ in _samples()}
+    dashboard = json.loads(files("repoloom.telemetry").joinpath("dashboard.json").read_text())
+    asked = " ".join(target["expr"] for panel in dashboard["panels"] for target in panel["targets"])
+    named = set(re.findall(r"\b(?:repoloom|process)_[a-z_]+", asked))
+    assert named <= exposed
+    ours = {re.sub("_(bucket|sum|count|created)$", "", name) for name in exposed if name.startswith("repoloom_")}
+    shown = {re.sub("_bucket$", "", name) for name in named}
+    assert {name for name in ours if f"{name}_total" not in ours} <= shown
+
+
+def test_labels_of_the_dashboard_are_labels_of_its_metrics() -> None:
+    _touch_all()
+    labels: dict[str, set[str]] = {}
+    for name, pairs in _samples():
+        labels.setdefault(name, set()).update(label for label, _ in pairs)
+    dashboard = json.loads(files("repoloom.telemetry").joinpath("dashboard.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel["targets"]:
+            (metric,) = set(re.findall(r"\b(?:repoloom|process)_[a-z_]+", target["expr"]))
+            for group in re.findall(r"by \(([^)]*)\)", target["expr"]):
+                assert set(group.split(", ")) <= labels[metric]
+
+
+def test_importing_the_metrics_does_not_import_prometheus() -> None:
+    code = "import sys, repoloom.telemetry.metrics, repoloom.telemetry.tracing, repoloom.telemetry.logging\n"
+    code += "assert not {'prometheus_client', 'opentelemetry', 'grpc'} & set(sys.modules), sorted(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_processes_that_share_a_folder_are_exposed_as_one(tmp_path: Path) -> None:
+    count = "from repoloom.telemetry import metrics\nmetrics.task_retried('probe')\n"
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    for _ in range(3):
+        subprocess.run([sys.executable, "-c", count], check=True, env=environment)
+    show = "import sys\nfrom repoloom.telemetry import metrics\nsys.stdout.buffer.write(metrics.exposition())"
+    shown = subprocess.run([sys.executable, "-c", show], check=True, env=environment, capture_output=True).stdout
+    assert b'repoloom_task_retries_total{step="probe"} 3.0' in shown
+
+
+def test_the_endpoint_answers_prometheus_and_probes_and_nobody_else() -> None:
+    _touch_all()
+    healthy = True
+    with endpoint.serving("127.0.0.1", 0, lambda: healthy) as port:
+
+        def get(path: str) -> tuple[int, bytes]:
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                    return answer.status, answer.read()
+            except urllib.error.HTTPError as error:
+                with error:
+                    return error.code, error.read()
+
+        status, content = get("/metrics")
+        assert status == 200
+        assert b"repoloom_tasks_total" in content
+        assert get("/healthz")[0] == 200
+        healthy = False
+        assert get("/healthz")[0] == 503
+        assert get("/")[0] == get("/metrics/../x")[0] == 404
+        with pytest.raises(InputError, match="choose another"), endpoint.serving("127.0.0.1", port):
+            pass
