@@ -111,5 +111,7 @@ def test_special_tokens_have_the_ids_after_the_last_merge(encoder: Encoder, hugg
 def test_a_tokenizer_without_the_special_tokens_is_refused() -> None:
     from tokenizers import models
 
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizer()
     with pytest.raises(InputError, match="the tokenizer has no token"):
-        Encoder(Tokenizer(models.BPE()).to_str().encode())
+        Encoder(tokenizer.to_str().encode())

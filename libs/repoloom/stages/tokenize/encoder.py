@@ -4,8 +4,10 @@ BPE of one pre-token depends on nothing around it, so the ids of each distinct p
 Face tokenizers itself, and remembered. Source code repeats itself: almost every pre-token has been seen before.
 """
 
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,13 +15,17 @@ from tokenizers import Tokenizer
 
 from repoloom.errors import InputError
 from repoloom.prompts.special_tokens import ALL, SpecialToken
-from repoloom.stages.tokenize.pretokenizer import ASCII_PIECES
+from repoloom.stages.tokenize.pretokenizer import ASCII_PIECES, pre_tokenizer
 
 Ids = NDArray[np.uint16]
 
 _BLOCK = 1 << 20  # characters, to the end of a line; what is being cut into pre-tokens takes some 30 times as much
 _LINES = re.compile(r"[^\n]*\n|[^\n]+")
 _REMEMBERED = 1 << 20  # distinct pre-tokens, about 150 MB with their ids; past it the memory starts anew
+_UNUSED = ("truncation", "padding")
+_UNUSED_OF_MODEL = ("dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix", "byte_fallback")
+_DECODER = {"type": "ByteLevel"}
+_NO_NORMALIZER = {"type": "Sequence", "normalizers": []}  # as DeepSeek-Coder's own has it
 _LONGEST_REMEMBERED = 64  # characters; longer ones hardly come twice
 
 
@@ -27,8 +33,8 @@ class Encoder:
     """Text to ids. Text that spells a special token is encoded as the text it is."""
 
     def __init__(self, tokenizer_json: bytes) -> None:
-        """Raises InputError where the tokenizer lacks a special token."""
-        self._tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+        """Raises InputError where it is no tokenizer of ours: another pre-tokenizer, or a special token is missing."""
+        self._tokenizer = _load(tokenizer_json)
         self._tokenizer.encode_special_tokens = True
         self._pieces = _Pieces(self._tokenizer)
         self.special: dict[SpecialToken, int] = {token: self._id(token) for token in ALL}
@@ -37,6 +43,15 @@ class Encoder:
     def encode(self, text: str) -> Ids:
         """The ids of a text, encoded block by block: no token crosses the end of a line."""
         return np.concatenate([np.empty(0, dtype="<u2"), *map(self._block, _blocks(text))])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids, special tokens spelled out. Raises InputError for an id that is not in the vocabulary."""
+        size = self._tokenizer.get_vocab_size()
+        for number in ids:
+            if not 0 <= number < size:
+                raise InputError(f"there is no token {number}: the vocabulary has {size}")
+        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
+        return text
 
     def _block(self, text: str) -> Ids:
         if text.isascii():
@@ -62,6 +77,40 @@ class Encoder:
         if number is None:
             raise InputError(f"the tokenizer has no token {token!r}")
         return number
+
+
+def _load(tokenizer_json: bytes) -> Tokenizer:
+    try:
+        described = json.loads(tokenizer_json)
+        _check(described)
+        tokenizer = Tokenizer.from_str(tokenizer_json.decode())
+    except InputError:
+        raise
+    except Exception as error:  # the library raises a plain Exception
+        raise InputError(f"not a tokenizer.json: {type(error).__name__}: {str(error)[:200]}") from None
+    ids = tokenizer.get_vocab().values()
+    if (last := max(ids, default=0)) >= 1 << 16:
+        raise InputError(f"the tokenizer has a token {last}; ids are stored as uint16, so the last may be 65535")
+    if len(set(ids)) < len(ids):
+        raise InputError("the tokenizer has several tokens with one id")
+    return tokenizer
+
+
+def _check(described: Any) -> None:  # noqa: ANN401 - JSON
+    """Raises InputError for a tokenizer of which it does not hold that pre-tokens are encoded one by one, and whole."""
+    model = described["model"]
+    if model["type"] != "BPE" or described["pre_tokenizer"] != json.loads(pre_tokenizer().__getstate__()):
+        raise InputError("the tokenizer is not a byte-level BPE with DeepSeek-Coder's pre-tokenizer")
+    set_up = [name for name in _UNUSED if described.get(name)] + [name for name in _UNUSED_OF_MODEL if model.get(name)]
+    if described.get("normalizer") not in (None, _NO_NORMALIZER):
+        set_up.append("normalizer")
+    if (described.get("decoder") or _DECODER)["type"] != _DECODER["type"]:
+        set_up.append("decoder")
+    if set_up:
+        raise InputError(f"the tokenizer has {', '.join(set_up)} set up otherwise than DeepSeek-Coder's has")
+    for token in described["added_tokens"]:
+        if not token["special"] and (token["lstrip"] or token["rstrip"] or re.search(r"[\r\n]", token["content"])):
+            raise InputError(f"the tokenizer's added token {token['content'][:50]!r} takes in line breaks")
 
 
 def _blocks(text: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ import pyarrow as pa
 from pydantic import Field
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from repoloom.engine.step import Params, Reader, Shares, Sink, Step
+from repoloom.engine.step import Params, Queue, Reader, Shares, Sink, Step
 from repoloom.prompts import special_tokens
 from repoloom.stages.tokenize.pretokenizer import pre_tokenizer
 
@@ -43,6 +43,7 @@ class Vocabulary(Step[VocabularyParams]):
     name = "tokenize.vocabulary"
     reads = ("documents",)
     writes: ClassVar = {"tokenizer": TOKENIZER}
+    queue = Queue.HIGHMEM
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002 - always one task
         yield {"documents": tables["documents"]}

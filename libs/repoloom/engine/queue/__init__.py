@@ -1,0 +1,1 @@
+"""Celery over Redis: messages carry tasks to workers anywhere. Redis holds only hints; the store is the truth."""

@@ -1,0 +1,56 @@
+"""The Celery application: JSON over Redis, late acknowledgement, one message a thread, no results."""
+
+from celery import Celery
+
+from repoloom.engine.queue.broker import Broker
+from repoloom.engine.queue.build import build
+from repoloom.engine.queue.names import queue_name
+from repoloom.engine.queue.pace import Pace
+from repoloom.engine.step import Queue
+
+ATTEMPT = "repoloom.attempt"  # the one task that Celery knows: an attempt at one of ours
+
+
+def make_app(broker: Broker, pace: Pace) -> Celery:
+    """The application that the pool publishes with and that workers serve."""
+    app = Celery("repoloom", set_as_current=False)
+    app.conf.update(
+        **broker.celery(),
+        broker_transport="repoloom.engine.queue.transport:Transport",
+        broker_transport_options={
+            "visibility_timeout": pace.visibility,
+            "unacked_restore_throttle": 1,  # looks for them every ten seconds, not every hundred
+            "priority_steps": [0],
+            "socket_keepalive": True,
+            "health_check_interval": 15,
+            "unacked_key": f"repoloom.unacked.{build()}",  # else a worker of another build would restore them
+            "unacked_index_key": f"repoloom.unacked_index.{build()}",
+            "unacked_mutex_key": f"repoloom.unacked_mutex.{build()}",
+        },
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        task_default_queue=queue_name(Queue.CPU),
+        accept_content=["json"],
+        task_serializer="json",
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        worker_prefetch_multiplier=1,
+        worker_cancel_long_running_tasks_on_connection_loss=False,  # what they commit holds, with Redis or without
+        worker_enable_remote_control=False,  # whoever can write to Redis could command the workers
+        worker_send_task_events=False,
+        worker_redirect_stdouts=False,
+    )
+    return app
+
+
+def publish(app: Celery, queue: str, text: str) -> None:
+    """Sends one message. Raises kombu's OperationalError."""
+    app.send_task(
+        ATTEMPT,
+        args=[text],
+        queue=queue,
+        retry=False,
+        argsrepr="",
+        kwargsrepr="",
+    )

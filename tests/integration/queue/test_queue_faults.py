@@ -1,0 +1,202 @@
+"""Workers that are frozen, ended, killed from inside or given a message twice; and a Redis that stays away."""
+
+import json
+import threading
+from base64 import b64decode
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from fleet import BUILD, QUICK, Fleet, begun_after_commit, eventually
+from probing import verify_commits
+
+from repoloom.engine.execute import load_step, params_model
+from repoloom.engine.plan import Plan, Table
+from repoloom.engine.pool import FatalError, Limits, Outcome, Pool
+from repoloom.engine.queue import names
+from repoloom.engine.queue.state import queue_state
+from repoloom.engine.reconcile import Policy, reconcile
+from repoloom.engine.task import Attempt, Commit, Kind, Task
+
+CPU = f"repoloom.cpu.{BUILD}"
+
+
+def make_task(out: Path, repositories: int = 3) -> Task:
+    """The one task that makes some repositories."""
+    step = load_step("probe.make")
+    plan = Plan(step(params_model(step)(repositories=repositories)), {}, str(out / "probe.make"), 1)
+    [task] = map(plan.task, plan)
+    return task
+
+
+def copy_tasks(pool: Pool, out: Path, bad: dict[str, str], repositories: int = 3) -> list[Task]:
+    """Makes repositories, and plans to copy them one a task."""
+    make, copy = load_step("probe.make"), load_step("probe.copy")
+    made = reconcile(
+        make(params_model(make)(repositories=repositories)), {}, str(out / "probe.make"), pool, Policy(task_bytes=1)
+    )
+    step = copy(params_model(copy)(bad=bad))
+    plan = Plan(step, {"files": Table(made, "files")}, str(out / "probe.copy"), 1)
+    return list(map(plan.task, plan))
+
+
+class Running:
+    """A pool's run in a thread of its own."""
+
+    def __init__(self, outcomes: Iterator[Outcome]) -> None:
+        self._outcomes = outcomes
+        self.ended: list[Outcome] = []
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def join(self) -> list[Outcome]:
+        self._thread.join()
+        return self.ended
+
+    def _run(self) -> None:
+        self.ended.extend(self._outcomes)
+
+
+def _envelope(message: bytes) -> dict[str, Any]:
+    [text], _, _ = json.loads(b64decode(json.loads(message)["body"]))
+    envelope: dict[str, Any] = json.loads(text)
+    return envelope
+
+
+def test_a_message_that_comes_twice_and_words_that_make_no_sense_are_ignored(fleet: Fleet) -> None:
+    fleet.start(1, concurrency=2)
+    with fleet.redis.pool() as pool, fleet.redis.client() as client:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+        fleet.workers[0].terminate()
+        running = Running(pool.run(tasks))
+        eventually(lambda: client.llen(CPU) == 3)
+        messages: Any = client.lrange(CPU, 0, -1)
+        for message in messages:
+            client.lpush(CPU, message)
+            client.rpush(CPU, message)
+        run = _envelope(messages[0])["run"]
+        for word in (
+            b"",
+            b"\xff",
+            b"{}",
+            b'{"task": "other"}',
+            b'{"task":"' + tasks[0].key.encode() + b'","attempt":1}',
+        ):
+            client.rpush(names.hints(run), word)
+        fleet.start(1, concurrency=4)
+        ended = running.join()
+        assert sorted(outcome.task.key for outcome in ended) == sorted(task.key for task in tasks)
+        assert all(isinstance(outcome.result, Commit) for outcome in ended)
+        assert sorted(name for name, _ in fleet.begun) == ["probe/000", "probe/001", "probe/002"]
+        eventually(lambda: client.llen(CPU) == 0)
+
+
+def test_a_worker_frozen_past_its_claim_and_the_visibility_timeout_does_no_harm_when_it_wakes(fleet: Fleet) -> None:
+    fleet.pace = pace = QUICK.model_copy(update={"visibility": 9.0})
+    [sleeper] = fleet.start()
+    with fleet.redis.pool(Limits(seconds=8, memory_bytes=400 << 20), pace) as pool:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+        running = Running(pool.run(tasks))
+        eventually(lambda: len(fleet.begun) == 1)
+        sleeper.freeze()
+        [other] = fleet.start()
+        ended = running.join()
+        assert all(isinstance(outcome.result, Commit) for outcome in ended)
+        sleeper.thaw()
+        other.terminate()
+        [outcome] = pool.run([make_task(fleet.folder / "more")])
+        assert isinstance(outcome.result, Commit), "the worker that woke works on"
+    assert verify_commits(fleet.folder) == 5
+    assert begun_after_commit(fleet, fleet.folder / "probe.copy") == []
+
+
+def test_a_worker_asked_to_end_finishes_its_task(fleet: Fleet) -> None:
+    [worker] = fleet.start()
+    with fleet.redis.pool() as pool, fleet.redis.client() as client:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+        running = Running(pool.run(tasks))
+        eventually(lambda: len(fleet.begun) == 1)
+        worker.terminate()
+        assert verify_commits(fleet.folder / "probe.copy") == 1
+        assert len(fleet.begun) == 1, "it took no other"
+        assert client.llen(CPU) == 2
+        fleet.start()
+        assert all(isinstance(outcome.result, Commit) for outcome in running.join())
+    assert len(fleet.begun) == 3
+
+
+def test_a_worker_asked_to_end_gives_back_what_takes_too_long(fleet: Fleet) -> None:
+    fleet.pace = QUICK.model_copy(update={"drain": 0.2})
+    [worker] = fleet.start()
+    with fleet.redis.pool() as pool, fleet.redis.client() as client:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"}, repositories=1)
+        running = Running(pool.run(tasks))
+        eventually(lambda: len(fleet.begun) == 1)
+        children = worker.children()
+        worker.terminate()
+        assert client.llen(CPU) >= 1
+        assert not any(child.is_running() for child in children)
+        fleet.start()
+        [outcome] = running.join()
+        assert isinstance(outcome.result, Commit)
+    assert len(fleet.begun) == 2
+
+
+def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_killed(fleet: Fleet) -> None:
+    fleet.start()
+    pace = QUICK.model_copy(update={"losses": 2})
+    with fleet.redis.pool(pace=pace) as pool:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "kill worker"}, repositories=1)
+        running = Running(pool.run(tasks))
+        for _ in range(2):
+            fleet.workers[-1].process.wait(60)
+            fleet.start()
+        [outcome] = running.join()
+    assert isinstance(outcome.result, Attempt)
+    assert outcome.result.kind is Kind.KILLED
+
+
+def test_cancelled_work_stops_within_seconds_and_leaves_nothing_half_done(fleet: Fleet) -> None:
+    [worker] = fleet.start()
+    with fleet.redis.pool() as pool, fleet.redis.client() as client:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/001": "hang"})
+        outcomes = pool.run(tasks)
+        next(outcomes)
+        eventually(lambda: len(fleet.begun) == 2)
+        children = worker.children()
+        outcomes.close()  # type: ignore[attr-defined]
+        assert psutil.wait_procs(children, timeout=5)[1] == []
+        eventually(lambda: client.llen(CPU) == 0)
+        assert verify_commits(fleet.folder / "probe.copy") == 1
+        [outcome] = pool.run([make_task(fleet.folder / "more")])
+        assert isinstance(outcome.result, Commit), "the worker lives"
+        eventually(lambda: all(state.depth == 0 for state in queue_state(fleet.redis.broker)))
+    assert len(fleet.begun) == 2, "what was still queued was dropped"
+
+
+def test_a_run_gives_up_when_redis_stays_away(fleet: Fleet) -> None:
+    pace = QUICK.model_copy(update={"patience": 1.0})
+    with fleet.redis.pool(pace=pace) as pool:
+        running = pool.run(iter([make_task(fleet.folder)]))
+        fleet.redis.kill(data=True)
+        with pytest.raises(FatalError, match=r"redis://127\.0\.0\.1:\d+/0 has not answered for \d+ s"):
+            next(running)
+    fleet.redis.start()
+
+
+def test_the_state_of_the_queues_counts_what_waits_and_what_is_under_way(fleet: Fleet) -> None:
+    fleet.start(1, concurrency=2, queues=("cpu",))
+    with fleet.redis.pool() as pool:
+        tasks = copy_tasks(pool, fleet.folder, {f"probe/{n:03}": "nap" for n in range(1, 6)}, repositories=6)
+        outcomes = pool.run(tasks)
+        next(outcomes)
+
+        def states() -> set[tuple[str, int, int, int, int]]:
+            found = queue_state(fleet.redis.broker)
+            return {(state.name, state.waiting, state.running, state.workers, state.depth) for state in found}
+
+        eventually(lambda: states() == {(CPU, 3, 2, 1, 5), (f"repoloom.highmem.{BUILD}", 0, 0, 0, 0)})
+        outcomes.close()  # type: ignore[attr-defined]
+        eventually(lambda: (CPU, 0, 0, 1, 0) in states())
