@@ -1,0 +1,27 @@
+"""Clients of the services, one class for each: `with Filter("localhost:7002") as filter: ...`.
+
+Online calls take what comes and yield what is found, as rows of repoloom.protos; batch jobs are started by `start` and
+followed as an `Operation`. Errors are repoloom's own. Docs: docs/services.md.
+"""
+
+from repoloom.client.crawler import Crawler
+from repoloom.client.decontaminator import Decontaminator
+from repoloom.client.deduper import Deduper
+from repoloom.client.dependency_sorter import DependencySorter
+from repoloom.client.filter import Filter
+from repoloom.client.operation import Operation
+from repoloom.client.quality_scorer import QualityScorer
+from repoloom.client.service import ServiceClient
+from repoloom.client.tokenizer import Tokenizer
+
+__all__ = [
+    "Crawler",
+    "Decontaminator",
+    "Deduper",
+    "DependencySorter",
+    "Filter",
+    "Operation",
+    "QualityScorer",
+    "ServiceClient",
+    "Tokenizer",
+]

@@ -1,0 +1,212 @@
+"""The book of a service's jobs, in the object store: any replica may read it and write it, and none holds more.
+
+Below `<root>/.jobs/<service>/` lie
+
+    requests/<id>.json      what was asked for
+    open/<entry>            of each job that has not ended: what keepers look at
+    recent/<entry>          of each job: what is listed
+    progress/<entry>.json   of each job that has begun
+    cancels/<entry>         of each job that is to stop
+    ends/<entry>.json       of each job that has ended
+
+An id is a hash of the service and the request's id, so a request sent twice is one job. An entry is a time that sorts
+the newest first, a random number, and the id: after a job is deleted its request may come again, and what is left of
+the first job is then nothing to the second.
+"""
+
+import contextlib
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from repoloom import store as stores
+from repoloom.corpus.manifest import Record
+from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, RepoloomError, UnavailableError
+from repoloom.jobs.records import Accepted, End, JobRequest, Outcome, Progress
+from repoloom.store import open_store
+
+R = TypeVar("R", bound=Record)
+
+FOLDER = ".jobs"
+ID = re.compile(r"[0-9a-f]{32}")
+ENTRY = re.compile(r"\d{13}-[0-9a-f]{8}-[0-9a-f]{32}")
+_SERVICE = re.compile(r"[a-z][a-z_]{0,63}")
+_MARK = b"\n"  # what an object holds whose name says it all: S3 has no first byte of an empty one to ask for
+_LAST_MOMENT = 10**13  # milliseconds since 1970: in the year 2286
+
+
+class UnfinishedError(RepoloomError):
+    """The job has not ended."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as it stands."""
+
+    accepted: Accepted
+    progress: Progress | None
+    end: End | None
+    cancel_requested: bool
+
+
+class JobBook:
+    """The jobs of one service."""
+
+    def __init__(self, root: str, service: str) -> None:
+        if not _SERVICE.fullmatch(service):
+            raise ValueError(f"{service!r} is no name of a service")
+        self.root = open_store(root).uri
+        self.service = service
+        self._store = open_store(f"{self.root}/{FOLDER}/{service}")
+
+    def accept(self, request: JobRequest, most: int) -> str:
+        """Takes a request, unless `most` jobs are open, and returns the job's entry; again, and it is the same job.
+
+        Raises ConflictError where another request bore its id, UnavailableError where too many jobs are open.
+        """
+        job = hashlib.sha256(f"{self.service}/{request.request_id}".encode()).hexdigest()[:32]
+        if self._accepted(job) is None:
+            if sum(1 for _ in islice(self._store.list("open"), most)) == most:
+                raise UnavailableError(f"{most} jobs wait or run already; start this one when some have ended")
+            accepted = Accepted(request=request, entry=_new_entry(job), created=datetime.now(UTC))
+            self._write(f"requests/{job}.json", accepted)
+        held = self._accepted(job)  # read back: another replica may have taken the same request at the same time
+        if held is None or held.request != request:
+            raise ConflictError(f"request_id {request.request_id!r} was used for another request; make a new one")
+        if not self.ended(held.entry):
+            self.announce(held.entry)
+        return held.entry
+
+    def announce(self, entry: str) -> None:
+        """Enters a job into the lists. Whoever takes it up does so again, since its writer may have died between."""
+        stores.write(self._store, f"open/{entry}", _MARK)
+        stores.write(self._store, f"recent/{entry}", _MARK)
+
+    def accepted(self, entry: str) -> Accepted | None:
+        """The request of an entry; None where it has none any more. Raises CorruptDataError."""
+        held = self._accepted(id_of(entry))
+        return held if held is not None and held.entry == entry else None
+
+    def find(self, job: str) -> Job:
+        """A job by its id. Raises NotFoundError, CorruptDataError."""
+        accepted = self._accepted(job)
+        if accepted is None:
+            raise NotFoundError(f"there is no operation {job}: it was never started, or was deleted")
+        entry = accepted.entry
+        if (end := self.end(entry)) is not None:
+            return Job(accepted, end.progress, end, end.cancel_requested)
+        return Job(accepted, self.progress(entry), None, self.cancel_requested(entry))
+
+    def open_entries(self) -> list[str]:
+        """The entries of the jobs that have not ended, the oldest first."""
+        return [*self._entries("open")][::-1]
+
+    def entries(self, after: str) -> Iterator[str]:
+        """The entries of all jobs that follow one, the newest first."""
+        return (entry for entry in self._entries("recent") if entry > after)
+
+    def progress(self, entry: str) -> Progress | None:
+        """Where a job stands; None where it has not begun, or where what was written cannot be read."""
+        try:
+            return self._read(f"progress/{entry}.json", Progress)
+        except CorruptDataError:  # its runner writes it anew within a second; where there is none, another begins
+            return None
+
+    def write_progress(self, entry: str, progress: Progress) -> None:
+        """Replaces the progress of a job."""
+        self._write(f"progress/{entry}.json", progress)
+
+    def cancel(self, job: str) -> None:
+        """Asks a job to stop; one that has ended does not mind. Raises NotFoundError."""
+        accepted = self._accepted(job)
+        if accepted is None:
+            raise NotFoundError(f"there is no operation {job}: it was never started, or was deleted")
+        entry = accepted.entry
+        if self.ended(entry):
+            return
+        stores.write(self._store, f"cancels/{entry}", _MARK)
+        # A runner writes its progress before it looks for this mark, so of the two at least one sees the other.
+        if self.progress(entry) is None:
+            self.finish(entry, End(outcome=Outcome.CANCELLED, ended=datetime.now(UTC), cancel_requested=True))
+
+    def cancel_requested(self, entry: str) -> bool:
+        """Whether a job is to stop."""
+        return self._store.exists(f"cancels/{entry}")
+
+    def ended(self, entry: str) -> bool:
+        """Whether a job has ended."""
+        return self._store.exists(f"ends/{entry}.json")
+
+    def end(self, entry: str) -> End | None:
+        """The end of a job. Raises CorruptDataError."""
+        return self._read(f"ends/{entry}.json", End)
+
+    def finish(self, entry: str, end: End) -> None:
+        """Ends a job, unless it has ended."""
+        if not self.ended(entry):
+            self._write(f"ends/{entry}.json", end)
+        self.close(entry)
+
+    def close(self, entry: str) -> None:
+        """Takes an entry off the list of open ones."""
+        for key in (f"open/{entry}", f"progress/{entry}.json", f"cancels/{entry}"):
+            self._store.delete(key)
+
+    def delete(self, job: str) -> None:
+        """Removes the record of a job that has ended. Raises NotFoundError, and UnfinishedError where it has not."""
+        try:
+            accepted = self._accepted(job)
+        except CorruptDataError:  # whose it was nobody can say; what lies elsewhere of it means nothing without it
+            self._store.delete(f"requests/{job}.json")
+            return
+        if accepted is None:
+            raise NotFoundError(f"there is no operation {job}: it was never started, or was deleted")
+        entry = accepted.entry
+        if not self.ended(entry):
+            raise UnfinishedError(f"operation {job} has not ended; cancel it first")
+        self._store.delete(f"recent/{entry}")
+        self._store.delete(f"requests/{job}.json")
+        self._store.delete(f"ends/{entry}.json")
+        self.close(entry)
+
+    def sweep(self) -> None:
+        """Removes what writers that died left unfinished."""
+        self._store.sweep()
+
+    def _entries(self, folder: str) -> Iterator[str]:
+        names = (key.rpartition("/")[2] for key in self._store.list(folder))
+        return (name for name in names if ENTRY.fullmatch(name))
+
+    def _accepted(self, job: str) -> Accepted | None:
+        return self._read(f"requests/{job}.json", Accepted)
+
+    def _read(self, key: str, record: type[R]) -> R | None:
+        with contextlib.suppress(FileNotFoundError):
+            try:
+                return record.model_validate_json(self._store.read(key))
+            except ValidationError:
+                raise CorruptDataError(
+                    f"{self._store.uri}/{key} cannot be read; delete the operation and start the job again, "
+                    "what it committed is kept"
+                ) from None
+        return None
+
+    def _write(self, key: str, record: Record) -> None:
+        stores.write(self._store, key, record.model_dump_json().encode())
+
+
+def id_of(entry: str) -> str:
+    """The id of an entry's job."""
+    return entry.rpartition("-")[2]
+
+
+def _new_entry(job: str) -> str:
+    before_last = _LAST_MOMENT - int(datetime.now(UTC).timestamp() * 1000)
+    return f"{before_last:013}-{secrets.token_hex(4)}-{job}"

@@ -1,0 +1,189 @@
+"""The keeper: sees to it that each open job has a living runner, in the process of a replica of the service.
+
+Replicas know nothing of one another. Each looks at the open jobs; one whose runner has not beaten for a while, by the
+looker's own clock, is taken up. That two may take up the same is harmless: a runner that sees another makes way, and
+until then they do the same work to the same bytes.
+"""
+
+import logging
+import os
+import random
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from repoloom.errors import CorruptDataError, RepoloomError
+from repoloom.jobs.book import JobBook
+from repoloom.jobs.records import End, Failure, Outcome, Progress
+from repoloom.jobs.runner import VARIABLE, Charge
+from repoloom.jobs.settings import JobSettings
+
+_LOOK_SECONDS = 1.0
+_JITTER_SECONDS = 2.0  # so that of idle replicas mostly one takes a job up
+_DEATHS = 5  # of its runners, one after another, without a task done between
+_DRAIN_SECONDS = 5.0
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Seen:
+    """The beat of a job's runner, and since when it is the same."""
+
+    beat: tuple[str, int]
+    since: float
+    patience: float
+
+
+@dataclass
+class _Deaths:
+    """How often runners of a job died, and where it stood the last time."""
+
+    number: int
+    at: tuple[int, int]
+    again: float  # when the next one may start
+
+
+class Keeper:
+    """Runs from `start` to `stop`. Its runners end with the process at the latest."""
+
+    def __init__(self, book: JobBook, stages: Sequence[str], settings: JobSettings) -> None:
+        self._book = book
+        self._stages = tuple(stages)
+        self._settings = settings
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._seen: dict[str, _Seen] = {}
+        self._deaths: dict[str, _Deaths] = {}
+        self._new: set[str] = set()  # started here: no other replica need be waited for
+        self._awake = threading.Event()
+        self._over = threading.Event()
+        self._drained = threading.Event()
+        # One thread for as long as the keeper lives: a runner dies with the thread that started it (prctl(2)).
+        self._thread = threading.Thread(target=self._keep, name=f"keeper-{book.service}", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look after the jobs."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Has its runners give their jobs back, for other replicas to take up at once."""
+        self._over.set()
+        self._awake.set()
+        self._drain()
+        self._drained.set()
+        self._thread.join(_DRAIN_SECONDS)  # it may wait for a store that does not answer
+
+    def take_up(self, entry: str) -> None:
+        """Looks now: a job was started here."""
+        self._new.add(entry)
+        self._awake.set()
+
+    def _keep(self) -> None:
+        self._try(self._book.sweep)
+        while not self._over.is_set():
+            self._try(self._look)
+            self._awake.wait(_LOOK_SECONDS * random.uniform(0.8, 1.2))
+            self._awake.clear()
+        self._drained.wait()
+
+    def _try(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except RepoloomError as error:
+            logger.warning("the jobs could not be looked after: %s", error)
+        except Exception:  # whatever it is, the jobs need their keeper: the next look may go well
+            logger.exception("the jobs could not be looked after")
+
+    def _look(self) -> None:
+        self._bury()
+        free = self._settings.runners - len(self._running)
+        if not free:
+            return
+        entries = self._book.open_entries()
+        waiting = [entry for entry in entries if entry not in self._running]
+        self._seen = {entry: self._seen[entry] for entry in waiting if entry in self._seen}
+        self._deaths = {entry: self._deaths[entry] for entry in entries if entry in self._deaths}
+        self._new.intersection_update(entries)
+        for entry in waiting:
+            if self._deserted(entry) and self._start(entry):
+                free -= 1
+                if not free:
+                    return
+
+    def _deserted(self, entry: str) -> bool:
+        """Whether nobody does a job."""
+        now = time.monotonic()
+        if entry in self._deaths:
+            return now >= self._deaths[entry].again
+        progress = self._book.progress(entry)
+        if progress is None and entry in self._new:
+            return True
+        beat = (progress.runner, progress.beat) if progress else ("", 0)
+        seen = self._seen.get(entry)
+        if seen is None or seen.beat != beat:
+            patience = self._settings.silence_seconds if beat[0] else 0.0
+            seen = self._seen[entry] = _Seen(beat, now, patience + random.uniform(0, _JITTER_SECONDS))
+        return now - seen.since >= seen.patience
+
+    def _start(self, entry: str) -> bool:
+        """Starts a runner, unless there is nothing to run."""
+        try:
+            accepted = self._book.accepted(entry)
+        except CorruptDataError as error:
+            self._book.finish(entry, _failed(Failure.of(error), Progress()))
+            return False
+        if accepted is None or self._book.ended(entry):
+            self._book.close(entry)
+            return False
+        token = secrets.token_hex(8)
+        before = self._book.progress(entry) or Progress()
+        self._book.write_progress(entry, before.model_copy(update={"runner": token, "beat": 0}))
+        charge = Charge(settings=self._settings, stages=self._stages, runner=token, keeper=os.getpid())
+        self._running[entry] = subprocess.Popen(  # noqa: S603 - nothing of it is a caller's: an entry is hexadecimal
+            [sys.executable, "-m", "repoloom.jobs.runner", self._book.service, entry],
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, VARIABLE: charge.model_dump_json()},
+        )
+        logger.info("a runner has begun", extra={"fields": {"run": entry}})
+        return True
+
+    def _bury(self) -> None:
+        """Forgets the runners that ended; those that died have their job taken up again, or given up."""
+        for entry, process in list(self._running.items()):
+            code = process.poll()
+            if code is None:
+                continue
+            del self._running[entry]
+            if code == 0:
+                continue
+            progress = self._book.progress(entry) or Progress()
+            at = (progress.steps_done, progress.done)
+            before = self._deaths.get(entry)
+            number = before.number + 1 if before and before.at == at else 1
+            cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+            logger.warning("a runner %s", cause, extra={"fields": {"run": entry}})
+            if number >= _DEATHS:
+                message = f"its runner died {number} times without getting on, the last time it {cause}"
+                self._book.finish(entry, _failed(Failure(error="", message=message), progress))
+            else:
+                self._deaths[entry] = _Deaths(number, at, time.monotonic() + 2.0 ** (number - 1) - 1)
+
+    def _drain(self) -> None:
+        processes = list(self._running.values())
+        for process in processes:
+            process.terminate()
+        deadline = time.monotonic() + _DRAIN_SECONDS
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _failed(failure: Failure, progress: Progress) -> End:
+    return End(outcome=Outcome.FAILED, ended=datetime.now(UTC), progress=progress, failure=failure)

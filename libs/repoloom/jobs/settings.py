@@ -1,0 +1,22 @@
+"""What a service lets its jobs do, and where."""
+
+import os
+
+from pydantic import Field
+
+from repoloom.corpus.manifest import Record
+
+
+class JobSettings(Record):
+    """Each replica of a service has the same, but for what is said of a replica."""
+
+    root: str  # address below which all datasets of the service's callers lie, and the records of its jobs
+    benchmarks: str | None = None  # folder of benchmark files, which parameters may name
+    local_files: bool = False  # whether parameters may name any file of the machines that tasks run on
+    runners: int = Field(default=2, ge=1, le=1000)  # jobs that a replica runs at once; more wait
+    workers: int = Field(default=os.cpu_count() or 1, ge=1, le=1000)  # processes of a runner that has no queue
+    open_jobs: int = Field(default=1000, ge=1, le=100_000)  # that have not ended; more are refused
+    task_seconds: float = Field(default=5 * 3600, gt=0)  # the most that a request may allow one attempt of a task
+    task_memory_bytes: int = Field(default=64 << 30, gt=0)  # likewise
+    beat_seconds: float = Field(default=1, gt=0)  # how often a runner says that it lives, and looks whether to stop
+    silence_seconds: float = Field(default=15, gt=0)  # after which a runner is taken for dead

@@ -1,0 +1,112 @@
+"""What all online calls have in common: settings in the first message, rows in every one, an answer by tables."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+
+import pyarrow as pa
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
+from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from google.protobuf.struct_pb2 import Struct
+from pydantic import ValidationError
+
+from repoloom.engine.step import P, Params, Reader, Step
+from repoloom.recipe.sections import configure, section
+from repoloom.rpc.errors import FieldError
+from repoloom.rpc.online import Work, run
+from repoloom.rpc.tables import messages
+
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call does: its work, and the tables that the work reads besides the stream."""
+
+    work: Work
+    sides: Mapping[str, Reader] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class OnlineCall(Generic[Request, Response]):
+    """A call that streams rows in and rows out."""
+
+    table: str  # that the work reads the stream as
+    rows: Callable[[Request], pa.RecordBatch]
+    begin: Callable[[Request], Job]  # given the first message
+    settings: tuple[str, ...]  # fields of the first message only
+    response: type[Response]
+
+    async def answer(self, requests: AsyncIterator[Request], executor: Executor) -> AsyncGenerator[Response, None]:
+        """The answers to a stream of requests; an empty stream has none. Raises InputError and what the work raises."""
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        job = await asyncio.get_running_loop().run_in_executor(executor, self.begin, first)  # it may read files
+        incoming = self._incoming(first, requests)
+        async with contextlib.aclosing(run(job.work, self.table, incoming, executor, job.sides)) as answers:
+            async for table, rows in answers:
+                if response := answer(self.response, table, rows):
+                    yield response
+
+    async def _incoming(self, first: Request, rest: AsyncIterator[Request]) -> AsyncIterator[pa.RecordBatch]:
+        yield self.rows(first)
+        async for request in rest:
+            for name in self.settings:
+                if request.DESCRIPTOR.fields_by_name[name] in dict(request.ListFields()):
+                    raise FieldError(name, "is for the first message of a stream only")
+            yield self.rows(request)
+
+
+def answer(kind: type[Response], table: str, rows: pa.RecordBatch) -> Response | None:
+    """A message with the rows of a table in the field of its name; None where it has no such field."""
+    found = kind.DESCRIPTOR.fields_by_name.get(table)
+    if found is None or found.message_type is None:
+        return None
+    return kind(**{table: messages(rows, GetMessageClass(cast("Descriptor", found.message_type)))})
+
+
+def configured(step: type[Step[P]], given: Struct) -> Step[P]:
+    """A step with its share of a stage's section of a recipe, as it was sent. Raises FieldError."""
+    values = checked(step.name.partition(".")[0], given)
+    return cast("Step[P]", configure(cast("type[Step[Params]]", step), values))
+
+
+def checked(stage: str, given: Struct) -> dict[str, object]:
+    """A stage's section of a recipe, as it was sent. Raises FieldError."""
+    try:
+        return dict(section(stage).model_validate(values(given)))
+    except ValidationError as error:
+        problem = error.errors()[0]
+        where = ".".join(map(str, problem["loc"]))
+        raise FieldError(f"parameters.{where}", f"{problem['msg']}; see `repoloom {stage} --parameters`") from None
+
+
+def values(given: Struct, field: str = "parameters") -> dict[str, object]:
+    """A Struct as Python values; numbers, all doubles there, are integers again where they are whole.
+
+    Raises FieldError for what JSON does not have: an infinite number, or none at all.
+    """
+    try:
+        return {key: _whole(value) for key, value in MessageToDict(given).items()}
+    except (ValueError, json_format.Error) as error:
+        raise FieldError(field, str(error)) from None
+
+
+def _whole(value: object) -> object:
+    match value:
+        case dict():
+            return {key: _whole(inner) for key, inner in value.items()}
+        case list():
+            return [_whole(inner) for inner in value]
+        case float() if value.is_integer():
+            return int(value)
+        case _:
+            return value

@@ -1,0 +1,67 @@
+"""How much a message on the wire becomes once it is parsed: a row of two bytes is an object of more than a hundred.
+
+gRPC bounds the bytes of a message, which for 16 MiB of empty rows bounds memory to more than 1 GiB; so their number is
+bounded as well, before they are parsed.
+"""
+
+from google.protobuf.descriptor import Descriptor
+
+from repoloom.rpc.errors import TooLargeError
+
+PARTS = 1 << 17
+"""Rows, texts and other parts of variable length that one message may have, those of its rows included."""
+
+_LEAST_BYTES = 2  # of a part
+
+
+def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
+    """Raises TooLargeError for a message of more than `most` parts. What is malformed is left to the parser."""
+    if len(content) <= most * _LEAST_BYTES:
+        return
+    try:
+        if _has_more(content, kind, most):
+            raise TooLargeError(f"a message has more than {most} rows and fields; send them in several")
+    except IndexError:  # it ends in the middle of something
+        return
+
+
+def _has_more(content: bytes, kind: Descriptor, most: int) -> bool:
+    count = 0
+    waiting = [(kind, 0, len(content))]
+    while waiting:
+        kind, at, end = waiting.pop()
+        while at < end:
+            tag, at = _varint(content, at)
+            match tag & 7:  # the wire type; the begin and end of a group, 3 and 4, have nothing after them
+                case 0:  # a varint
+                    _, at = _varint(content, at)
+                case 1:  # 64 bits
+                    at += 8
+                case 2:  # a part
+                    size, at = _varint(content, at)
+                    count += 1
+                    if count > most:
+                        return True
+                    field = kind.fields_by_number.get(tag >> 3)
+                    if field is not None and field.message_type is not None:
+                        waiting.append((field.message_type, at, at + size))
+                    at += size
+                case 5:  # 32 bits
+                    at += 4
+    return False
+
+
+def _varint(content: bytes, at: int) -> tuple[int, int]:
+    value = content[at]
+    at += 1
+    if value < 0x80:
+        return value, at
+    value &= 0x7F
+    shift = 7
+    while True:
+        byte = content[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, at
+        shift += 7

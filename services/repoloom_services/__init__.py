@@ -1,0 +1,1 @@
+"""The seven services: each a thin face of the library over gRPC."""

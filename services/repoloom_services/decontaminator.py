@@ -1,0 +1,81 @@
+"""decontaminator: files in, what they share with benchmarks out."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import pyarrow as pa
+
+from repoloom.errors import InputError
+from repoloom.protos.decontaminator.v1.decontaminator_pb2 import FindHitsRequest, FindHitsResponse
+from repoloom.protos.decontaminator.v1.decontaminator_pb2_grpc import (
+    DecontaminatorServiceServicer,
+    add_DecontaminatorServiceServicer_to_server,
+)
+from repoloom.rpc.calls import Job, OnlineCall
+from repoloom.rpc.service import Service, generated
+from repoloom.rpc.stream import MemoryReader
+from repoloom.rpc.tables import rows, single_file_documents
+from repoloom.stages.decontaminate.formats import read_texts
+from repoloom.stages.decontaminate.step import Decontaminate, DecontaminateParams
+from repoloom.stages.decontaminate.tables import BENCHMARKS
+from repoloom_services.resources import Resources
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
+
+
+def service(resources: Resources) -> Service:
+    """The service over gRPC."""
+    return generated(
+        add_DecontaminatorServiceServicer_to_server, Decontaminator(resources), {"FindHits": "decontaminator:online"}
+    )
+
+
+class Decontaminator(DecontaminatorServiceServicer):
+    """See proto/repoloom/decontaminator/v1/decontaminator.proto."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._find = OnlineCall(
+            table="documents",
+            rows=lambda request: single_file_documents(request.files),
+            begin=self._begin,
+            settings=("benchmarks", "texts"),
+            response=FindHitsResponse,
+        )
+
+    async def FindHits(  # noqa: N802
+        self,
+        request_iterator: AsyncIterator[FindHitsRequest],
+        context: object,  # noqa: ARG002
+    ) -> AsyncIterator[FindHitsResponse]:
+        async with aclosing(self._find.answer(request_iterator, self._resources.executor)) as responses:
+            async for response in responses:
+                yield response
+
+    def _begin(self, first: FindHitsRequest) -> Job:
+        batches = [rows(first.texts, BENCHMARKS), *map(self._benchmark, dict.fromkeys(first.benchmarks))]
+        benchmarks = pa.Table.from_batches(batches).combine_chunks()
+        if not len(benchmarks):
+            raise InputError(f"the first message names neither texts nor benchmarks; there are: {self._names()}")
+        return Job(Decontaminate(DecontaminateParams()).run, {"benchmarks": MemoryReader(benchmarks)})
+
+    def _benchmark(self, name: str) -> pa.RecordBatch:
+        path = self._files().get(name)
+        if path is None:
+            raise InputError(f"there is no benchmark {name[:100]!r} here; there are: {self._names()}")
+        texts = [
+            {"benchmark": name, "item": item, "field": field, "text": text.encode("utf-8", "replace")}
+            for item, field, text in read_texts(path.read_bytes(), name)
+        ]
+        return pa.RecordBatch.from_pylist(texts, BENCHMARKS)
+
+    def _files(self) -> dict[str, Path]:
+        """The benchmark files by name, which is what stands before the first dot."""
+        folder = self._resources.benchmarks
+        files = sorted(folder.iterdir()) if folder else []
+        return {path.name.partition(".")[0]: path for path in files if path.is_file() and _NAME.fullmatch(path.name)}
+
+    def _names(self) -> str:
+        return ", ".join(self._files()) or "none"

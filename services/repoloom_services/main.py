@@ -1,0 +1,99 @@
+"""`repoloom-service NAME`: serves one of the seven, online calls and batch jobs, until it is told to stop."""
+
+import importlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from repoloom.errors import RepoloomError
+
+
+class Name(StrEnum):
+    """The services, each named as its module."""
+
+    CRAWLER = "crawler"
+    FILTER = "filter"
+    DEPENDENCY_SORTER = "dependency_sorter"
+    DEDUPER = "deduper"
+    QUALITY_SCORER = "quality_scorer"
+    DECONTAMINATOR = "decontaminator"
+    TOKENIZER = "tokenizer"
+
+
+STAGES = {
+    Name.CRAWLER: ("crawl",),
+    Name.FILTER: ("filter",),
+    Name.DEPENDENCY_SORTER: ("order",),
+    Name.DEDUPER: ("dedup",),
+    Name.QUALITY_SCORER: ("quality",),
+    Name.DECONTAMINATOR: ("decontaminate",),
+    Name.TOKENIZER: ("split", "tokenize", "mix", "pack"),
+}
+"""The stages that each runs as batch jobs."""
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+@app.command()
+def serve(
+    name: Annotated[Name, typer.Argument(help="Which service.")],
+    store: Annotated[
+        str,
+        typer.Option(
+            envvar="REPOLOOM_STORE",
+            help="Address below which all datasets lie that callers may name: s3://bucket/prefix, or a folder.",
+        ),
+    ],
+    address: Annotated[
+        str | None,
+        typer.Option(help="Where to listen, host:port; port 0 takes any. [default: REPOLOOM_SERVER_ADDRESS]"),
+    ] = None,
+    benchmarks: Annotated[
+        Path | None,
+        typer.Option(
+            envvar="REPOLOOM_BENCHMARKS",
+            exists=True,
+            file_okay=False,
+            help="A folder of benchmark files, which callers of the decontaminator name.",
+        ),
+    ] = None,
+) -> None:
+    """Serve one of repoloom's services over gRPC.
+
+    Everything else is set by the environment: REPOLOOM_SERVER_* (TLS, callers, limits; see docs/services.md),
+    REPOLOOM_REDIS_URL (workers for batch jobs; without it they run here), AWS_* (the object store),
+    REPOLOOM_CRAWL_ALLOW (what a crawl may reach besides public hosts; here nothing, unless it is set).
+    """
+    from repoloom.jobs.settings import JobSettings
+    from repoloom.rpc.operations import job_services
+    from repoloom.rpc.server import serve as serve_all
+    from repoloom.rpc.settings import ServerSettings, from_environment
+    from repoloom.stages.crawl.policy import SETTING, Policy
+    from repoloom.store import open_store
+    from repoloom.telemetry.logging import configure
+    from repoloom_services.resources import Resources
+
+    configure()
+    os.environ.setdefault(SETTING, "")  # for the runners of jobs too, which inherit it
+    local_files = "local-files" in Policy.here().words
+    given = {"address": address} if address else {}
+    settings = from_environment(ServerSettings, "REPOLOOM_SERVER", os.environ, **given)
+    root = open_store(store).uri
+    job_settings = JobSettings(root=root, benchmarks=benchmarks and str(benchmarks), local_files=local_files)
+    jobs = job_services(name, STAGES[name], job_settings)
+    with ThreadPoolExecutor(settings.max_calls, thread_name_prefix="call") as executor:
+        online = importlib.import_module(f"repoloom_services.{name}").service(Resources(executor, root, benchmarks))
+        serve_all([online, *jobs], settings)
+
+
+def main() -> None:
+    """The entry point."""
+    try:
+        app()
+    except RepoloomError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
