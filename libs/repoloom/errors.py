@@ -21,6 +21,14 @@ class UnavailableError(RepoloomError):
     """Something outside that is needed cannot be had now: a host, a package, a program. Another day it may be."""
 
 
+class RefusedError(RepoloomError):
+    """What was asked for is refused, however often it is asked: no second attempt is made."""
+
+
+class TooLargeError(InputError):
+    """More than a limit allows; the same will not fit another time."""
+
+
 class NotFoundError(InputError):
     """What the caller named is not there."""
 

@@ -17,6 +17,7 @@ from repoloom.engine.pool import Outcome
 from repoloom.engine.reconcile import Policy
 from repoloom.engine.step import Reader, Sink
 from repoloom.engine.task import Task
+from repoloom.errors import TooLargeError
 from repoloom.protos.deduper.v1.deduper_pb2 import (
     DeduplicateRequest,
     DeduplicateResponse,
@@ -26,7 +27,6 @@ from repoloom.protos.deduper.v1.deduper_pb2 import (
 from repoloom.protos.deduper.v1.deduper_pb2_grpc import DeduperServiceServicer, add_DeduperServiceServicer_to_server
 from repoloom.recipe.run import run_stage
 from repoloom.rpc.calls import Job, OnlineCall, checked, configured
-from repoloom.rpc.errors import TooLargeError
 from repoloom.rpc.service import Service, generated
 from repoloom.rpc.tables import documents
 from repoloom.stages.dedup.signatures import Signatures

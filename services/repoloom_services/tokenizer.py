@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 
-from repoloom.errors import InputError
+from repoloom.errors import InputError, TooLargeError
 from repoloom.jobs.addresses import within
 from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
     DecodeRequest,
@@ -25,7 +25,7 @@ from repoloom.protos.tokenizer.v1.tokenizer_pb2_grpc import (
 )
 from repoloom.recipe.run import tables_at
 from repoloom.rpc.calls import Job, OnlineCall, configured
-from repoloom.rpc.errors import FieldError, TooLargeError
+from repoloom.rpc.errors import FieldError
 from repoloom.rpc.service import Service, generated
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents

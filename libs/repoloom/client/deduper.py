@@ -26,7 +26,7 @@ class Deduper(ServiceClient):
         return stream(method, with_settings(requests, parameters=struct(parameters)), self._seconds)
 
     def deduplicate(self, documents: Iterable[Document], **parameters: Any) -> Iterator[ClusterMember | Alarm]:  # noqa: ANN401
-        """The clusters of near-duplicates among all repositories given. `parameters` are the recipe's section `dedup`."""
+        """The clusters of near-duplicates among all repositories; `parameters` are the recipe's section `dedup`."""
         requests = (DeduplicateRequest(documents=some) for some in chunks(documents))
         method = DeduperServiceStub(self._channel).Deduplicate
         return stream(method, with_settings(requests, parameters=struct(parameters)), self._seconds)

@@ -30,7 +30,7 @@ class ServiceClient:
     stages: ClassVar[tuple[str, ...]]  # that the service runs as batch jobs; the first is the usual one
 
     def __init__(self, target: str | ChannelSettings, *, stream_seconds: float = 3600) -> None:
-        """`target` is host:port; what else a channel needs comes from REPOLOOM_CLIENT_CA_FILE, _TOKEN_FILE and so on."""
+        """`target` is host:port; what else a channel needs is REPOLOOM_CLIENT_CA_FILE, _TOKEN_FILE and so on."""
         if isinstance(target, str):
             target = from_environment(ChannelSettings, "REPOLOOM_CLIENT", os.environ, target=target)
         self._seconds = stream_seconds  # the longest that an online call may take

@@ -40,7 +40,7 @@ class Quarantined(Record):
     task: str  # its key
     inputs: Mapping[str, tuple[str, ...]]  # table -> keys of the parts, or of the object that lists them
     at: str  # the repository it had reached, "" where it had read none
-    kind: str  # error, crash, timeout, memory or unavailable
+    kind: str  # error, crash, timeout, memory, unavailable or refused
     error: str
     attempts: int
 

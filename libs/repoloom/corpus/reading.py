@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import BinaryIO
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from repoloom.corpus.grouping import repositories
 from repoloom.corpus.local_copies import LocalCopies
 from repoloom.corpus.manifest import Part
 from repoloom.errors import CorruptDataError
@@ -106,15 +106,9 @@ class TableReader:
 
     def repositories(self) -> Iterator[pa.Table]:
         """The rows of one repository at a time; the table's rows of one repository are contiguous."""
-        held: list[pa.RecordBatch] = []
-        for batch in self._row_groups():
-            for run in _runs(batch):
-                if held and held[0]["repo"][0] != run["repo"][0]:
-                    yield self._repository(held)
-                    held = []
-                held.append(run)
-        if held:
-            yield self._repository(held)
+        for repository in repositories(self._row_groups()):
+            self._reached(repository["repo"][0].as_py())
+            yield repository
 
     def table(self) -> pa.Table:
         """All rows at once, with no row where there is no part: for tables that are small by construction."""
@@ -136,16 +130,3 @@ class TableReader:
                 for group in range(parquet.num_row_groups):
                     rows = parquet.read_row_group(group, columns=present, use_threads=False)
                     yield from rows.combine_chunks().to_batches()
-
-    def _repository(self, batches: Sequence[pa.RecordBatch]) -> pa.Table:
-        self._reached(batches[0]["repo"][0].as_py())
-        return pa.Table.from_batches(batches)
-
-
-def _runs(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-    """Cuts a batch where the repository changes."""
-    ends = pc.run_end_encode(batch["repo"]).run_ends.to_pylist()
-    start = 0
-    for end in ends:
-        yield batch.slice(start, end - start)
-        start = end

@@ -170,8 +170,7 @@ class LocalPool:
                 raise FatalError(answer.error)
             if answer.commit is not None or answer.error is not None:
                 task, worker.task = worker.task, None
-                kind = Kind.UNAVAILABLE if answer.unavailable else Kind.ERROR
-                return Outcome(task, answer.commit or Attempt(kind=kind, error=answer.error or "", at=worker.at))
+                return Outcome(task, answer.commit or Attempt(kind=answer.kind, error=answer.error or "", at=worker.at))
             worker.at = answer.at or worker.at
         return None
 

@@ -89,8 +89,9 @@ class Quarantine:
         return self._failures.get(task.key) or Failures(task=task.key, inputs=inputs)
 
     def _judge(self, key: str) -> None:
-        failed = self._failures.get(key)
-        if self._killed[key] >= _KILLS or (failed is not None and len(failed.attempts) >= self._attempts):
+        attempts = failed.attempts if (failed := self._failures.get(key)) else ()
+        refused = any(attempt.kind is Kind.REFUSED for attempt in attempts)
+        if refused or len(attempts) >= self._attempts or self._killed[key] >= _KILLS:
             self.given_up.add(key)
 
     def _read(self, key: str) -> Failures:

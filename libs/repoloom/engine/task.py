@@ -146,6 +146,7 @@ class Kind(StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     UNAVAILABLE = "unavailable"
+    REFUSED = "refused"  # it would be again: the task is given up at once
 
 
 class Attempt(Record):

@@ -12,8 +12,8 @@ import sys
 from typing import TextIO
 
 from repoloom.corpus.manifest import Record
-from repoloom.engine.task import Commit, Task
-from repoloom.errors import CorruptDataError, InputError, RepoloomError, StoreError, UnavailableError
+from repoloom.engine.task import Commit, Kind, Task
+from repoloom.errors import CorruptDataError, InputError, RefusedError, RepoloomError, StoreError, UnavailableError
 
 
 class Answer(Record):
@@ -22,7 +22,7 @@ class Answer(Record):
     at: str = ""
     commit: Commit | None = None
     error: str | None = None
-    unavailable: bool = False  # the error is of something outside
+    kind: Kind = Kind.ERROR  # of the error
     fatal: bool = False  # no other attempt can help: the store refuses, or stored bytes are corrupt
 
 
@@ -52,10 +52,16 @@ def _do(task: Task, answers: TextIO) -> Answer:
     except Exception as error:  # whatever a stage meets is reported, counted, and quarantined
         return Answer(
             error=_describe(error),
-            unavailable=isinstance(error, UnavailableError),
+            kind=_kind(error),
             fatal=isinstance(error, StoreError | CorruptDataError)
             or (isinstance(error, InputError) and not task.inputs),  # then it is the recipe's fault alone
         )
+
+
+def _kind(error: Exception) -> Kind:
+    if isinstance(error, RefusedError):
+        return Kind.REFUSED
+    return Kind.UNAVAILABLE if isinstance(error, UnavailableError) else Kind.ERROR
 
 
 def _describe(error: Exception) -> str:

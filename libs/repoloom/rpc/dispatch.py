@@ -17,11 +17,11 @@ import grpc
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
-from repoloom.errors import InputError
+from repoloom.errors import InputError, TooLargeError
 from repoloom.rpc.admission import Admission
 from repoloom.rpc.call import Call, entered, request_id_of
 from repoloom.rpc.callers import ANYONE, Caller, CallersFile
-from repoloom.rpc.errors import REQUEST_ID, StatusError, TooLargeError, ending
+from repoloom.rpc.errors import REQUEST_ID, StatusError, ending
 from repoloom.rpc.observing import observed, received, sent
 from repoloom.rpc.service import ANY_CALLER, Handler, Service, behaviour
 from repoloom.rpc.settings import ServerSettings

@@ -19,6 +19,7 @@ from repoloom.errors import (
     NotFoundError,
     RepoloomError,
     StoreError,
+    TooLargeError,
     UnavailableError,
 )
 from repoloom.telemetry.redaction import redact
@@ -43,10 +44,6 @@ class OverloadedError(UnavailableError):
     def __init__(self, message: str, seconds: float = 1.0) -> None:
         super().__init__(message)
         self.seconds = seconds  # when to ask again
-
-
-class TooLargeError(InputError):
-    """A message is larger than either side takes; the same call will not fit another time."""
 
 
 class FieldError(InputError):

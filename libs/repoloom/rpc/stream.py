@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from repoloom.corpus.grouping import repositories, runs
-from repoloom.errors import InputError
-from repoloom.rpc.errors import TooLargeError
+from repoloom.errors import InputError, TooLargeError
 
 _REMEMBERED = 1 << 16  # repositories of a stream whose return is noticed
 

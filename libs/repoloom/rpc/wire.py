@@ -6,7 +6,7 @@ bounded as well, before they are parsed.
 
 from google.protobuf.descriptor import Descriptor
 
-from repoloom.rpc.errors import TooLargeError
+from repoloom.errors import TooLargeError
 
 PARTS = 1 << 17
 """Rows, texts and other parts of variable length that one message may have, those of its rows included."""

@@ -26,6 +26,7 @@ class TaskOutcome(StrEnum):
     TIMEOUT = "timeout"
     MEMORY = "memory"
     UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
 
 
 class Direction(StrEnum):

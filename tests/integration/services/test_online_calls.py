@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from repoloom import client
 from repoloom.corpus.tables import FILES
 from repoloom.engine.step import Params, Step
-from repoloom.errors import InputError
+from repoloom.errors import ForbiddenError, InputError, TooLargeError
 from repoloom.protos.corpus.v1.corpus_pb2 import Document, Dropped, File
 from repoloom.protos.decontaminator.v1.decontaminator_pb2 import BenchmarkText, Hit
 from repoloom.protos.deduper.v1.deduper_pb2 import Alarm, ClusterMember
 from repoloom.protos.dependency_sorter.v1.dependency_sorter_pb2 import Cycle, Edge
-from repoloom.rpc.errors import TooLargeError
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import messages, raw_files, single_file_documents
 from repoloom.stages.filter.step import Filter, FilterParams
@@ -240,11 +239,19 @@ def test_what_the_callers_own_rows_raise_is_raised(serve: Serve) -> None:
         list(sorter.sort(files()))
 
 
-def test_a_local_folder_is_read_only_where_that_is_allowed(serve: Serve, tmp_path: Path) -> None:
+def test_a_local_folder_is_read_only_where_that_is_allowed(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "project").mkdir()
+    (tmp_path / "b.py").write_bytes(PYTHON)
     (tmp_path / "project/a.py").write_bytes(PYTHON)
     with client.Crawler(serve()) as crawler:
         rows = list(crawler.crawl({"kind": "folder", "path": str(tmp_path / "project"), "repo": "mine"}))
         assert [row.path for row in rows if isinstance(row, File)] == ["a.py"]
         with pytest.raises(InputError, match="not a source"):
             list(crawler.crawl({"kind": "floppy"}))
+        with pytest.raises(TooLargeError, match="max_files"):
+            list(crawler.crawl({"kind": "folder", "path": str(tmp_path), "repo": "all"}, max_files=1))
+        monkeypatch.setenv("REPOLOOM_CRAWL_ALLOW", "")
+        with pytest.raises(ForbiddenError, match="local-files"):
+            list(crawler.crawl({"kind": "folder", "path": str(tmp_path / "project"), "repo": "mine"}))

@@ -11,7 +11,7 @@ from repoloom.engine.queue.names import queue_name
 
 DUTY = "REPOLOOM_WORKER_DUTY"
 METRICS = "REPOLOOM_WORKER_METRICS_ADDRESS"  # host:port of /metrics and /healthz
-_CRAWL = "REPOLOOM_CRAWL_ALLOW"  # see stages.crawl.policy: a worker crawls for others, so nothing is allowed unless it is said
+_CRAWL = "REPOLOOM_CRAWL_ALLOW"  # a worker crawls for others: nothing is allowed unless it is said
 
 
 def run_worker(duty: Duty, concurrency: int, arguments: Sequence[str] = ()) -> NoReturn:

@@ -1,6 +1,6 @@
 """Why a source gave nothing: it could not be reached, it was not what it said, or it was too large."""
 
-from repoloom.errors import RepoloomError, UnavailableError
+from repoloom.errors import ForbiddenError, RefusedError, RepoloomError, TooLargeError, UnavailableError
 
 
 class SourceUnavailableError(UnavailableError):
@@ -15,9 +15,9 @@ class UnreadableSourceError(RepoloomError):
     """A source was reached, and is not what it is said to be: a damaged archive, a wrong checksum."""
 
 
-class RepositoryTooLargeError(RepoloomError):
+class RepositoryTooLargeError(RefusedError, TooLargeError):
     """A repository goes past a limit that protects the machine; the message names the limit."""
 
 
-class NotAllowedError(RepoloomError):
+class NotAllowedError(RefusedError, ForbiddenError):
     """A source lies, or leads, where a crawl does not go on this machine; the message names what would allow it."""

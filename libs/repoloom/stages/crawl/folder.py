@@ -26,7 +26,11 @@ def local_path(path: str) -> Path:
             raise InputError(f"{path!r}: {place} is not known; known are {', '.join(_PLACES)}")
         path = os.path.join(sysconfig.get_path(_PLACES[place]), rest)  # noqa: PTH118 - `rest` may be empty
     found = Path(path)
-    if not found.exists():
+    try:
+        there = found.exists()
+    except OSError as error:  # such as a name that is too long
+        raise InputError(f"{path[:200]!r} cannot be read: {error.strerror}") from error
+    if not there:
         raise InputError(f"{path!r} does not exist")
     return found
 

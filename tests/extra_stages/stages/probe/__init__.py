@@ -13,7 +13,7 @@ from pydantic import Field
 
 from repoloom.corpus.tables import DROPPED, FILES, Drops
 from repoloom.engine.step import Accounts, Params, Reader, Shares, Sink, Step
-from repoloom.errors import UnavailableError
+from repoloom.errors import RefusedError, UnavailableError
 
 
 class MakeParams(Params):
@@ -85,6 +85,8 @@ def _misbehave(how: str) -> None:
             raise ValueError("this repository is poison \udcff")
         case "unavailable":
             raise UnavailableError("the host does not answer")
+        case "refuse":
+            raise RefusedError("a repository of this kind is not read")
         case "exit":
             os._exit(7)
         case "nap":
