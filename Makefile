@@ -33,6 +33,9 @@ proto: .venv/installed-dev  ## Generate the Python code of proto/
 bench: .venv/installed-dev  ## Measure each stage, end to end, memory, and training
 	$(BIN)/python tests/benchmarks/data_path.py
 
+bench-services: .venv/installed-dev  ## Measure the services under load, against the batch
+	PYTHONPATH=tests/unit $(BIN)/python tests/benchmarks/services_load.py
+
 pin:  ## Pin the dependencies anew (needs uv)
 	requirements/compile.sh
 
@@ -55,4 +58,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint proto bench pin clean
+.PHONY: help demo install test lint proto bench bench-services pin clean

@@ -30,7 +30,7 @@ from repoloom.rpc.service import Service, generated
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents
 from repoloom.stages.tokenize.encode import Encode
-from repoloom.stages.tokenize.encoder import Encoder
+from repoloom.stages.tokenize.encoder import Encoder, encoder_of
 from repoloom.stages.tokenize.vocabulary import TOKENIZER
 from repoloom_services.resources import Resources
 
@@ -105,7 +105,7 @@ class Tokenizer(TokenizerServiceServicer):
         return encoder
 
     def _encoder(self, ref: TokenizerRef) -> Encoder:
-        return Encoder(self._json(ref))
+        return encoder_of(self._json(ref))
 
     def _json(self, ref: TokenizerRef) -> bytes:
         match ref.WhichOneof("tokenizer"):

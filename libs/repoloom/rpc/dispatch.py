@@ -181,7 +181,7 @@ def _retrieve(sending: asyncio.Future[None]) -> None:
 def _kind(handler: Handler) -> Descriptor | None:
     """The type of a method's requests: generated code reads them by `FromString` of their class."""
     kind = getattr(handler.request_deserializer, "__self__", None)
-    return kind.DESCRIPTOR if isinstance(kind, type) and issubclass(kind, Message) else None
+    return cast("Descriptor", kind.DESCRIPTOR) if isinstance(kind, type) and issubclass(kind, Message) else None
 
 
 async def _only(requests: AsyncIterator[Any]) -> Any:  # noqa: ANN401

@@ -2,13 +2,15 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from google.protobuf.message import Message
 
 from repoloom.corpus.languages import LANGUAGES, PROSE
-from repoloom.corpus.tables import DOCUMENTS, FILES
+from repoloom.corpus.tables import DOCUMENTS, FILES, SPAN
 from repoloom.errors import InputError
 from repoloom.protos.corpus.v1.corpus_pb2 import Document, File
 
@@ -39,7 +41,8 @@ def text_files(files: Sequence[File]) -> pa.RecordBatch:
     """Files as the filter leaves them: UTF-8 without NUL, of a known language. Raises InputError."""
     for file in files:
         _check_text(file.content, f"{file.repo}: {file.path}")
-        _check_language(file.language, f"{file.repo}: {file.path}")
+        if file.language not in _NAMES:
+            raise _unknown(file.language, f"{file.repo}: {file.path}")
     return raw_files(files)
 
 
@@ -47,16 +50,32 @@ def documents(given: Sequence[Document]) -> pa.RecordBatch:
     """Documents whose spans lie within their text. Raises InputError."""
     for document in given:
         _check_document(document)
-    return pa.RecordBatch.from_pylist([_document_row(document) for document in given], schema=DOCUMENTS)
+    counts = [len(document.spans) for document in given]
+    spans = rows([span for document in given for span in document.spans], pa.schema(SPAN))
+    columns = {
+        "domain": pa.array([document.domain or _DOMAIN for document in given], pa.string()),
+        "spans": _lists(counts, spans.columns),
+    }
+    arrays = [
+        columns[field.name]
+        if field.name in columns
+        else pa.array([getattr(document, field.name) for document in given], field.type)
+        for field in DOCUMENTS
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENTS)
 
 
 def single_file_documents(files: Sequence[File]) -> pa.RecordBatch:
     """Each file as a document of its own, without a path comment: for steps that look at the files of documents."""
     batch = text_files(files)
+    nothing = pa.array(np.zeros(len(files), np.int64))
+    ends = pc.binary_length(batch["content"]).cast(pa.int64())
+    bounds = {"head": nothing, "start": nothing, "end": ends}
+    spans = [bounds[field.name] if field.name in bounds else batch[field.name] for field in SPAN]
     columns = {
         "document": pa.array(range(len(files)), pa.int32()),
         "text": batch["content"],
-        "spans": pa.array([[span] for span in _whole_spans(batch)], DOCUMENTS.field("spans").type),
+        "spans": _lists([1] * len(files), spans),
     }
     arrays = [columns.get(name, batch[name] if name in FILES.names else None) for name in DOCUMENTS.names]
     return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENTS)
@@ -89,33 +108,35 @@ def _blob(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0%b" % (len(content), content), usedforsecurity=False).hexdigest()
 
 
-def _whole_spans(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    named = batch.select(["path", "language", "blob", "sha256", "size"]).to_pylist()
-    for span, content in zip(named, batch["content"], strict=True):
-        yield {**span, "head": 0, "start": 0, "end": len(content.as_buffer())}
-
-
-def _document_row(document: Document) -> dict[str, Any]:
-    row = {field: getattr(document, field) for field in ("repo", "revision", "document", "license", "text")}
-    spans = [{name: getattr(span, name) for name in span.DESCRIPTOR.fields_by_name} for span in document.spans]
-    return {**row, "domain": document.domain or _DOMAIN, "spans": spans}
+def _lists(counts: Sequence[int], columns: Sequence[pa.Array]) -> pa.ListArray:
+    """The spans of documents: so many for each, one after another."""
+    offsets = pa.array(np.cumsum([0, *counts]), pa.int32())
+    spans = pa.StructArray.from_arrays(columns, fields=list(SPAN))
+    return pa.ListArray.from_arrays(offsets, spans, type=DOCUMENTS.field("spans").type)
 
 
 def _check_document(document: Document) -> None:
     where = f"{document.repo or '(no repository)'}: document {document.document}"
     if not document.repo or document.document < 0:
         raise InputError(f"{where}: a document needs the name of its repository and a number from 0")
-    _check_text(document.text, where)
+    text = document.text
+    _check_text(text, where)
     before = 0
     for span in document.spans:
-        if not before <= span.head <= span.start <= span.end <= len(document.text) or span.size < 0:
+        if not before <= span.head <= span.start <= span.end <= len(text) or span.size < 0:
             raise InputError(
                 f"{where}: the span of {span.path!r} does not hold {before} <= head {span.head} <= "
-                f"start {span.start} <= end {span.end} <= {len(document.text)}, the length of the text"
+                f"start {span.start} <= end {span.end} <= {len(text)}, the length of the text"
             )
-        _check_language(span.language, f"{where}: {span.path}")
-        _check_text(document.text[span.start : span.end], f"{where}: {span.path}")
+        if span.language not in _NAMES:
+            raise _unknown(span.language, f"{where}: {span.path}")
+        if any(_is_within_character(text, at) for at in (span.head, span.start, span.end)):
+            raise InputError(f"{where}: the span of {span.path!r} begins or ends within a character of UTF-8")
         before = span.end
+
+
+def _is_within_character(text: bytes, at: int) -> bool:
+    return at < len(text) and text[at] & 0xC0 == 0x80  # a continuation byte
 
 
 def _check_text(content: bytes, where: str) -> None:
@@ -127,9 +148,8 @@ def _check_text(content: bytes, where: str) -> None:
         raise InputError(f"{where} holds a NUL byte; the filter drops such files")
 
 
-def _check_language(language: str, where: str) -> None:
-    if language not in _NAMES:
-        raise InputError(f"{where}: there is no language {language!r}; the filter detects it")
+def _unknown(language: str, where: str) -> InputError:
+    return InputError(f"{where}: there is no language {language!r}; the filter detects it")
 
 
 _NAMES = frozenset(language.name for language in (*LANGUAGES, *PROSE))

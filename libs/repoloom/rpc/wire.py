@@ -6,7 +6,7 @@ bounded as well, before they are parsed.
 
 from google.protobuf.descriptor import Descriptor
 
-from repoloom.errors import TooLargeError
+from repoloom.errors import InputError, TooLargeError
 
 PARTS = 1 << 17
 """Rows, texts and other parts of variable length that one message may have, those of its rows included."""
@@ -15,14 +15,14 @@ _LEAST_BYTES = 2  # of a part
 
 
 def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
-    """Raises TooLargeError for a message of more than `most` parts. What is malformed is left to the parser."""
+    """Raises TooLargeError for a message of more than `most` parts, InputError for one that breaks off in a part."""
     if len(content) <= most * _LEAST_BYTES:
         return
     try:
         if _has_more(content, kind, most):
             raise TooLargeError(f"a message has more than {most} rows and fields; send them in several")
-    except IndexError:  # it ends in the middle of something
-        return
+    except IndexError:  # a parser would find that out last of all, with all that stands before in memory
+        raise InputError("a message ends within a field") from None
 
 
 def _has_more(content: bytes, kind: Descriptor, most: int) -> bool:

@@ -13,8 +13,9 @@ from grpc_health.v1 import health_pb2
 from rpc.probe import ERRORS, NAME, SECRET, served
 
 from repoloom import errors
+from repoloom.errors import TooLargeError
 from repoloom.rpc.channel import open_channel
-from repoloom.rpc.errors import DETAILS, OverloadedError, StatusError, TooLargeError, error_of, raised_as_own
+from repoloom.rpc.errors import DETAILS, OverloadedError, StatusError, error_of, raised_as_own
 from repoloom.rpc.service import Service
 from repoloom.rpc.settings import ChannelSettings
 

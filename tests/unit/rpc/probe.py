@@ -12,9 +12,10 @@ from typing import Any
 import grpc
 
 from repoloom import errors
+from repoloom.errors import TooLargeError
 from repoloom.rpc.call import current_call
 from repoloom.rpc.channel import open_aio_channel
-from repoloom.rpc.errors import FieldError, OverloadedError, StatusError, TooLargeError
+from repoloom.rpc.errors import FieldError, OverloadedError, StatusError
 from repoloom.rpc.server import Running, running, serve
 from repoloom.rpc.service import Service
 from repoloom.rpc.settings import ChannelSettings, ServerSettings, from_environment

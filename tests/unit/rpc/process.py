@@ -26,7 +26,7 @@ class Usage(NamedTuple):
 
 
 class ServiceProcess:
-    """A service while the block runs. It must end well: a traceback in its log, or an exit but by SIGTERM, is an error."""
+    """A service while the block runs, and ended by SIGTERM."""
 
     def __init__(self, name: str, store: Path, log: Path, *arguments: str, **environment: str) -> None:
         self._command = [str(Path(sys.executable).with_name("repoloom-service")), name, "--store", str(store)]
@@ -88,13 +88,10 @@ class ServiceProcess:
         """The lines of the log that are JSON objects."""
         return [json.loads(line) for line in self._log.read_text(errors="replace").splitlines() if line[:1] == "{"]
 
-    def failures(self) -> list[str]:
-        """What the log tells of errors that nobody foresaw."""
-        text = self._log.read_text(errors="replace")
-        plain = [
-            line for line in text.splitlines() if "Traceback" in line or "panicked" in line or "never retrieved" in line
-        ]
-        return [line[:3000] for line in plain]
+    def outcries(self) -> list[str]:
+        """The lines that are no JSON objects: what Python, or a library, printed when something went very wrong."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return [line[:1000] for line in lines if line.startswith(("Traceback", "Fatal", "thread '", "Exception "))]
 
     def terminate(self) -> None:
         self._running.send_signal(signal.SIGTERM)

@@ -30,7 +30,6 @@ class CeleryPool:
         self._app = make_app(broker, self._pace)
 
     def __enter__(self) -> Self:
-        self._broker.check()
         return self
 
     def __exit__(

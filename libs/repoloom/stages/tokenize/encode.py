@@ -16,7 +16,7 @@ from pydantic import Field
 from repoloom.engine.step import Params, Reader, Sink, Step
 from repoloom.prompts import fim, special_tokens
 from repoloom.prompts.special_tokens import SpecialToken
-from repoloom.stages.tokenize.encoder import Encoder, Ids
+from repoloom.stages.tokenize.encoder import Encoder, Ids, encoder_of
 
 PIECES = pa.schema(
     [
@@ -60,7 +60,7 @@ class Encode(Step[EncodeParams]):
     writes: ClassVar = {"pieces": PIECES}
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
-        encoder = Encoder(inputs["tokenizer"].table()["json"][0].as_py())
+        encoder = encoder_of(inputs["tokenizer"].table()["json"][0].as_py())
         rows: list[dict[str, Any]] = []
         for batch in inputs["documents"].batches():
             columns = (batch[name].to_pylist() for name in ("repo", "document", "domain"))

@@ -4,6 +4,7 @@ BPE of one pre-token depends on nothing around it, so the ids of each distinct p
 Face tokenizers itself, and remembered. Source code repeats itself: almost every pre-token has been seen before.
 """
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -29,8 +30,14 @@ _NO_NORMALIZER = {"type": "Sequence", "normalizers": []}  # as DeepSeek-Coder's 
 _LONGEST_REMEMBERED = 64  # characters; longer ones hardly come twice
 
 
+@functools.lru_cache(maxsize=2)
+def encoder_of(tokenizer_json: bytes) -> "Encoder":
+    """The encoder of a tokenizer, with what it remembers, for whoever encodes with it next. Raises InputError."""
+    return Encoder(tokenizer_json)
+
+
 class Encoder:
-    """Text to ids. Text that spells a special token is encoded as the text it is."""
+    """Text to ids, for several threads at once. Text that spells a special token is encoded as the text it is."""
 
     def __init__(self, tokenizer_json: bytes) -> None:
         """Raises InputError where it is no tokenizer of ours: another pre-tokenizer, or a special token is missing."""
