@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -70,6 +71,20 @@ def killed_after(seconds: float, *arguments: object) -> None:
             process.wait(seconds)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def interrupted_at(line: str, *arguments: object) -> Result:
+    """Runs the command line and presses Ctrl-C, as it were, when it first says a line on stderr."""
+    command = [sys.executable, "-c", "from repoloom.cli import main; main()", *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        said: list[str] = []
+        for heard in process.stderr:
+            said.append(heard)
+            if line in heard:
+                process.send_signal(signal.SIGINT)
+        code = process.wait()
+    return Result(code, "", "".join(said))
 
 
 @dataclass(frozen=True)

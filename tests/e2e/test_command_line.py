@@ -2,11 +2,12 @@
 
 import json
 import random
+import re
 import shutil
 from pathlib import Path
 
 import pytest
-from command import Run, killed_after, repoloom
+from command import Run, interrupted_at, killed_after, repoloom
 
 
 def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
@@ -16,6 +17,7 @@ def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
     assert (small_run.out / "model" / "model.safetensors").is_file()
     assert "unigram" in small_run.result.err
     assert "bits/byte" in small_run.result.err
+    assert "evaluate  trained model fills 10 holes" in small_run.result.err
 
 
 def test_a_source_that_cannot_be_reached_is_listed_and_the_run_goes_on(small_run: Run) -> None:
@@ -140,6 +142,35 @@ def test_inspect_shows_files_in_order_and_why(small_run: Run) -> None:
         edge["imported"] == "case.py" for d in told["documents"] for file in d["files"] for edge in file["imports"]
     )
     assert "case.py" in repoloom("inspect", small_run.out, "--repo", "folder/unittest").out
+
+
+def test_inspect_without_a_repository_lists_all_and_says_which_are_held_out(small_run: Run) -> None:
+    told = repoloom("inspect", small_run.out, "--json").json
+    assert [listed["repo"] for listed in told] == sorted(
+        f"folder/{name}" for name in ("json", "email", "http", "logging", "importlib", "unittest")
+    )
+    assert all(listed["crawled"] == listed["dropped"] + listed["files"] for listed in told)
+    held_out = [listed["repo"] for listed in told if listed["held_out"]]
+    assert held_out
+    assert repoloom("inspect", small_run.out).out.count("held out for evaluation") == len(held_out)
+    assert "held out for evaluation" in repoloom("inspect", small_run.out, "--repo", held_out[0]).out
+
+
+def test_a_training_stopped_by_ctrl_c_says_what_is_kept_and_the_same_command_goes_on(
+    small_run: Run, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(small_run.out, out, ignore=shutil.ignore_patterns("train", "model", "training.json"))
+    stopped = interrupted_at("step 12/", "train", out, "--recipe", small_run.recipe)
+    assert stopped.code == 130, stopped.err
+    assert "asked to stop" in stopped.err
+    step = re.search(r"stopped after step (\d+) of 120: kept is its checkpoint, (\S+); the same command", stopped.err)
+    assert step
+    assert Path(step[2]).is_dir()
+    went_on = repoloom("train", out, "--recipe", small_run.recipe, "--json")
+    assert went_on.code == 0, went_on.err
+    trained = json.loads((small_run.out / "training.json").read_text())
+    assert went_on.json["weights"] == trained["weights"]
 
 
 def test_inspect_of_an_unknown_repository_names_the_nearest(small_run: Run) -> None:

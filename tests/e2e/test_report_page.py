@@ -59,6 +59,31 @@ def test_the_page_fits_every_screen_without_an_error_or_a_request(
     assert result.requests == [Path(small_run.result.json["report"]).as_uri()]
 
 
+def test_a_table_wider_than_the_screen_says_so_until_its_end(browser: Browser, small_run: Run) -> None:
+    page = opened(browser, small_run, 360, "light").page
+    boxes = page.locator(".scroll").all()
+    wide = [box for box in boxes if box.evaluate("box => box.scrollWidth > box.clientWidth + 1")]
+    assert len(wide) > 3
+    assert [box for box in boxes if "wider" in (box.get_attribute("class") or "").split()] == wide
+    for box in wide:
+        box.scroll_into_view_if_needed()
+        assert "sideways" in box.evaluate("box => getComputedStyle(box, '::before').content")
+        assert box.evaluate("box => getComputedStyle(box).maskImage").endswith("rgba(0, 0, 0, 0))")
+        box.focus()
+        assert box.evaluate("box => box === document.activeElement")
+        box.evaluate("box => box.scrollTo(box.scrollWidth, 0)")
+        page.wait_for_function("box => !box.classList.contains('more-after')", arg=box.element_handle())
+        assert "more-before" in (box.get_attribute("class") or "")
+
+
+def test_a_table_that_fits_says_nothing(browser: Browser, small_run: Run) -> None:
+    page = opened(browser, small_run, 1440, "light").page
+    for box in page.locator(".scroll:not(.wider)").all():
+        assert box.evaluate("box => box.scrollWidth <= box.clientWidth + 1")
+        assert box.evaluate("box => getComputedStyle(box, '::before').content") == "none"
+        assert box.get_attribute("tabindex") in (None, "0" if "canvas" in (box.get_attribute("class") or "") else None)
+
+
 def test_every_part_of_a_whole_run_is_on_the_page_and_in_its_contents(browser: Browser, small_run: Run) -> None:
     page = opened(browser, small_run, 1440, "light").page
     for part in PARTS:

@@ -32,10 +32,10 @@ def verify(uri: _Uri, as_json: Json = False) -> None:
         )
         return
     for dataset in checked:
-        parts = [part for parts in dataset.manifest.tables.values() for part in parts]
-        size, lost = bytes_text(sum(part.bytes for part in parts)), len(dataset.manifest.quarantined)
+        tables = dataset.manifest.tables.values()
+        size, lost = bytes_text(sum(table.bytes for table in tables)), len(dataset.manifest.quarantined)
         typer.echo(
-            f"ok  {dataset.manifest.step:<24} {len(parts):>5} parts  {size:>9}"
+            f"ok  {dataset.manifest.step:<24} {sum(table.parts for table in tables):>5} parts  {size:>9}"
             + (f"  {lost} quarantined" if lost else "")
         )
 
@@ -52,12 +52,21 @@ def digest(uri: _Uri, as_json: Json = False) -> None:
 
 
 def inspect(
-    uri: _Uri, repo: Annotated[str, typer.Option(help="The repository, e.g. pypi/requests.")], as_json: Json = False
+    uri: _Uri,
+    repo: Annotated[str | None, typer.Option(help="One repository, e.g. pypi/requests.")] = None,
+    as_json: Json = False,
 ) -> None:
-    """Show what became of one repository: its documents, their files in order and why, what was dropped and why."""
-    from repoloom.cli.repository import show_repository
-    from repoloom.recipe.inspect import look_up
+    """List the repositories; or show of one its documents, their files in order and why, what was dropped and why."""
+    from repoloom.cli.repository import show_repositories, show_repository
+    from repoloom.recipe.inspect import list_repositories, look_up
 
+    if repo is None:
+        repositories = list_repositories(uri)
+        if as_json:
+            print_json([listed.model_dump(mode="json") for listed in repositories])
+        else:
+            show_repositories(repositories)
+        return
     repository = look_up(uri, repo)
     if as_json:
         print_json(repository.model_dump(mode="json"))

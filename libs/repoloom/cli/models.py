@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from repoloom.cli.output import STOPPED, Json, print_json
+from repoloom.cli.output import Json, print_json, show_parameters
 from repoloom.errors import InputError
 from repoloom.text import visible
 
@@ -15,6 +15,22 @@ _PANEL = "Model"
 _LARGEST_SEED = (1 << 63) - 1
 _Run = Annotated[Path, typer.Argument(help="Folder of a run that has packed tokens.")]
 _RecipeFile = Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` and `evaluate` sections to use.")]
+
+
+def _show_train_parameters(wanted: bool) -> None:
+    if wanted:
+        from repoloom.training.config import TrainParams
+
+        show_parameters(TrainParams)
+        raise typer.Exit
+
+
+def _show_evaluate_parameters(wanted: bool) -> None:
+    if wanted:
+        from repoloom.recipe.model import EvaluateParams
+
+        show_parameters(EvaluateParams)
+        raise typer.Exit
 
 
 def add_to(app: typer.Typer) -> None:
@@ -25,28 +41,35 @@ def add_to(app: typer.Typer) -> None:
     app.command(rich_help_panel=_PANEL)(complete)
 
 
-def train(run: _Run, recipe: _RecipeFile, as_json: Json = False) -> None:
+def train(
+    run: _Run,
+    recipe: _RecipeFile,
+    parameters: Annotated[  # noqa: ARG001 - its callback answers it
+        bool,
+        typer.Option(
+            "--parameters",
+            callback=_show_train_parameters,
+            is_eager=True,
+            help="List the parameters of a recipe's `train` section and their defaults.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
     """Train a model on a run's packed tokens, and export it to RUN/model. Goes on from the newest checkpoint."""
     from rich.console import Console
 
-    from repoloom.cli.training import TrainingView, show_trained
+    from repoloom.cli.training import train_and_show
     from repoloom.recipe.model import Recipe
-    from repoloom.recipe.model_path import Corpus, train_model
+    from repoloom.recipe.model_path import Corpus
     from repoloom.recipe.run import datasets_at
 
     params = Recipe.load(recipe).train
     if params is None:
         raise InputError(f"{recipe} has no `train` section")
-    console = Console(stderr=True)
     corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
-    with TrainingView(console) as view:
-        trained = train_model(params, corpus, run, view.begin, view.step)
-    if trained is None:
-        raise typer.Exit(STOPPED)
+    trained = train_and_show(params, corpus, run, Console(stderr=True))
     if as_json:
         print_json(trained.model_dump())
-    else:
-        show_trained(trained, run, console)
 
 
 def export(
@@ -89,12 +112,21 @@ def evaluate(
             help="Draws files and holes, and initialises the untrained model as a training of that seed begins.",
         ),
     ] = 0,
+    parameters: Annotated[  # noqa: ARG001 - its callback answers it
+        bool,
+        typer.Option(
+            "--parameters",
+            callback=_show_evaluate_parameters,
+            is_eager=True,
+            help="List the parameters of a recipe's `evaluate` section and their defaults.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Measure a model beside an untrained one: bits per byte and single-line infilling."""
     from rich.console import Console
 
-    from repoloom.cli.training import show_evaluation
+    from repoloom.cli.training import EvaluationView, show_evaluation, stoppable
     from repoloom.evaluation.compare import compare, untrained
     from repoloom.evaluation.held_out import HeldOutFile, draw_holes
     from repoloom.evaluation.humaneval import read_single_line_infilling
@@ -113,7 +145,10 @@ def evaluate(
     else:
         assert infilling is not None
         chosen = list(read_single_line_infilling(infilling))[:holes]
-    evaluation = compare(completer, untrained(completer, seed), files, chosen)
+    console = Console(stderr=True)
+    kept = "nothing is kept of it; the same command begins it anew"
+    with stoppable("the evaluation", kept, console), EvaluationView(console) as view:
+        evaluation = compare(completer, untrained(completer, seed), files, chosen, view.status)
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:

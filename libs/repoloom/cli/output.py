@@ -11,6 +11,7 @@ import typer
 from repoloom.text import visible
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
     from rich.text import Text
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
@@ -36,6 +37,19 @@ def safe(text: str, style: str = "") -> "Text":
     from rich.text import Text
 
     return Text(visible(text, kept=""), style)
+
+
+def show_parameters(model: "type[BaseModel]") -> None:
+    """The parameters of a recipe's section, their defaults and what they are."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("Parameter", "Default", "What it is", box=None, header_style="bold")
+    for name, field in model.model_fields.items():
+        default = "(required)" if field.is_required() else str(field.get_default(call_default_factory=True))
+        table.add_row(name, Text(default), Text(field.description or ""))
+    Console().print(table)
 
 
 def show_error(message: str) -> None:

@@ -1,11 +1,30 @@
-"""How one repository's fate looks on a terminal."""
+"""How the fate of repositories looks on a terminal."""
 
+from collections.abc import Sequence
+
+import typer
 from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from repoloom.cli.output import safe
-from repoloom.recipe.inspect import Dropped, Repository
+from repoloom.cli.output import bytes_text, safe
+from repoloom.recipe.inspect import Dropped, Listed, Repository
+from repoloom.text import visible
+
+_LONGEST_NAME = 60  # that the columns make room for
+
+
+def show_repositories(repositories: Sequence[Listed]) -> None:
+    """Prints a line for each, whatever their number."""
+    names = [visible(listed.repo, kept="") for listed in repositories]
+    width = min(_LONGEST_NAME, max(map(len, ("repository", *names))))
+    typer.echo(f"{'repository':<{width}}  {'crawled':>8}  {'dropped':>8}  {'kept':>8}  {'':>9}  documents  licence")
+    for name, listed in zip(names, repositories, strict=True):
+        typer.echo(
+            f"{name:<{width}}  {listed.crawled:>8,}  {listed.dropped:>8,}  {listed.files:>8,}  "
+            f"{bytes_text(listed.bytes):>9}  {listed.documents:>9,}  {visible(listed.license, kept='') or '–'}"
+            + ("  held out for evaluation" if listed.held_out else "")
+        )
 
 
 def show_repository(repository: Repository) -> None:
@@ -15,6 +34,8 @@ def show_repository(repository: Repository) -> None:
             safe(repository.repo, "bold"), " ", safe(repository.revision), " ", safe(repository.license, "dim")
         )
     )
+    if repository.held_out:
+        tree.add(Text("held out for evaluation: nothing is trained on it", "yellow"))
     for document in repository.documents:
         branch = tree.add(f"document {document.number}: {len(document.files)} files, dependencies first")
         for file in document.files:

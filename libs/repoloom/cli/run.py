@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repoloom.cli.engine import Engine, EngineOption, open_pool
 from repoloom.cli.output import CORES, QUARANTINED, STOPPED, Json, Workers, print_json, safe
 
 if TYPE_CHECKING:
@@ -26,6 +27,13 @@ def run(
     out: Annotated[
         str, typer.Option(help="Where everything goes. The same address again goes on where a run was stopped.")
     ] = "out",
+    store: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI", help="Where datasets go, s3://bucket/prefix or a folder. [default: OUT]", show_default=False
+        ),
+    ] = None,
+    engine: EngineOption = Engine.LOCAL,
     workers: Workers = CORES,
     until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage of the data path.")] = None,
     as_json: Json = False,
@@ -38,7 +46,6 @@ def run(
     from rich.text import Text
 
     from repoloom.cli.progress import RunView
-    from repoloom.engine.pool import LocalPool
     from repoloom.recipe.finish import write_run_report
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import Watcher, run_data_path
@@ -48,8 +55,8 @@ def run(
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     try:
-        with RunView(console) as view, LocalPool(workers, checked.limits) as pool:
-            datasets = run_data_path(checked, out, pool, until, Watcher(view.status, view.made))
+        with RunView(console) as view, open_pool(engine, workers, checked.limits) as pool:
+            datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made))
     except KeyboardInterrupt:
         console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
         raise typer.Exit(STOPPED) from None
@@ -60,13 +67,19 @@ def run(
 
             finish(checked, datasets, Path(open_store(out).uri), console)
     finally:  # what the data path made is told however the model path ends
-        page = write_run_report(list(datasets.values()), out)
+        page = write_run_report(checked.name, list(datasets.values()), out)
         console.print(safe(f"report  {page}"))
         console.print(f"digest  {final.digest}", highlight=False)
         given_up = _show_quarantined(list(datasets.values()), console)
     if as_json:
         print_json(
-            {"out": out, "digest": final.digest, "report": page, "steps": {s: d.digest for s, d in datasets.items()}}
+            {
+                "out": out,
+                "store": store or out,
+                "digest": final.digest,
+                "report": page,
+                "steps": {s: d.digest for s, d in datasets.items()},
+            }
         )
     if given_up:
         raise typer.Exit(QUARANTINED)
@@ -78,9 +91,9 @@ def report(
 ) -> None:
     """Write the HTML report of a run, and say where it is."""
     from repoloom.recipe.finish import write_run_report
-    from repoloom.recipe.run import datasets_at
+    from repoloom.recipe.run import RunRecord, datasets_at
 
-    page = write_run_report(datasets_at(uri), uri)
+    page = write_run_report(str(RunRecord.read(uri).recipe["name"]), datasets_at(uri), uri)
     if as_json:
         print_json({"report": page})
     else:

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json
+from repoloom.cli.engine import Engine, EngineOption, open_pool
+from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json, show_parameters
 from repoloom.errors import InputError
 
 _STAGES = {
@@ -43,16 +44,19 @@ def _command(stage: str) -> Callable[..., None]:
         recipe: Annotated[
             Path | None, typer.Option(help="Take the stage's parameters, `engine` and `limits` from this recipe.")
         ] = None,
-        show_parameters: Annotated[
+        parameters: Annotated[
             bool, typer.Option("--parameters", help="List the parameters and their defaults.")
         ] = False,
+        engine: EngineOption = Engine.LOCAL,
         workers: Workers = CORES,
         as_json: Json = False,
     ) -> None:
-        if show_parameters:
-            _show_parameters(stage)
+        if parameters:
+            from repoloom.recipe.sections import section
+
+            show_parameters(section(stage))
             return
-        _run(stage, inputs or [], out, settings or [], recipe, workers, as_json)
+        _run(stage, inputs or [], out, settings or [], recipe, engine, workers, as_json)
 
     return command
 
@@ -78,12 +82,19 @@ def _values(stage: str, values: dict[str, Any], settings: list[str]) -> dict[str
 
 
 def _run(
-    stage: str, inputs: list[str], out: str, settings: list[str], recipe: Path | None, workers: int, as_json: bool
+    stage: str,
+    inputs: list[str],
+    out: str,
+    settings: list[str],
+    recipe: Path | None,
+    engine: Engine,
+    workers: int,
+    as_json: bool,
 ) -> None:
     from rich.console import Console
 
     from repoloom.cli.progress import RunView
-    from repoloom.engine.pool import Limits, LocalPool
+    from repoloom.engine.pool import Limits
     from repoloom.engine.reconcile import Policy
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import run_stage, tables_at
@@ -93,7 +104,7 @@ def _run(
     policy, limits = (given.engine, given.limits) if given else (Policy(), Limits())
     tables = tables_at(inputs)
     made = []
-    with RunView(Console(stderr=True)) as view, LocalPool(workers, limits) as pool:
+    with RunView(Console(stderr=True)) as view, open_pool(engine, workers, limits) as pool:
         for dataset in run_stage(stage, values, tables, out, pool, policy, view.status):
             view.made(dataset)
             made.append(dataset)
@@ -104,17 +115,3 @@ def _run(
             typer.echo(f"{dataset.digest}  {dataset.uri}")
     if any(failure.kind != "unavailable" for dataset in made for failure in dataset.manifest.quarantined):
         raise typer.Exit(QUARANTINED)
-
-
-def _show_parameters(stage: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    from repoloom.recipe.sections import section
-
-    table = Table("Parameter", "Default", "What it is", box=None, header_style="bold")
-    for name, field in section(stage).model_fields.items():
-        default = "(required)" if field.is_required() else str(field.get_default(call_default_factory=True))
-        table.add_row(name, Text(default), Text(field.description or ""))
-    Console().print(table)

@@ -1,21 +1,24 @@
 """How training and evaluation look on a terminal: the loss beside the unigram baseline, tokens/s, time left."""
 
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from repoloom.cli.output import STOPPED, safe
+from repoloom.cli.live import LiveLine
+from repoloom.cli.output import STOPPED, bytes_text, safe
 from repoloom.corpus.dataset import Dataset
+from repoloom.evaluation.compare import Status
 from repoloom.evaluation.result import Evaluation, Sample
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.model_path import Corpus, Trained, evaluate_model, train_model
+from repoloom.recipe.model_path import MODEL, TRAIN, Corpus, Stopped, Trained, evaluate_model, train_model
 from repoloom.text import visible
+from repoloom.training.config import TrainParams
 from repoloom.training.loop import StepReport
 
 
@@ -23,44 +26,50 @@ def finish(recipe: Recipe, datasets: dict[str, Dataset], out: Path, console: Con
     """The part of a run after its data path: train, export, evaluate, and show a completion of a real hole."""
     assert recipe.train is not None
     corpus = Corpus.of(datasets)
-    with TrainingView(console) as view:
-        trained = train_model(recipe.train, corpus, out, view.begin, view.step)
-    if trained is None:
-        console.print("stopped; the same command goes on from the checkpoint", highlight=False)
-        raise typer.Exit(STOPPED)
-    show_trained(trained, out, console)
-    with console.status("evaluating on held-out repositories"):
-        evaluation = evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out)
+    trained = train_and_show(recipe.train, corpus, out, console)
+    kept = f"kept is the model, {out / MODEL}; the same command measures it"
+    with stoppable("the evaluation", kept, console), EvaluationView(console) as view:
+        evaluation = evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
     show_evaluation(evaluation, console)
 
 
-class TrainingView:
+def train_and_show(params: TrainParams, corpus: Corpus, out: Path, console: Console) -> Trained:
+    """Trains while one watches. Raises Exit where it was asked to stop, having said what is kept."""
+    kept = f"kept are the checkpoints below {out / TRAIN}; the same command goes on from the newest"
+    with stoppable("the training", kept, console), TrainingView(console) as view:
+        ended = train_model(params, corpus, out, view.begin, view.step)
+    if isinstance(ended, Stopped):
+        kept = f"kept is its checkpoint, {ended.checkpoint}; the same command goes on from there"
+        console.print(safe(f"stopped after step {ended.step} of {ended.steps}: {kept}"), soft_wrap=True)
+        raise typer.Exit(STOPPED)
+    show_trained(ended, out, console)
+    return ended
+
+
+@contextmanager
+def stoppable(work: str, kept: str, console: Console) -> Iterator[None]:
+    """Says on Ctrl-C what is kept of the work and what goes on with it, and raises Exit."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        console.print(safe(f"stopped in {work}: {kept}"), soft_wrap=True)
+        raise typer.Exit(STOPPED) from None
+
+
+class _TimedLine(LiveLine):
+    """A line with words behind its bar, and the time left."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__(console, TextColumn("{task.fields[said]}"), TimeRemainingColumn(), TextColumn("left"))
+
+
+class TrainingView(_TimedLine):
     """One live line; in a log, a line at every tenth of the run."""
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        super().__init__(console)
         self._baseline = 0.0
-        self._printed = time.monotonic()
-        self._progress = Progress(
-            TextColumn("  train"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._row = self._progress.add_task("starting")
-
-    def __enter__(self) -> "TrainingView":
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._progress.stop()
+        self.turn_to("train", "starting")
 
     def begin(self, baseline: float) -> None:
         """Takes the unigram baseline, in nats a token."""
@@ -72,9 +81,26 @@ class TrainingView:
             f"step {report.step}/{report.steps}  loss {report.loss:.3f} (unigram {self._baseline:.3f})  "
             f"{report.tokens_per_second:,.0f} tokens/s"
         )
-        self._progress.update(self._row, total=report.steps, completed=report.step, description=words)
-        if not self._console.is_terminal and (report.step == 1 or report.step % max(1, report.steps // 10) == 0):
-            self._console.print(f"  train  {words}", highlight=False, soft_wrap=True)
+        self.move(report.step, report.steps, words)
+        if not self.console.is_terminal and (report.step == 1 or report.step % max(1, report.steps // 10) == 0):
+            self.console.print(f"  train  {words}", highlight=False, soft_wrap=True)
+
+
+class EvaluationView(_TimedLine):
+    """One live line for each thing that each model does; in a log, a line as it begins."""
+
+    def status(self, status: Status) -> None:
+        """Moves the line."""
+        done, total = (
+            (bytes_text(status.done), bytes_text(status.total))
+            if status.unit == "bytes"
+            else (f"{status.done:,}", f"{status.total:,} {status.unit}")
+        )
+        if not self.is_at(status.at_work):
+            self.turn_to(status.at_work)
+            if not self.console.is_terminal:
+                self.console.print(f"  evaluate  {status.at_work} {total}", highlight=False, soft_wrap=True)
+        self.move(status.done, status.total, f"{done} of {total}")
 
 
 def show_trained(trained: Trained, out: Path, console: Console) -> None:

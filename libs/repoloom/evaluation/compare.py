@@ -1,6 +1,7 @@
 """The trained model and a freshly initialised one of the same shape, measured on the same held-out files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from math import log
 
 from repoloom.evaluation.bits_per_byte import Surprise, surprises
@@ -14,15 +15,35 @@ SAMPLE_CHARACTERS = 600
 """Of a hole's context on either side: what a reader of the result wants to see."""
 
 
+@dataclass(frozen=True)
+class Status:
+    """Where a comparison stands, for whoever watches."""
+
+    at_work: str  # which model, and what it does
+    done: int
+    total: int
+    unit: str  # "bytes" or "holes"
+
+
+Watch = Callable[[Status], None]
+
+
 def untrained(trained: Completer, seed: int) -> Completer:
     """The same shape and tokenizer with the weights that training with that seed began from."""
     return Completer(new_model(trained.model.architecture, seed), trained.codec, trained.order)
 
 
-def compare(trained: Completer, fresh: Completer, files: Iterable[HeldOutFile], holes: Sequence[Hole]) -> Evaluation:
+def compare(
+    trained: Completer,
+    fresh: Completer,
+    files: Iterable[HeldOutFile],
+    holes: Sequence[Hole],
+    watch: Watch = lambda _: None,
+) -> Evaluation:
     """Bits per byte over the files and infilling of the holes, overall and by language."""
     files = list(files)
-    measured = [_Measured(completer, files, holes) for completer in (trained, fresh)]
+    models = (("trained", trained), ("untrained", fresh))
+    measured = [_Measured(name, completer, files, holes, watch) for name, completer in models]
     names = sorted({file.language for file in files} | {hole.language for hole in holes})
     return Evaluation(
         overall=_compared("", names, *measured),
@@ -34,9 +55,16 @@ def compare(trained: Completer, fresh: Completer, files: Iterable[HeldOutFile], 
 class _Measured:
     """One model's results."""
 
-    def __init__(self, completer: Completer, files: Sequence[HeldOutFile], holes: Sequence[Hole]) -> None:
-        self.surprises: list[Surprise] = list(surprises(completer.model, completer.codec, files))
-        self.filled: list[Filled] = fill(completer, holes)
+    def __init__(
+        self, name: str, completer: Completer, files: Sequence[HeldOutFile], holes: Sequence[Hole], watch: Watch
+    ) -> None:
+        reads = _Steps(f"{name} model reads", sum(len(file.content.encode()) for file in files), "bytes", watch)
+        self.surprises: list[Surprise] = []
+        for surprise in surprises(completer.model, completer.codec, files):
+            self.surprises.append(surprise)
+            reads.advance(surprise.bytes)
+        fills = _Steps(f"{name} model fills", len(holes), "holes", watch)
+        self.filled: list[Filled] = fill(completer, holes, fills.advance)
 
     def scores(self, languages: Sequence[str]) -> Scores:
         costs = [surprise for surprise in self.surprises if surprise.file.language in languages]
@@ -47,6 +75,20 @@ class _Measured:
             exact_match=sum(answer.exact for answer in filled) / len(filled) if filled else None,
             edit_similarity=sum(answer.edit_similarity for answer in filled) / len(filled) if filled else None,
         )
+
+
+class _Steps:
+    """Counts what one model does, and tells of it."""
+
+    def __init__(self, at_work: str, total: int, unit: str, watch: Watch) -> None:
+        self._status = Status(at_work, 0, total, unit)
+        self._watch = watch
+        self.advance(0)
+
+    def advance(self, count: int) -> None:
+        self._status = replace(self._status, done=self._status.done + count)
+        if self._status.total:
+            self._watch(self._status)
 
 
 def _compared(name: str, languages: Sequence[str], trained: _Measured, fresh: _Measured) -> Compared:

@@ -1,6 +1,6 @@
 """Single-line infilling: does the model write the line that had stood there, and if not, how near does it come?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from repoloom.evaluation.held_out import Hole
@@ -29,10 +29,10 @@ class Filled:
         return 1 - edit_distance(written, line) / max(len(written), len(line), 1)
 
 
-def fill(completer: Completer, holes: Sequence[Hole]) -> list[Filled]:
-    """Greedily fills every hole up to its line's end."""
+def fill(completer: Completer, holes: Sequence[Hole], filled: Callable[[int], None]) -> list[Filled]:
+    """Greedily fills every hole up to its line's end; `filled` is told how many more are."""
     contexts = [(hole.prefix, hole.suffix) for hole in holes]
-    written = completer.complete_all(contexts, Until.LINE, Sampling(max_new_tokens=MAX_NEW_TOKENS))
+    written = completer.complete_all(contexts, Until.LINE, Sampling(max_new_tokens=MAX_NEW_TOKENS), filled)
     return [Filled(hole, line) for hole, line in zip(holes, written, strict=True)]
 
 

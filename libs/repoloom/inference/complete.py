@@ -1,6 +1,6 @@
 """Filling a hole: an exported model writes what stands between a prefix and a suffix."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Self
@@ -60,9 +60,16 @@ class Completer:
         return self.complete_all([(prefix, suffix)], until, sampling)[0]
 
     def complete_all(
-        self, holes: Sequence[tuple[str, str]], until: Until = Until.LINE, sampling: Sampling | None = None
+        self,
+        holes: Sequence[tuple[str, str]],
+        until: Until = Until.LINE,
+        sampling: Sampling | None = None,
+        filled: Callable[[int], None] = lambda _: None,
     ) -> list[str]:
-        """What the model writes into each hole. Of a context too long for it, the model reads what is nearest."""
+        """What the model writes into each hole. Of a context too long for it, the model reads what is nearest.
+
+        `filled` is told how many holes more are filled.
+        """
         sampling = sampling or Sampling()
         reads = self.model.architecture.max_position_embeddings
         budget = reads - sampling.max_new_tokens - len(self.codec.encode(fim.prompt("", "", self.order)))
@@ -71,7 +78,7 @@ class Completer:
         prompts = [
             self.codec.encode(fim.prompt(*self._fit(prefix, suffix, budget), self.order)) for prefix, suffix in holes
         ]
-        answers = generate(self.model, prompts, self._stop[until], self.codec.size, sampling)
+        answers = generate(self.model, prompts, self._stop[until], self.codec.size, sampling, filled)
         return [self.codec.decode(answer) for answer in answers]
 
     def _fit(self, prefix: str, suffix: str, budget: int) -> tuple[str, str]:

@@ -1,6 +1,6 @@
 """Generation with a key-value cache, many prompts at a time."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,16 +40,23 @@ class Stop:
 
 @torch.inference_mode()
 def generate(
-    model: Llama, prompts: Sequence[Sequence[int]], stop: Stop, vocabulary: int, sampling: Sampling
+    model: Llama,
+    prompts: Sequence[Sequence[int]],
+    stop: Stop,
+    vocabulary: int,
+    sampling: Sampling,
+    ended: Callable[[int], None] = lambda _: None,
 ) -> list[list[int]]:
     """What follows each prompt: at most `max_new_tokens` tokens, up to where `stop` ends it.
 
-    Only tokens below `vocabulary` are chosen. Prompts of like length run together, so that little is padded.
+    Only tokens below `vocabulary` are chosen. Prompts of like length run together, so that little is padded. `ended` is
+    told how many answers more have ended.
     """
     answers: list[list[int]] = [[] for _ in prompts]
     for members in _buckets(prompts, sampling.max_new_tokens):
         generator = torch.Generator(device=model.output_weight.device).manual_seed(sampling.seed)
-        chosen = _generate([prompts[member] for member in members], model, stop, vocabulary, sampling, generator)
+        together = [prompts[member] for member in members]
+        chosen = _generate(together, model, stop, vocabulary, sampling, generator, ended)
         for member, tokens in zip(members, chosen, strict=True):
             answers[member] = tokens
     return answers
@@ -73,6 +80,7 @@ def _generate(
     vocabulary: int,
     sampling: Sampling,
     generator: torch.Generator,
+    ended: Callable[[int], None],
 ) -> list[list[int]]:
     device = model.output_weight.device
     longest = max(map(len, prompts))
@@ -89,17 +97,20 @@ def _generate(
     running = set(range(len(prompts)))
     for _ in range(sampling.max_new_tokens):
         following = _choose(model.logits(hidden[:, -1])[:, :vocabulary].float(), sampling, generator)
+        before = len(running)
         for row, token in enumerate(following.tolist()):
             if row in running:
                 if stop.ends(answers[row], token):
                     running.discard(row)
                 else:
                     answers[row].append(token)
+        ended(before - len(running))
         if not running:
             break
         positions = positions[:, -1:] + 1
         visible = torch.cat((visible, visible.new_ones(len(prompts), 1)), dim=1)
         hidden = model(following[:, None], positions, visible[:, None, None, :], cache)
+    ended(len(running))  # those that were cut off
     return answers
 
 

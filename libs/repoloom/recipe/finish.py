@@ -4,21 +4,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from repoloom.corpus.dataset import Dataset
-from repoloom.recipe.run import RunRecord
 from repoloom.report import write_report
 from repoloom.store import open_store
 
 REPORT = "report.html"
 
 
-def write_run_report(datasets: Sequence[Dataset], out: str) -> str:
-    """Writes OUT/report.html and returns its address."""
+def write_run_report(name: str, datasets: Sequence[Dataset], out: str) -> str:
+    """Writes OUT/report.html of the run of the recipe `name`, and returns its address."""
     store = open_store(out)
     training = evaluation = None
     if store.exists("training.json"):
         from repoloom.recipe.model_path import results_at
 
         training, evaluation = results_at(Path(store.uri), datasets)
-    name = str(RunRecord.read(out).recipe["name"])
     write_report(name, datasets, training, evaluation, store, REPORT)
     return f"{store.uri}/{REPORT}"

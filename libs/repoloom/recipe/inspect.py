@@ -1,12 +1,20 @@
-"""What became of one repository: the documents it gave, their files in order and why, and what was dropped and why."""
+"""What became of a run's repositories; of one, its documents, their files in order and why, what was dropped and why.
 
-from collections.abc import Iterator, Mapping
+What was held out for evaluation is in no table of documents but in one of its own.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.errors import InputError
 from repoloom.recipe.run import datasets_at
+
+_HELD_OUT = "held_out"
+"""The rule of `split` by which a repository leaves whole, for the table of what is held out."""
 
 
 class Import(Record):
@@ -52,27 +60,79 @@ class Repository(Record):
     repo: str
     revision: str
     license: str
+    held_out: bool  # for evaluation: nothing is trained on it
     documents_of: str  # the last step that made documents
     documents: tuple[Document, ...]
     cycles: tuple[tuple[str, ...], ...]
     dropped: tuple[Dropped, ...]
 
 
+class Listed(Record):
+    """What is left of a repository, in numbers."""
+
+    repo: str
+    license: str
+    crawled: int  # files
+    dropped: int  # files, by the steps so far; those that are held out are none of them
+    documents: int
+    files: int  # in these documents
+    bytes: int  # of these files, as crawled
+    held_out: bool
+
+
+@dataclass
+class _Counts:
+    license: str = ""
+    crawled: int = 0
+    dropped: int = 0
+    documents: int = 0
+    files: int = 0
+    bytes: int = 0
+    held_out: bool = False
+
+
+def list_repositories(uri: str) -> list[Listed]:
+    """Every repository that the datasets at an address name, by name; memory grows with their number alone."""
+    datasets = datasets_at(uri)
+    holders = _holders(datasets)
+    found: dict[str, _Counts] = defaultdict(_Counts)
+    for row in _columns(holders, "repositories", ["repo", "license", "files"]):
+        counts = found[row["repo"]]
+        counts.license, counts.crawled = row["license"], row["files"]
+    for table in ("documents", "heldout"):
+        for repo, files, size in _documents(holders, table):
+            counts = found[repo]
+            counts.held_out = table == "heldout"
+            counts.documents += 1
+            counts.files += files
+            counts.bytes += size
+    for dataset in datasets:
+        if "dropped" in dataset.manifest.tables and "pieces" not in dataset.manifest.inputs:
+            for row in _columns({"dropped": dataset}, "dropped", ["repo", "rule"]):
+                counts = found[row["repo"]]
+                counts.dropped += row["rule"] != _HELD_OUT
+                counts.crawled += dataset.manifest.step == "crawl"  # whose table of repositories knows only the others
+    return [Listed(repo=repo, **vars(found[repo])) for repo in sorted(found)]
+
+
 def look_up(uri: str, repo: str) -> Repository:
     """Gathers what the datasets at an address say of a repository. Raises InputError where none has heard of it."""
     datasets = datasets_at(uri)
-    holders = {table: dataset for dataset in datasets for table in dataset.manifest.tables if table != "dropped"}
+    holders = _holders(datasets)
     imports: dict[str, list[Import]] = {}
     for row in _rows(holders, "edges", repo):
         imports.setdefault(row["importer"], []).append(
             Import(imported=row["imported"], line=row["line"], how=row["how"])
         )
-    documents = list(_rows(holders, "documents", repo, leave_out="text"))
+    heldout = list(_rows(holders, "heldout", repo, leave_out="text"))
+    documents = heldout or list(_rows(holders, "documents", repo, leave_out="text"))
+    documents_of = holders.get("heldout" if heldout else "documents")
     dropped = tuple(
         Dropped(step=dataset.manifest.step, **{name: row[name] for name in Dropped.model_fields if name != "step"})
         for dataset in datasets
         if "dropped" in dataset.manifest.tables
         for row in _rows({"dropped": dataset}, "dropped", repo)
+        if row["rule"] != _HELD_OUT
     )
     about = next(_rows(holders, "repositories", repo), None) or (documents[0] if documents else None)
     if about is None and not dropped:
@@ -81,7 +141,8 @@ def look_up(uri: str, repo: str) -> Repository:
         repo=repo,
         revision=about["revision"] if about else "",
         license=about["license"] if about else "",
-        documents_of=holders["documents"].manifest.step if "documents" in holders else "",
+        held_out=bool(heldout),
+        documents_of=documents_of.manifest.step if documents_of else "",
         documents=tuple(
             Document(
                 number=row["document"],
@@ -102,6 +163,32 @@ def look_up(uri: str, repo: str) -> Repository:
     )
 
 
+def _holders(datasets: Iterable[Dataset]) -> dict[str, Dataset]:
+    """The last dataset that has each table; what was dropped is in all of them."""
+    return {table: dataset for dataset in datasets for table in dataset.manifest.tables if table != "dropped"}
+
+
+def _columns(holders: Mapping[str, Dataset], table: str, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    if table in holders:
+        for batch in holders[table].reader(table).batches(columns):
+            yield from batch.to_pylist()
+
+
+def _documents(holders: Mapping[str, Dataset], table: str) -> Iterator[tuple[str, int, int]]:
+    """Of each document its repository, its files and their bytes."""
+    if table not in holders:
+        return
+    import numpy as np
+    import pyarrow.compute as pc
+
+    for batch in holders[table].reader(table).batches(["repo", "spans"]):
+        spans = batch["spans"]
+        files = pc.list_value_length(spans).to_pylist()
+        sizes = pc.struct_field(pc.list_flatten(spans), "size")
+        totals = np.bincount(pc.list_parent_indices(spans), sizes, batch.num_rows).astype(np.int64).tolist()
+        yield from zip(batch["repo"].to_pylist(), files, totals, strict=True)
+
+
 def _rows(holders: Mapping[str, Dataset], table: str, repo: str, leave_out: str = "") -> Iterator[dict[str, Any]]:
     if table not in holders:
         return
@@ -118,10 +205,6 @@ def _nearest(holders: Mapping[str, Dataset], repo: str) -> str:
 
     if "repositories" not in holders:
         return ""
-    names = {
-        name
-        for batch in holders["repositories"].reader("repositories").batches(["repo"])
-        for name in batch["repo"].to_pylist()
-    }
+    names = {row["repo"] for row in _columns(holders, "repositories", ["repo"])}
     near = difflib.get_close_matches(repo, names, n=1, cutoff=0.3)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -63,11 +63,30 @@ def read_yaml(text: str, name: str) -> tuple[yaml.Node | None, Any]:
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
+        if repeated := [] if node is None else list(_repeated(node)):
+            raise InputError("\n".join(f"{name}:{problem}" for problem in repeated))
         return node, None if node is None else loader.construct_document(node)
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{name} is not YAML: {error}") from error
     except ValueError as error:  # a date that no calendar has, a number of more digits than Python reads
         raise InputError(f"{name} holds a value that cannot be: {error}") from error
+
+
+def _repeated(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[str]:
+    """One line for each key that a mapping has twice: YAML would take the last and say nothing of the others."""
+    if isinstance(node, yaml.SequenceNode):
+        for place, item in enumerate(node.value):
+            yield from _repeated(item, (*above, str(place)))
+    elif isinstance(node, yaml.MappingNode):
+        lines: dict[tuple[str, str], int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            known = (*above, _shown(key.value).strip("'"))
+            if isinstance(key, yaml.ScalarNode):
+                if (first := lines.get((key.tag, key.value))) is not None:
+                    yield f"{line}: {'.'.join(known)}: this key stands on line {first} already; keep one of the two"
+                lines.setdefault((key.tag, key.value), line)
+            yield from _repeated(value, known)
 
 
 class Recipe:

@@ -16,7 +16,7 @@ from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record, canonical_json
 from repoloom.errors import InputError, StoreError
-from repoloom.evaluation.compare import compare, untrained
+from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import HeldOutFile, draw_holes
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_entropy
@@ -32,7 +32,7 @@ from repoloom.training.export import export
 from repoloom.training.loop import StepReport, new_model, run_identity, train
 from repoloom.training.parallel import SingleProcess
 
-TRAINING, EVALUATION, MODEL = "training.json", "evaluation.json", "model"
+TRAINING, EVALUATION, MODEL, TRAIN = "training.json", "evaluation.json", "model", "train"
 _STEPS = "steps.jsonl"
 _WEIGHTS = "model.safetensors"
 
@@ -121,10 +121,19 @@ class Corpus:
                     yield HeldOutFile(row["repo"], span["path"], span["language"], header.decode(), content.decode())
 
 
+@dataclass(frozen=True)
+class Stopped:
+    """Where a training stands that was asked to stop: its checkpoint goes on from there."""
+
+    step: int
+    steps: int
+    checkpoint: Path
+
+
 def train_model(
     params: TrainParams, corpus: Corpus, out: Path, begin: Callable[[float], None], report: Callable[[StepReport], None]
-) -> Trained | None:
-    """Trains, or goes on training, and exports to OUT/model. None where it was asked to stop before the end.
+) -> Trained | Stopped:
+    """Trains, or goes on training, and exports to OUT/model. Stopped where it was asked to, before the end.
 
     `begin` is told the unigram baseline before the first step.
     """
@@ -144,17 +153,19 @@ def train_model(
         log.add(step)
         report(step)
 
+    checkpoints = Checkpoints(folder, params.keep)
     outcome = train(
         params,
         data,
         data_digest=corpus.packed.digest,
         vocabulary=corpus.vocabulary,
-        checkpoints=Checkpoints(folder, params.keep),
+        checkpoints=checkpoints,
         plan=SingleProcess(),
         report=note,
     )
     if not outcome.finished:
-        return None
+        step = outcome.progress.step
+        return Stopped(step, params.total_steps(len(data)), checkpoints.path(step))
     beside = folder / MODEL
     if beside.exists():  # of a process that died
         shutil.rmtree(beside)
@@ -191,7 +202,9 @@ def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, 
     return progress.step
 
 
-def evaluate_model(params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: Path) -> Evaluation:
+def evaluate_model(
+    params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: Path, watch: Watch = lambda _: None
+) -> Evaluation:
     """Measures OUT/model and its untrained twin on held-out repositories."""
     store = open_store(str(out))
     inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, trained.weights, corpus.heldout.digest]
@@ -202,7 +215,7 @@ def evaluate_model(params: EvaluateParams, trained: Trained, seed: int, corpus: 
     completer = Completer.load(out / MODEL)
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)
-    evaluation = compare(completer, untrained(completer, seed), files, holes)
+    evaluation = compare(completer, untrained(completer, seed), files, holes, watch)
     evaluated = Evaluated(
         identity=identity, weights=trained.weights, heldout=corpus.heldout.digest, evaluation=evaluation
     )
@@ -238,7 +251,7 @@ def _stored(store: Store, key: str, record: type[R]) -> R | None:
 
 
 def _training_folder(out: Path, identity: str) -> Path:
-    return out / "train" / identity.removeprefix("sha256:")[:16]
+    return out / TRAIN / identity.removeprefix("sha256:")[:16]
 
 
 class _StepLog:

@@ -81,11 +81,15 @@ class Checkpoints:
             raise CorruptDataError(f"{self._folder}: not one checkpoint in it is whole; remove it to start anew")
         return Progress(run=run), None
 
+    def path(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self._folder / f"step-{step:09d}"
+
     def _save(self, state: State, progress: Progress) -> Path:
         self._folder.mkdir(parents=True, exist_ok=True)
         for leftover in self._folder.glob(".*"):  # of a process that died
             shutil.rmtree(leftover)
-        final = self._folder / f"step-{progress.step:09d}"
+        final = self.path(progress.step)
         partial = final.with_name(f".{final.name}")
         partial.mkdir()
         save_file(state.weights, partial / MODEL)

@@ -11,21 +11,29 @@ from repoloom.training.sizes import SIZES, Architecture
 class TrainParams(Params):
     """What decides the trained weights, and how often they are saved."""
 
-    size: str | Architecture = Field(description="A name such as `tiny-5M` or `1.3B`, or the dimensions themselves.")
-    sequence_length: PositiveInt = 4096
-    batch_size: PositiveInt  # sequences a step, over all ranks
-    micro_batch_size: PositiveInt  # sequences at a time on one rank
-    steps: PositiveInt | None = None  # this, or epochs
-    epochs: PositiveInt | None = None
-    learning_rate: PositiveFloat  # the peak
-    warmup_steps: NonNegativeInt = 2000  # arXiv 2401.14196 section 3.3
-    betas: tuple[float, float] = (0.9, 0.95)  # arXiv 2401.14196 section 3.3
-    weight_decay: float = Field(default=0.1, ge=0)  # arXiv 2401.02954 section 2.3
-    gradient_clip: PositiveFloat = 1.0  # arXiv 2401.02954 section 2.3
-    seed: int = Field(default=0, ge=0, lt=1 << 63)
-    threads: PositiveInt = 2  # of a CPU run, where sums depend on it
-    checkpoint_every: PositiveInt = 1000  # steps
-    keep: PositiveInt = 2  # checkpoints
+    size: str | Architecture = Field(
+        description=f"The model: {', '.join(SIZES)}, or the dimensions: {', '.join(Architecture.model_fields)}."
+    )
+    sequence_length: PositiveInt = Field(default=4096, description="Tokens of a training sequence.")
+    batch_size: PositiveInt = Field(description="Sequences a step, over all ranks.")
+    micro_batch_size: PositiveInt = Field(description="Sequences at a time on one rank; divides batch_size.")
+    steps: PositiveInt | None = Field(default=None, description="How long to train; give this or epochs.")
+    epochs: PositiveInt | None = Field(default=None, description="Passes over the sequences; give this or steps.")
+    learning_rate: PositiveFloat = Field(description="The peak, reached when the warm-up ends.")
+    warmup_steps: NonNegativeInt = Field(
+        default=2000, description="Steps in which the learning rate rises (arXiv 2401.14196 section 3.3)."
+    )
+    betas: tuple[float, float] = Field(default=(0.9, 0.95), description="Of AdamW (arXiv 2401.14196 section 3.3).")
+    weight_decay: float = Field(
+        default=0.1, ge=0, description="Of AdamW, on matrices alone (arXiv 2401.02954 section 2.3)."
+    )
+    gradient_clip: PositiveFloat = Field(
+        default=1.0, description="Norm to which the gradient is clipped (arXiv 2401.02954 section 2.3)."
+    )
+    seed: int = Field(default=0, ge=0, lt=1 << 63, description="Draws the first weights and the sequences' order.")
+    threads: PositiveInt = Field(default=2, description="Of a run on a CPU, where sums depend on it.")
+    checkpoint_every: PositiveInt = Field(default=1000, description="Steps between two checkpoints.")
+    keep: PositiveInt = Field(default=2, description="Checkpoints that are kept, the newest.")
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

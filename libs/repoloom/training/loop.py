@@ -1,6 +1,7 @@
 """The training loop: read, forward, backward, step, report, save; the same weights on every run."""
 
 import hashlib
+import logging
 import os
 import signal
 import threading
@@ -25,6 +26,8 @@ from repoloom.training.parallel import ParallelPlan
 from repoloom.training.sampler import Sampler
 from repoloom.training.schedule import learning_rate
 from repoloom.training.sizes import Architecture
+
+logger = logging.getLogger("repoloom.training")
 
 NOT_IDENTITY = {"checkpoint_every", "keep"}
 """Parameters that may change between a run and its resumption: no bit of the weights hangs on them."""
@@ -178,7 +181,13 @@ def stop_requests() -> Iterator[threading.Event]:
     if threading.current_thread() is not threading.main_thread():
         yield stopping
         return
-    before = {number: signal.signal(number, lambda *_: stopping.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+
+    def stop(*_: object) -> None:
+        if not stopping.is_set():
+            logger.warning("asked to stop: the step at work is finished and saved first")
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stopping
     finally:

@@ -14,7 +14,7 @@ from repoloom.cli.repository import show_repository
 from repoloom.cli.training import show_sample
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Ledger
-from repoloom.corpus.manifest import Manifest, Quarantined
+from repoloom.corpus.manifest import Cut, Manifest, Quarantined
 from repoloom.evaluation.result import Sample
 from repoloom.recipe.inspect import Document, Dropped, File, Import, Repository
 
@@ -56,6 +56,7 @@ def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
             repo=HOSTILE,
             revision=HOSTILE,
             license=HOSTILE,
+            held_out=True,
             documents_of="order",
             documents=(Document(number=0, files=(file,)),),
             cycles=((HOSTILE,),),
@@ -64,14 +65,15 @@ def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     )
     shown = capsys.readouterr().out
     holds(shown)
-    assert len(shown.splitlines()) == 7
+    assert len(shown.splitlines()) == 8
 
 
 @pytest.mark.parametrize("said", [HOSTILE, ""])
 def test_a_failure(capsys: pytest.CaptureFixture[str], said: str) -> None:
     failure = Quarantined(task="t", inputs={}, at=HOSTILE, kind="error", error=said, attempts=1)
+    cut = Cut(task_bytes=1, tasks=1)
     manifest = Manifest(
-        step="filter", version=1, params={}, inputs={}, tables={}, ledger=Ledger(), quarantined=(failure,)
+        step="filter", version=1, params={}, inputs={}, tables={}, ledger=Ledger(), cut=cut, quarantined=(failure,)
     )
     RunView(Console(width=500)).made(Dataset("nowhere", manifest))
     holds(capsys.readouterr().out)
@@ -87,6 +89,7 @@ def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
     [
         ["filter", "--set", "a=["],
         ["filter", "--set", "a=2024-13-45"],
+        ["filter", "--set", "a={b: 1, b: 2}"],
         ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--top-p", "0"],
         ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--temperature", "inf"],
         ["run", "[/a]"],

@@ -4,35 +4,19 @@ from itertools import pairwise
 
 import pytest
 import torch
+from evaluation.tiny import tiny_codec, tiny_model
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer, Until
 from repoloom.inference.generate import Sampling, Stop, generate
-from repoloom.inference.text import TextCodec
 from repoloom.prompts import fim
 from repoloom.prompts.special_tokens import EOS, FIM_HOLE
-from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.attention import packed_mask
-from repoloom.training.loop import new_model
 from repoloom.training.model import Llama
-from repoloom.training.sizes import Architecture
 
 TEXT = "def add(a, b):\n    return a + b\n\n\ndef double(number):\n    return add(number, number)\n"
-CODEC = TextCodec(train_tokenizer(iter([TEXT]), 290).to_str().encode())
-MODEL = new_model(
-    Architecture(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=512,
-        max_position_embeddings=96,
-        rope_linear_factor=1.0,
-        initializer_range=0.3,
-    ),
-    seed=0,
-)
+CODEC = tiny_codec(TEXT, 290)
+MODEL = tiny_model(reads=96, spread=0.3)
 
 
 def one_by_one(model: Llama, prompt: list[int], stop: set[int], count: int) -> list[int]:
@@ -53,6 +37,14 @@ def test_many_prompts_together_are_continued_as_each_alone() -> None:
     stop = set(range(0, CODEC.size, 9))
     together = generate(MODEL, prompts, Stop(stop), CODEC.size, Sampling(max_new_tokens=12))
     assert together == [one_by_one(MODEL, prompt, stop, 12) for prompt in prompts]
+
+
+def test_every_answer_is_told_of_once_however_it_ends() -> None:
+    prompts = [[5, 6, 7], [9], [11, 12]] * 4
+    for stop in ((), range(0, CODEC.size, 2), range(CODEC.size)):
+        ended: list[int] = []
+        generate(MODEL, prompts, Stop(set(stop)), CODEC.size, Sampling(max_new_tokens=6), ended.append)
+        assert sum(ended) == len(prompts)
 
 
 def test_no_prompts_have_no_continuations() -> None:

@@ -8,43 +8,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from evaluation.tiny import tiny_codec, tiny_model
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional
 
 from repoloom.errors import InputError
 from repoloom.evaluation.bits_per_byte import surprises
-from repoloom.evaluation.compare import compare, untrained
+from repoloom.evaluation.compare import Status, compare, untrained
 from repoloom.evaluation.held_out import HeldOutFile, draw_holes, lines_worth_filling
 from repoloom.evaluation.humaneval import read_single_line_infilling
 from repoloom.evaluation.infilling import Filled, edit_distance
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_entropy
 from repoloom.inference.complete import Completer
-from repoloom.inference.text import TextCodec
 from repoloom.prompts.special_tokens import BOS
-from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.attention import packed_mask
 from repoloom.training.data import PackedDataset
-from repoloom.training.loop import new_model
-from repoloom.training.sizes import Architecture
 
 CODE = "# adds\nimport os\n\n\ndef add(a, b):\n    return a + b\n\n)\n}}}}\nx\n"
-CODEC = TextCodec(train_tokenizer(iter([CODE]), 280).to_str().encode())
-MODEL = new_model(
-    Architecture(
-        hidden_size=32,
-        intermediate_size=48,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        vocab_size=512,
-        max_position_embeddings=128,
-        rope_linear_factor=1.0,
-        initializer_range=0.2,
-    ),
-    seed=0,
-)
+CODEC = tiny_codec(CODE, 280)
+MODEL = tiny_model(reads=128, spread=0.2)
 
 
 def file(name: str, content: str, language: str = "Python") -> HeldOutFile:
@@ -153,6 +137,30 @@ def test_a_comparison_says_both_models_by_language_and_survives_json() -> None:
     assert result.overall.bytes == sum(len(one.content) for one in files)
     assert result.overall.trained == result.overall.untrained  # the "trained" model is the fresh one here
     assert Evaluation.model_validate_json(result.model_dump_json()) == result
+
+
+def test_whoever_watches_a_comparison_sees_each_model_read_every_byte_and_fill_every_hole() -> None:
+    files = [file(f"{number}.py", CODE * 3) for number in range(3)]
+    trained = Completer(MODEL, CODEC)
+    seen: list[Status] = []
+    compare(trained, untrained(trained, seed=0), files, draw_holes(files, 5, seed=0), seen.append)
+    size = sum(len(one.content) for one in files)
+    whole = {"reads": (size, "bytes"), "fills": (5, "holes")}
+    at_work = list(dict.fromkeys(status.at_work for status in seen))
+    assert at_work == [f"{name} model {what}" for name in ("trained", "untrained") for what in whole]
+    for work in at_work:
+        mine = [status for status in seen if status.at_work == work]
+        assert {(status.total, status.unit) for status in mine} == {whole[work.split()[-1]]}
+        done = [status.done for status in mine]
+        assert done == sorted(done)
+        assert (done[0], done[-1]) == (0, mine[0].total)
+
+
+def test_what_is_not_measured_is_not_told_of() -> None:
+    trained = Completer(MODEL, CODEC)
+    seen: list[Status] = []
+    compare(trained, trained, [], draw_holes([file("a.py", CODE)], 1, seed=0), seen.append)
+    assert {status.unit for status in seen} == {"holes"}
 
 
 def test_humaneval_records_become_holes(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from repoloom.errors import InputError
+from repoloom.stages.mix.scarcity import scarcity
 from repoloom.stages.mix.step import MIXTURE, Mix, MixParams, mixture
 
 BIN = 1 << 16
@@ -108,3 +109,28 @@ def test_a_mixture_does_not_depend_on_the_order_in_which_weights_are_written(
     third = dict.fromkeys(PAPER, 1 / 3) | {"code": 0.1}
     written = MixParams(weights={domain: third[domain] for domain in order}, tokens=tokens)
     assert _mix(pieces, written) == _mix(pieces, MixParams(weights=third, tokens=tokens))
+
+
+@given(DRAWN, st.none() | st.integers(1, 100_000))
+def test_the_domain_that_holds_a_mixture_back_does_so_no_longer_at_the_weight_that_is_enough(
+    pieces: Drawn, tokens: int | None
+) -> None:
+    params = MixParams(weights=PAPER, tokens=tokens)
+    rows = _mix(pieces, params)
+    found = scarcity(rows.values(), params)
+    whole = sum(row["available"] for row in rows.values())
+    taken = sum(row["taken"] for row in rows.values())
+    could_be = whole if tokens is None else min(whole, tokens)
+    assert (found is None) == (taken >= could_be * 0.9)
+    if found is not None:
+        assert rows[found.domain]["taken"] == rows[found.domain]["available"] == found.available
+        assert (found.taken, found.could_be, found.weight) == (taken, could_be, PAPER[found.domain])
+        again = _mix(pieces, MixParams(weights={**PAPER, found.domain: found.enough * 0.99}))
+        ends = {domain: row["available"] / row["weight"] for domain, row in again.items()}
+        assert min(ends, key=ends.__getitem__) != found.domain
+
+
+def test_without_weights_or_with_one_domain_nothing_holds_back() -> None:
+    for params in (MixParams(), MixParams(weights={"code": 1})):
+        rows = mixture({"code": np.full(1 << 16, 3.0), "english": np.ones(1 << 16)}, params)
+        assert scarcity(rows, params) is None

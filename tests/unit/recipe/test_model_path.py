@@ -1,5 +1,6 @@
 """The model path: a model always stands beside the record that describes it, and results beside their data."""
 
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +9,11 @@ import pytest
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Ledger
-from repoloom.corpus.manifest import Manifest
+from repoloom.corpus.manifest import Cut, Manifest
 from repoloom.errors import InputError
 from repoloom.prompts import fim
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.model_path import Corpus, Trained, evaluate_model, results_at, train_model
+from repoloom.recipe.model_path import Corpus, Stopped, Trained, evaluate_model, results_at, train_model
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.checkpoint import file_sha256
 from repoloom.training.config import TrainParams
@@ -31,7 +32,9 @@ def params(**changes: object) -> TrainParams:
 
 
 def dataset(step: str, version: int = 1) -> Dataset:
-    return Dataset("nowhere", Manifest(step=step, version=version, params={}, inputs={}, tables={}, ledger=Ledger()))
+    cut = Cut(task_bytes=1, tasks=1)
+    manifest = Manifest(step=step, version=version, params={}, inputs={}, tables={}, ledger=Ledger(), cut=cut)
+    return Dataset("nowhere", manifest)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]
     """What training came to, and the steps it took this time."""
     steps: list[object] = []
     found = train_model(params(**changes), corpus, out, lambda _: None, steps.append)
-    assert found is not None
+    assert isinstance(found, Trained)
     return found, len(steps)
 
 
@@ -84,6 +87,19 @@ def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN00
         write(store, key, content)
 
     return writing
+
+
+def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_there(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    def interrupt(_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    stopped = train_model(params(), corpus, tmp_path / "out", lambda _: None, interrupt)
+    assert isinstance(stopped, Stopped)
+    assert (stopped.step, stopped.steps) == (1, 2)
+    assert stopped.checkpoint.is_dir()
+    assert trained(corpus, tmp_path / "out")[1] == 1
 
 
 def test_a_report_shows_only_results_of_the_datasets_it_is_of(corpus: Corpus, tmp_path: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from repoloom.errors import InputError
-from repoloom.recipe.model import Recipe
+from repoloom.recipe.model import EvaluateParams, Recipe
 from repoloom.recipe.sections import DATA_PATH, section, steps
+from repoloom.training.config import TrainParams
 
 ROOT = Path(__file__).parents[3]
 SMALLEST = "name: small\ncrawl:\n  sources:\n    - {kind: folder, path: .}\n"
@@ -89,6 +90,26 @@ def test_aliases_are_refused_before_they_can_multiply(tmp_path: Path) -> None:
     assert "line 2: aliases are not allowed" in error(tmp_path, bomb)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "seed: 1\nsplit: {}\nseed: 2\n",
+            "7: seed: this key stands on line 5 already; keep one of the two",
+        ),
+        (
+            "tokenize:\n  vocab_size: 300\n  'vocab_size': 400\n",
+            "7: tokenize.vocab_size: this key stands on line 6",
+        ),
+        ("split: {seed: 1, seed: 1}\n", "5: split.seed: this key stands on line 5"),
+        ("crawl: {}\n", "5: crawl: this key stands on line 2"),
+        ("pack:\n  - {a: 1}\n  - {a: 1,\n     a: 2}\n", "8: pack.1.a: this key stands on line 7"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named_with_both_lines(tmp_path: Path, text: str, said: str) -> None:
+    assert error(tmp_path, SMALLEST + text).startswith(f"/recipe.yaml:{said}")
+
+
 def test_the_recipes_that_come_with_repoloom_hold() -> None:
     found = sorted((ROOT / "pipelines/recipes").glob("*.yaml"))
     assert {path.stem for path in found} >= {"demo", "offline"}
@@ -105,11 +126,12 @@ def test_every_step_says_what_it_reads_before_it_is_written() -> None:
             assert step.name.partition(".")[0] == stage
 
 
-def test_every_parameter_of_a_stage_says_what_it_is() -> None:
+def test_every_parameter_says_what_it_is() -> None:
+    sections = {"train": TrainParams, "evaluate": EvaluateParams} | {stage: section(stage) for stage in DATA_PATH}
     silent = [
-        f"{stage}.{name}"
-        for stage in DATA_PATH
-        for name, field in section(stage).model_fields.items()
+        f"{owner}.{name}"
+        for owner, model in sections.items()
+        for name, field in model.model_fields.items()
         if not field.description
     ]
     assert not silent

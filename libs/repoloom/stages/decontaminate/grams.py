@@ -215,61 +215,46 @@ def _find(files: Texts, indices: Indices, hits: npt.NDArray[np.int64]) -> int:
                 words += 1
                 if words >= LONG and _may_hold(long_bloom, long_shift, long):
                     start = starts[(words - LONG) & _LAST]
-                    total = _match_long(text, start, end, file, indices, long, hits, first, total)
+                    total = _match(text, start, end, file, indices, indices.long, long, hits, first, total)
                 if words >= SHORT and _may_hold(short_bloom, short_shift, short) and total < full:
                     start = starts[(words - SHORT) & _LAST]
-                    total = _match_short(text, start, end, file, indices, short, hits, first, total)
+                    total = _match(text, start, end, file, indices, indices.short, short, hits, first, total)
                 if total == full:
                     break
     return total
 
 
 @njit(cache=True, nogil=True)
-def _match_long(
+def _match(
     text: Text,
     start: int,
     end: int,
     file: int,
     indices: Indices,
+    index: Index,
     gram: np.uint64,
     hits: npt.NDArray[np.int64],
     first: int,
     total: int,
 ) -> int:
-    """Records the first benchmark text that has the gram; hits[first:total] are the file's so far."""
-    index, benchmarks = indices.long, indices.benchmarks
+    """Records the first benchmark text of the index that stands at `start`; hits[first:total] are the file's so far."""
     for entry in range(np.searchsorted(index.hashes, gram), index.hashes.size):
         if index.hashes[entry] != gram:
             break
         row = index.rows[entry]
-        stop = _same_words(text, start, end, benchmarks.text, index.offsets[entry], benchmarks.ends[row])
+        stop = _stop(text, start, end, indices, row, index.offsets[entry])
         if stop >= 0:
             return _record(hits, first, total, file, row, start, stop)
     return total
 
 
 @njit(cache=True, nogil=True)
-def _match_short(
-    text: Text,
-    start: int,
-    end: int,
-    file: int,
-    indices: Indices,
-    gram: np.uint64,
-    hits: npt.NDArray[np.int64],
-    first: int,
-    total: int,
-) -> int:
-    """Records the first benchmark text that begins with the gram and stands here as a whole."""
-    index, benchmarks = indices.short, indices.benchmarks
-    for entry in range(np.searchsorted(index.hashes, gram), index.hashes.size):
-        if index.hashes[entry] != gram:
-            break
-        row = index.rows[entry]
-        stop = _same_text(text, start, end, benchmarks.text, index.offsets[entry], benchmarks.ends[row])
-        if stop >= 0:
-            return _record(hits, first, total, file, row, start, stop)
-    return total
+def _stop(text: Text, start: int, end: int, indices: Indices, row: int, offset: int) -> int:
+    """Where what `text` shares with a benchmark text stops: its next LONG words, or a short one as a whole; else -1."""
+    benchmarks = indices.benchmarks
+    if indices.words[row] < LONG:
+        return _same_text(text, start, end, benchmarks.text, offset, benchmarks.ends[row])
+    return _same_words(text, start, end, benchmarks.text, offset, benchmarks.ends[row])
 
 
 @njit(cache=True, nogil=True)

@@ -1,22 +1,13 @@
 """C#: the types that a file uses of its own namespace, of those around it and of those it imports with `using`."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from repoloom.stages.order.languages.declared import types
-from repoloom.stages.order.languages.lexing import (
-    COMMENT,
-    DOUBLE_QUOTED,
-    SINGLE_QUOTED,
-    Lines,
-    blank,
-    first_uses,
-    heads,
-    text,
-)
+from repoloom.stages.order.languages.lexing import COMMENT, DOUBLE_QUOTED, SINGLE_QUOTED, Lines, blank, heads, text
+from repoloom.stages.order.languages.namespaces import Namespaces
 from repoloom.stages.order.languages.rules import Edge, Import, Scan
-from repoloom.stages.order.tree import Nearest, Tree
+from repoloom.stages.order.tree import Tree
 
 LANGUAGES = frozenset({"C#"})
 
@@ -30,8 +21,6 @@ _NOISE = re.compile(
 _USING = re.compile(
     rb"using(?<![\w.]using)\s++(?P<of_type>static\s++|\w++\s*+=\s*+)?(?:global::)?(?P<name>[\w.]++)\s*+(?:<[^;{]{0,200}+)?;"
 )
-
-_NONE: frozenset[bytes] = frozenset()
 
 
 def scan(content: bytes) -> Scan:
@@ -49,13 +38,7 @@ class Index:
     """Types by full name and by namespace. Of a partial type, the file nearest to the asking one stands for all."""
 
     def __init__(self, tree: Tree, scans: Mapping[str, Scan]) -> None:  # noqa: ARG002
-        self._types = Nearest()
-        self._namespaces: dict[str, set[bytes]] = defaultdict(set)
-        for path, scan in scans.items():
-            for declared in scan.declared:
-                if not declared.nested:
-                    self._types.add(f"{declared.namespace}.{text(declared.name)}", path)
-                    self._namespaces[declared.namespace].add(declared.name)
+        self._types = Namespaces(scans)
 
     def edges(self, importer: str, scan: Scan) -> Iterator[Edge]:
         hidden = {declared.name for declared in scan.declared}
@@ -67,19 +50,7 @@ class Index:
                 visible.setdefault(name, "using")
             elif kind == "using-type" and (path := self._types.find(name, importer)):
                 yield Edge(importer, path, line, "using")
-        yield from self._used(importer, scan.code, visible, hidden)
-
-    def _used(self, importer: str, code: bytes, visible: Mapping[str, str], hidden: set[bytes]) -> Iterator[Edge]:
-        names = heads(code) - hidden
-        namespaces: dict[bytes, str] = {}
-        for namespace in visible:
-            for name in names & self._namespaces.get(namespace, _NONE):
-                namespaces.setdefault(name, namespace)
-        lines = Lines(code)
-        for position, name in first_uses(code, namespaces):
-            namespace = namespaces[name]
-            if path := self._types.find(f"{namespace}.{text(name)}", importer):
-                yield Edge(importer, path, lines.at(position), visible[namespace])
+        yield from self._types.used(importer, scan.code, heads(scan.code) - hidden, visible)
 
 
 def _and_around(namespace: str) -> Iterator[str]:

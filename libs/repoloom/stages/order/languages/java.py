@@ -1,22 +1,13 @@
 """Java: import declarations, and the types that a file uses of its own package and of those it imports whole."""
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from repoloom.stages.order.languages.declared import types
-from repoloom.stages.order.languages.lexing import (
-    COMMENT,
-    DOUBLE_QUOTED,
-    SINGLE_QUOTED,
-    Lines,
-    blank,
-    first_uses,
-    heads,
-    text,
-)
+from repoloom.stages.order.languages.lexing import COMMENT, DOUBLE_QUOTED, SINGLE_QUOTED, Lines, blank, heads, text
+from repoloom.stages.order.languages.namespaces import Namespaces
 from repoloom.stages.order.languages.rules import Edge, Import, Scan
-from repoloom.stages.order.tree import MAX_DEPTH, Nearest, Tree
+from repoloom.stages.order.tree import MAX_DEPTH, Tree
 
 LANGUAGES = frozenset({"Java"})
 
@@ -28,7 +19,6 @@ _DECLARATION = re.compile(
     rb"|import(?<![\w.$]import)\s++(?P<static>static\s++)?(?P<name>[\w.$\x80-\xff]++(?:\*)?)\s*+;"
 )
 _QUALIFIED = re.compile(rb"[a-z](?<![\w.$].)\w*+(?:\.[\w$]++){1,16}+")
-_NONE: frozenset[bytes] = frozenset()
 
 
 def scan(content: bytes) -> Scan:
@@ -47,21 +37,15 @@ def scan(content: bytes) -> Scan:
             )
         end = found.end()
     body = b"\n" * code.count(b"\n", 0, end) + code[end:]
-    return Scan(imports, package, list(types(body)), body)
+    return Scan(imports, package, [declared._replace(namespace=package) for declared in types(body)], body)
 
 
 class Index:
     """Top-level types by full name, and by package."""
 
     def __init__(self, tree: Tree, scans: Mapping[str, Scan]) -> None:  # noqa: ARG002
-        self._types = Nearest()
-        self._packages: dict[str, set[bytes]] = defaultdict(set)
-        for path, scan in scans.items():
-            for declared in scan.declared:
-                if not declared.nested:
-                    self._types.add(f"{scan.package}.{text(declared.name)}", path)
-                    self._packages[scan.package].add(declared.name)
-        self._roots = {package.partition(".")[0].encode() for package in self._packages}
+        self._types = Namespaces(scans)
+        self._roots = {package.partition(".")[0].encode() for package in self._types}
 
     def edges(self, importer: str, scan: Scan) -> Iterator[Edge]:
         hidden = {declared.name for declared in scan.declared}
@@ -73,7 +57,10 @@ class Index:
                 hidden.add(name.rpartition(".")[2].encode())
                 if path := self._declaring(name.removesuffix(".*"), importer):
                     yield Edge(importer, path, line, "import")
-        yield from self._used(importer, scan.code, visible, hidden)
+        names = heads(scan.code) - hidden
+        yield from self._types.used(importer, scan.code, names, visible)
+        if names & self._roots:
+            yield from self._qualified(importer, scan.code)
 
     def _declaring(self, name: str, importer: str) -> str | None:
         """The file of a type, of a type nested in it, or of its member."""
@@ -82,21 +69,6 @@ class Index:
                 return path
             name = name.rpartition(".")[0]
         return None
-
-    def _used(self, importer: str, code: bytes, visible: Mapping[str, str], hidden: set[bytes]) -> Iterator[Edge]:
-        """The types that a file uses by their simple names: its own package's hide those of imported packages."""
-        names = heads(code) - hidden
-        packages: dict[bytes, str] = {}
-        for package in visible:
-            for name in names & self._packages.get(package, _NONE):
-                packages.setdefault(name, package)
-        lines = Lines(code)
-        for position, name in first_uses(code, packages):
-            package = packages[name]
-            if path := self._types.find(f"{package}.{text(name)}", importer):
-                yield Edge(importer, path, lines.at(position), visible[package])
-        if names & self._roots:
-            yield from self._qualified(importer, code)
 
     def _qualified(self, importer: str, code: bytes) -> Iterator[Edge]:
         """The types that a file uses by their full names."""

@@ -1,0 +1,42 @@
+"""Where tasks run: on this machine, or on Celery workers anywhere."""
+
+import os
+from contextlib import AbstractContextManager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from repoloom.engine.pool import Limits, Pool
+
+
+class Engine(StrEnum):
+    """What does tasks."""
+
+    LOCAL = "local"
+    CELERY = "celery"
+
+
+EngineOption = Annotated[
+    Engine,
+    typer.Option(
+        "--engine",
+        help="local: worker processes here. celery: workers anywhere, over the Redis of REPOLOOM_REDIS_URL; "
+        "they must see the same store.",
+    ),
+]
+
+
+def open_pool(engine: Engine, workers: int, limits: "Limits") -> AbstractContextManager["Pool"]:
+    """What does the tasks of a command. Raises InputError where there is no Redis to be had."""
+    if engine is Engine.LOCAL:
+        from repoloom.engine.pool import LocalPool
+
+        return LocalPool(workers, limits)
+    from repoloom.engine.queue.broker import Broker
+    from repoloom.engine.queue.pool import CeleryPool
+
+    broker = Broker.take_from_environment(os.environ)
+    broker.check()  # who typed the command had better hear of a wrong address now than when patience ends
+    return CeleryPool(broker, limits)

@@ -1,0 +1,106 @@
+"""Progress and how work ends: what the numbers count, what is kept on Ctrl-C, what a log has of it."""
+
+import io
+from pathlib import Path
+
+import pytest
+import typer
+from report.written import DOCUMENTS, Writer, document, row
+from rich.console import Console
+
+from repoloom.cli.app import app
+from repoloom.cli.output import STOPPED
+from repoloom.cli.progress import MADE, RunView
+from repoloom.cli.training import EvaluationView, stoppable, train_and_show
+from repoloom.evaluation.compare import Status
+from repoloom.recipe import sections
+from repoloom.recipe.model_path import Corpus, Stopped
+from repoloom.stages.dedup.tables import CANDIDATES
+from repoloom.stages.split.step import HELD_OUT_FILES
+from repoloom.training.config import TrainParams
+
+STEPS = {step.name: step for stage in sections.DATA_PATH for step in sections.steps(stage)}
+TRAIN = TrainParams(size="tiny-1M", batch_size=1, micro_batch_size=1, steps=9, learning_rate=1, warmup_steps=1)
+
+
+def test_every_step_without_accounts_says_what_it_makes() -> None:
+    assert set(MADE) == {name for name, step in STEPS.items() if step.accounts is None}
+    assert all(rows.table in STEPS[name].writes for name, rows in MADE.items())
+
+
+@pytest.mark.parametrize(
+    ("count", "said"), [(0, "0 candidate pairs"), (1, "1 candidate pair"), (2, "2 candidate pairs")]
+)
+def test_rows_are_called_what_they_are(
+    tmp_path: Path, count: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [row(CANDIDATES, right=number) for number in range(count)]
+    RunView(Console()).made(Writer(tmp_path)("dedup.candidates", {"candidates": (CANDIDATES, rows)}))
+    assert f" {said} " in capsys.readouterr().out
+
+
+def test_rows_of_other_tables_are_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = {
+        "heldout": (DOCUMENTS, [document("a", 0, ["x.py", "y.py"])]),
+        "heldout_files": (HELD_OUT_FILES, [row(HELD_OUT_FILES, sha256=str(number)) for number in range(2)]),
+    }
+    RunView(Console()).made(Writer(tmp_path)("split.heldout", tables))
+    assert " 1 document held out " in capsys.readouterr().out
+
+
+def test_a_step_that_was_given_nothing_says_so_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    RunView(Console()).made(Writer(tmp_path)("filter", {}))
+    assert "0 →         0 files" in capsys.readouterr().out
+
+
+def test_an_evaluation_moves_a_line_on_a_terminal_and_leaves_lines_in_a_log() -> None:
+    statuses = [Status("trained model fills", done, 20, "holes") for done in range(0, 21, 5)]
+    statuses += [Status("untrained model reads", 0, 2_000_000, "bytes")]
+    terminal, log = io.StringIO(), io.StringIO()
+    with EvaluationView(Console(file=terminal, force_terminal=True, width=120)) as view:
+        for status in statuses:
+            view.status(status)
+            view._progress.refresh()
+    assert "15 of 20 holes" in terminal.getvalue()
+    assert "left" in terminal.getvalue()
+    with EvaluationView(Console(file=log)) as view:
+        for status in statuses:
+            view.status(status)
+    assert log.getvalue().splitlines() == [
+        "  evaluate  trained model fills 20 holes",
+        "  evaluate  untrained model reads 2.0 MB",
+    ]
+
+
+def test_a_stopped_training_says_what_is_kept_and_what_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = Path("out/train/1/step-000000004")
+    monkeypatch.setattr("repoloom.cli.training.train_model", lambda *_: Stopped(4, 9, checkpoint))
+    with pytest.raises(typer.Exit) as ended:
+        train_and_show(TRAIN, object.__new__(Corpus), Path("out"), Console())
+    assert ended.value.exit_code == STOPPED
+    assert capsys.readouterr().out == (
+        f"stopped after step 4 of 9: kept is its checkpoint, {checkpoint}; the same command goes on from there\n"
+    )
+
+
+def test_ctrl_c_outside_the_steps_says_what_is_kept_too(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as ended, stoppable("the evaluation", "kept is the model", Console()):
+        raise KeyboardInterrupt
+    assert ended.value.exit_code == STOPPED
+    assert capsys.readouterr().out == "stopped in the evaluation: kept is the model\n"
+
+
+@pytest.mark.parametrize(
+    ("command", "said"), [("train", "micro_batch_size"), ("eval", "max_bytes"), ("mix", "weights")]
+)
+def test_parameters_of_every_section_are_listed_without_a_run(
+    command: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app([command, "--parameters"])
+    assert ended.value.code == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["Parameter", "Default", "What", "it", "is"]
+    assert any(line.split()[:1] == [said] for line in lines)

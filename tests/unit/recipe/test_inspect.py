@@ -1,0 +1,82 @@
+"""What a run tells of its repositories: the list of all, and that one is held out."""
+
+import json
+from pathlib import Path
+
+import pytest
+from report.written import DOCUMENTS, DROPPED, REPOSITORIES, Writer, document, dropped, row
+
+from repoloom.cli.app import app
+from repoloom.recipe.inspect import list_repositories, look_up
+from repoloom.recipe.run import Made, RunRecord
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    """Of `a` one of three files was dropped, `b` is held out, `c` lost all it had to the crawl."""
+    write = Writer(tmp_path)
+    about = [row(REPOSITORIES, repo=repo, license="MIT", files=2) for repo in "ab"]
+    lost = [dropped("a", "large.py", "too_large"), dropped("c", "only.py", "too_large")]
+    ordered = [document("a", 0, ["x.py"]), document("a", 1, ["y.py"]), document("b", 0, ["x.py", "y.py"])]
+    moved = [dropped("b", path, "held_out") for path in ("x.py", "y.py")]
+    made = [
+        write("crawl", {"repositories": (REPOSITORIES, about), "dropped": (DROPPED, lost)}, entering=(2, 20)),
+        write("order", {"documents": (DOCUMENTS, ordered)}),
+        write("split.heldout", {"heldout": (DOCUMENTS, ordered[2:])}),
+        write(
+            "split",
+            {"documents": (DOCUMENTS, ordered[:2]), "dropped": (DROPPED, moved)},
+            kept=("documents",),
+            entering=(4, 40),
+        ),
+    ]
+    record = RunRecord(recipe={}, made=tuple(Made(step=one.manifest.step, digest=one.digest) for one in made))
+    record.write(str(tmp_path))
+    return str(tmp_path)
+
+
+def test_the_list_counts_what_became_of_every_repository(run: str) -> None:
+    found = {listed.repo: listed for listed in list_repositories(run)}
+    numbers = {repo: (its.crawled, its.dropped, its.files, its.bytes, its.documents) for repo, its in found.items()}
+    assert numbers == {"a": (3, 1, 2, 20, 2), "b": (2, 0, 2, 20, 1), "c": (1, 1, 0, 0, 0)}
+    assert [repo for repo, its in found.items() if its.held_out] == ["b"]
+    assert all(its.crawled == its.dropped + its.files for its in found.values())
+
+
+def test_a_held_out_repository_is_said_to_be_and_still_shows_its_documents(
+    run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = look_up(run, "b")
+    assert found.held_out
+    assert (found.documents_of, found.dropped) == ("split.heldout", ())
+    assert [file.path for file in found.documents[0].files] == ["x.py", "y.py"]
+    assert not look_up(run, "a").held_out
+    with pytest.raises(SystemExit):
+        app(["inspect", run, "--repo", "b"])
+    assert "held out for evaluation" in capsys.readouterr().out
+
+
+def test_without_a_repository_inspect_lists_them(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(["inspect", run])
+    assert ended.value.code == 0
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["repository", "crawled", "dropped", "kept", "documents", "licence"]
+    assert [line.split()[0] for line in lines] == ["a", "b", "c"]
+    assert [line.endswith("held out for evaluation") for line in lines] == [False, True, False]
+    with pytest.raises(SystemExit):
+        app(["inspect", run, "--json"])
+    assert json.loads(capsys.readouterr().out)[0] == {
+        "repo": "a",
+        "license": "MIT",
+        "crawled": 3,
+        "dropped": 1,
+        "documents": 2,
+        "files": 2,
+        "bytes": 20,
+        "held_out": False,
+    }
+
+
+def test_a_single_dataset_is_listed_too(run: str) -> None:
+    assert [(listed.repo, listed.files) for listed in list_repositories(f"{run}/order")] == [("a", 2), ("b", 2)]
