@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from repoloom import __version__
-from repoloom.cli import datasets, models, run, stages
+from repoloom.cli import datasets, models, run, services, stages
 from repoloom.cli.output import ShowWarnings, show_error
 from repoloom.errors import RepoloomError
 
@@ -69,3 +69,4 @@ run.add_to(app)
 stages.add_to(app)
 datasets.add_to(app)
 models.add_to(app)
+services.add_to(app)

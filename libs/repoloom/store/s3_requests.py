@@ -101,7 +101,7 @@ class Requests:
     def _translate(self, error: Exception, name: str) -> Exception:
         uri = f"s3://{self.bucket}/{name}"
         endpoint = self.connection.endpoint
-        code = error.code or "" if isinstance(error, S3Error) else ""
+        code = _code(error) if isinstance(error, S3Error) else ""
         if _is_transient(error):
             way_out = _WAYS_OUT.get(code, "check that the server runs and that AWS_ENDPOINT_URL_S3 is its address")
             cause = f"given up after {self._patience:.0f} s, last {_cause(error)}"
@@ -119,9 +119,16 @@ class Requests:
         return StoreError(f"{uri}: {endpoint} does not answer as an S3 server does; check AWS_ENDPOINT_URL_S3")
 
 
+def _code(error: S3Error) -> str:
+    """Its code. rclone's server tells a clock that is behind from a wrong key only by the message."""
+    if error.code == "AccessDenied" and "difference between the request time" in (error.message or ""):
+        return "RequestTimeTooSkewed"
+    return error.code or ""
+
+
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, S3Error):
-        return error.code in _TRANSIENT_CODES
+        return _code(error) in _TRANSIENT_CODES
     if isinstance(error, SSLError):
         return "CERTIFICATE_VERIFY_FAILED" not in str(error)
     return not isinstance(error, MinioException)  # the rest is a cut connection, a late answer, or half of one
@@ -132,7 +139,7 @@ def _cause(error: Exception) -> str:
     if isinstance(error, BusyError):
         return str(error)
     if isinstance(error, S3Error):
-        return f"the server answered {error.code}"
+        return f"the server answered {_code(error)}"
     return {
         "NewConnectionError": "the connection was refused",
         "NameResolutionError": "the server's name has no address",

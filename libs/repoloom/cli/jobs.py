@@ -1,0 +1,240 @@
+"""`repoloom jobs`: batch jobs of the services, listed, started, watched and cancelled."""
+
+import itertools
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from repoloom.cli.output import QUARANTINED, STOPPED, Json, print_json, safe
+from repoloom.errors import InputError, NotFoundError, RepoloomError
+
+if TYPE_CHECKING:
+    from repoloom.cli.job_row import JobLine
+    from repoloom.client import Operation
+    from repoloom.client.service import ServiceClient
+    from repoloom.rpc.settings import ChannelSettings
+
+app = typer.Typer(
+    help="Jobs of the services: `jobs` lists them; `jobs start`, `jobs watch` and `jobs cancel` do what they say.",
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--target",
+        metavar="HOST:PORT",
+        help="A service; repeat for more.  [default: those of REPOLOOM_SERVICES, else of `repoloom up` in FOLDER]",
+    ),
+]
+FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")]
+Name = Annotated[str, typer.Argument(help="As the list has it, such as filter/1a2b3c4d.")]
+_FOLDER = Path(".repoloom")
+_LIMIT = 20
+_EVERY = 1.0  # seconds
+
+
+@app.callback()
+def _default(
+    context: typer.Context, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False
+) -> None:
+    if context.invoked_subcommand is None:
+        list_jobs(targets, folder, _LIMIT, as_json)
+
+
+@app.command("list")
+def list_jobs(
+    targets: Targets = None,
+    folder: FolderOption = _FOLDER,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many of each service.")] = _LIMIT,
+    as_json: Json = False,
+) -> None:
+    """List the newest jobs: where they stand, how fast they get on, how long they will take."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from repoloom.cli.job_row import JobRow
+
+    rows = []
+    problems: list[str] = []
+    services = _find(targets, folder)
+    for name in services:
+        try:
+            with _client(services, name) as client:
+                rows += [JobRow.of(operation) for operation in itertools.islice(client.operations(), limit)]
+        except RepoloomError as error:
+            problems.append(f"{name}: {error}")
+    rows.sort(key=lambda row: row.created, reverse=True)
+    if as_json:
+        print_json([row.model_dump(mode="json") for row in rows])
+    elif rows:
+        table = Table(box=None, pad_edge=False, header_style="dim")
+        for title in ("name", "stage", "state", "tasks", "per s", "left"):
+            table.add_column(title, justify="right" if title in ("tasks", "per s", "left") else "left", no_wrap=True)
+        for row in rows:
+            table.add_row(*row.cells())
+        Console().print(table)
+    elif not problems:
+        typer.echo("There are no jobs. `repoloom jobs start STAGE --input URI --output URI` starts one.")
+    for problem in problems:
+        Console(stderr=True, soft_wrap=True).print("[bold yellow]warning:[/]", safe(problem), highlight=False)
+    if problems and len(problems) == len(services):
+        raise typer.Exit(1)
+
+
+@app.command()
+def start(
+    stage: Annotated[str, typer.Argument(help="A stage of the data path, such as filter or dedup.")],
+    output: Annotated[str, typer.Option(help="Where its datasets go, below the root of the services.")],
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="URI", help="A dataset or run that it reads; repeat for more."),
+    ] = None,
+    parameters: Annotated[
+        Path | None,
+        typer.Option(
+            exists=True, dir_okay=False, help="YAML: the stage's section of a recipe.  [default: the paper's]"
+        ),
+    ] = None,
+    targets: Targets = None,
+    folder: FolderOption = _FOLDER,
+    as_json: Json = False,
+) -> None:
+    """Start a stage over datasets. It goes on when this command has ended; `jobs watch` follows it."""
+    from repoloom.cli.job_row import JobRow
+    from repoloom.up.find import CLIENTS
+
+    name = next((name for name, kind in CLIENTS.items() if stage in kind.stages), None)
+    if name is None:
+        known = [stage for kind in CLIENTS.values() for stage in kind.stages]
+        raise InputError(f"there is no stage {stage!r}; there are {', '.join(known)}")
+    with _client(_find(targets, folder), name) as client:
+        operation = client.start(inputs=inputs or (), output=output, parameters=_read(parameters), stage=stage)
+    row = JobRow.of(operation)
+    if as_json:
+        print_json(row.model_dump(mode="json"))
+    else:
+        typer.echo(f"started {row.short}; `repoloom jobs watch {row.short}` follows it")
+
+
+@app.command()
+def watch(name: Name, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False) -> None:
+    """Follow a job to its end.
+
+    Exit codes: 0 it is done; 1 it failed; 3 it is done, but some tasks are quarantined; 130 it was cancelled, or
+    watching was stopped with Ctrl-C, which the job does not mind.
+    """
+    from rich.console import Console
+
+    from repoloom.cli.job_row import JobLine
+
+    with _job(name, targets, folder) as operation:
+        with JobLine(Console(stderr=True)) as line:
+            try:
+                _follow(operation, line)
+            except KeyboardInterrupt:
+                line.console.print(f"the job goes on; `repoloom jobs watch {name}` follows it again", highlight=False)
+                raise typer.Exit(STOPPED) from None
+        _tell_end(operation, as_json)
+
+
+@app.command()
+def cancel(name: Name, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False) -> None:
+    """Stop a job, and wait until it has stopped. What it committed is kept; the same job started anew uses it."""
+    from rich.console import Console
+
+    from repoloom.cli.job_row import JobLine, JobRow
+
+    with _job(name, targets, folder) as operation:
+        operation.cancel()
+        with JobLine(Console(stderr=True)) as line:
+            _follow(operation, line)
+        row = JobRow.of(operation)
+        if as_json:
+            print_json(row.model_dump(mode="json"))
+        else:
+            typer.echo(f"{row.short} {'was cancelled' if row.state == 'cancelled' else f'had ended: {row.state}'}")
+
+
+def _follow(operation: "Operation", line: "JobLine") -> None:
+    """Waits for the end, whatever it is."""
+    from repoloom.cli.job_row import JobRow
+
+    line.show(JobRow.of(operation))
+    try:
+        operation.wait(lambda _: line.show(JobRow.of(operation)), _EVERY)
+    except RepoloomError:
+        if not operation.done:  # it is not the job that failed
+            raise
+
+
+def _tell_end(operation: "Operation", as_json: bool) -> None:
+    """Says how a job ended, also by the exit code. Raises the error that it failed with."""
+    from repoloom.cli.job_row import JobRow
+
+    row = JobRow.of(operation)
+    if as_json:
+        print_json(row.model_dump(mode="json"))
+    if row.state == "cancelled":
+        if not as_json:
+            typer.echo(f"{row.short} was cancelled; what it committed is kept")
+        raise typer.Exit(STOPPED)
+    result = operation.result
+    if not as_json:
+        for dataset in result.datasets:
+            typer.echo(f"{dataset.step:<22} {dataset.digest}  {dataset.uri}")
+    if row.quarantined:
+        raise typer.Exit(QUARANTINED)
+
+
+def _find(targets: list[str] | None, folder: Path) -> "dict[str, ChannelSettings]":
+    from repoloom.up.find import find_services
+    from repoloom.up.surroundings import surroundings
+
+    return find_services(targets or (), surroundings(folder, os.environ))
+
+
+def _client(services: "Mapping[str, ChannelSettings]", name: str) -> "ServiceClient":
+    from repoloom.up.find import CLIENTS
+
+    if name not in services:
+        raise InputError(f"{name} is not among the services known here: {', '.join(services)}; give its --target")
+    return CLIENTS[name](services[name])
+
+
+@contextmanager
+def _job(name: str, targets: list[str] | None, folder: Path) -> "Iterator[Operation]":
+    """The job that a name, or the beginning of one, stands for. Raises InputError, NotFoundError."""
+    services = _find(targets, folder)
+    service, _, identity = name.removeprefix("operations/").rpartition("/")
+    if not identity or (not service and len(services) > 1):
+        raise InputError(f"{name!r} is no name of a job; `repoloom jobs` lists them, such as filter/1a2b3c4d")
+    service = service or next(iter(services))
+    with _client(services, service) as client:
+        whole = f"operations/{service}/{identity}"
+        found = [whole] if len(identity) == 32 else [o.name for o in client.operations() if o.name.startswith(whole)]
+        if not found:
+            raise NotFoundError(f"there is no job {name}; `repoloom jobs` lists them")
+        if len(found) > 1:
+            raise InputError(f"{name} may be any of {len(found)} jobs; give more of its name, such as {found[0]}")
+        yield client.operation(found[0])
+
+
+def _read(path: Path | None) -> dict[str, Any]:
+    """A stage's parameters. Raises InputError."""
+    import yaml
+
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is no YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds no mapping; it is to be what stands below the stage's name in a recipe")
+    return content

@@ -1,0 +1,79 @@
+"""Where the services are: as a command was told, as the environment says, or as the stack of a folder has them."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from repoloom import client as clients
+from repoloom.client.service import ServiceClient
+from repoloom.errors import InputError, UnavailableError
+from repoloom.rpc.channel import open_channel
+from repoloom.rpc.errors import error_of
+from repoloom.rpc.settings import ChannelSettings, from_environment
+from repoloom.up.surroundings import SERVICES
+
+CLIENTS: Mapping[str, type[ServiceClient]] = {
+    kind.name: kind
+    for kind in (
+        clients.Crawler,
+        clients.Filter,
+        clients.DependencySorter,
+        clients.Deduper,
+        clients.QualityScorer,
+        clients.Decontaminator,
+        clients.Tokenizer,
+    )
+}
+_SECONDS = 10.0
+
+
+def find_services(targets: Iterable[str], environment: Mapping[str, str]) -> dict[str, ChannelSettings]:
+    """How each service is reached, by name. `targets` are `host:port` or `name=host:port`; none: the environment's.
+
+    Raises InputError, UnavailableError.
+    """
+    said = tuple(targets) or tuple(filter(None, environment.get(SERVICES, "").split(",")))
+    if not said:
+        raise InputError(
+            f"no services are known here: start some with `repoloom up`, or give --target host:port, or set {SERVICES} "
+            "to filter=host:port,..."
+        )
+    found: dict[str, ChannelSettings] = {}
+    for word in said:
+        name, _, target = word.strip().rpartition("=")
+        settings = from_environment(ChannelSettings, "REPOLOOM_CLIENT", environment, target=target)
+        if name and name not in CLIENTS:
+            raise InputError(f"{word}: there is no service {name!r}; there are {', '.join(CLIENTS)}")
+        found.update(dict.fromkeys([name] if name else _served(settings), settings))
+    return found
+
+
+def health(name: str, settings: ChannelSettings, seconds: float = _SECONDS) -> bool | None:
+    """Whether a service serves; None where the server has none of that name. Raises UnavailableError.
+
+    It is asked without credentials.
+    """
+    with open_channel(settings) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)  # it has no types
+        try:
+            said = stub.Check(health_pb2.HealthCheckRequest(service=full_name(name)), timeout=seconds)
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise UnavailableError(f"{settings.target} does not answer: {error_of(error)}") from error
+    return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _served(settings: ChannelSettings) -> list[str]:
+    """The services that a server has. Raises InputError, UnavailableError."""
+    names = [name for name in CLIENTS if health(name, settings) is not None]
+    if not names:
+        raise InputError(f"{settings.target} is a server, and none of repoloom's services")
+    return names
+
+
+def full_name(name: str) -> str:
+    """The name of a service in its protocol: repoloom.filter.v1.FilterService."""
+    return f"repoloom.{name}.v1.{name.title().replace('_', '')}Service"

@@ -1,0 +1,103 @@
+"""The folder of a stack: its data, logs and secrets, open to its owner alone, and one stack at a time in it."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+from repoloom.corpus.manifest import Record
+from repoloom.errors import InputError
+from repoloom.rpc.callers import new_caller
+
+DEFAULT = Path(".repoloom")
+_CALLER = "up"
+
+
+class Secrets(Record):
+    """What the parts let themselves be known by. They stay over restarts, so that shells which hold them go on."""
+
+    redis_password: str
+    s3_access_key: str
+    s3_secret_key: str
+
+
+class AlreadyRunningError(InputError):
+    """A stack runs in the folder."""
+
+    def __init__(self, path: Path, pid: int) -> None:
+        super().__init__(f"the stack in {path} is running already, as process {pid}")
+        self.pid = pid
+
+
+class Folder:
+    """What lies where."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self.data = self.path / "data"
+        self.token = self.path / "token"  # of the owner, for all services
+        self.callers = self.path / "callers.yaml"
+        self.env = self.path / "env"
+        self.record = self.path / "up.json"
+        self._lock = self.path / "lock"
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Makes the folder, and holds it while the block runs. Raises AlreadyRunningError, InputError."""
+        try:
+            for folder in (self.path, self.logs, self.data):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                folder.chmod(0o700)
+            file = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise InputError(f"cannot use {self.path}: {error.strerror}; choose another --folder") from error
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise AlreadyRunningError(self.path, self.holder() or 0) from None
+            os.ftruncate(file, 0)
+            os.pwrite(file, str(os.getpid()).encode(), 0)
+            yield
+        finally:
+            os.close(file)
+
+    def holder(self) -> int | None:
+        """The process whose stack runs here; None where none does."""
+        try:
+            with self._lock.open("r+b") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(self._lock.read_text() or 0)
+        except OSError:
+            pass
+        return None
+
+    def secrets(self) -> Secrets:
+        """The secrets of the folder, made at the first time, as are the token and the callers file."""
+        path = self.path / "secrets.json"
+        if not (self.token.exists() and self.callers.exists()):
+            token, entry = new_caller(_CALLER, ["*"])
+            write_private(self.callers, entry)
+            write_private(self.token, token + "\n")
+        if not path.exists():
+            made = Secrets(
+                redis_password=secrets.token_urlsafe(32),
+                s3_access_key=f"up{secrets.token_hex(8)}",
+                s3_secret_key=secrets.token_urlsafe(30),
+            )
+            write_private(path, made.model_dump_json())
+        return Secrets.model_validate_json(path.read_bytes())
+
+
+def write_private(path: Path, text: str) -> None:
+    """Writes a file, whole or not at all, that nobody else may read at any moment."""
+    draft = path.with_name(f".{path.name}.new")
+    draft.unlink(missing_ok=True)
+    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(file, "w", encoding="utf-8") as stream:
+        stream.write(text)
+    draft.replace(path)
