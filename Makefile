@@ -18,7 +18,7 @@ install: .venv/installed-train  ## Make .venv with repoloom in it
 
 test: .venv/installed-dev  ## Run the tests
 	@$(BIN)/python tests/preflight.py
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 3 --dist loadfile
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -25,9 +25,9 @@ from rich.console import Console
 from rich.table import Table
 
 from repoloom.corpus.words import as_text
-from repoloom.stages.dedup.clustering import compare
 from repoloom.stages.dedup.minhash import SHINGLE_WORDS, RepositorySketch
 from repoloom.stages.dedup.params import DedupParams
+from repoloom.stages.dedup.similarity import compare
 
 PARAMS = DedupParams()
 WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
