@@ -1,4 +1,4 @@
-"""What befalls the fleet besides what the wire does: each kind, and how often it comes among a hundred."""
+"""What befalls the fleet besides what the wire does: each kind, and how often it comes."""
 
 import contextlib
 import random
@@ -161,15 +161,11 @@ class Mishaps:
 
 
 def deck(draw: random.Random) -> Iterator[Mishap]:
-    """Mishaps without end, shuffled a hundred or so at a time; each kind is in the first few dozen."""
+    """Mishaps without end: each kind once, then as often as they weigh, in an order of their own each time."""
     while True:
-        first, rest = list(WEIGHTS), [kind for kind, weight in WEIGHTS.items() for _ in range(weight - 1)]
-        draw.shuffle(first)
-        draw.shuffle(rest)
-        for number, kind in enumerate(rest):
-            if number < len(first):
-                yield first[number]
-            yield kind
+        for cards in (list(WEIGHTS), [kind for kind, weight in WEIGHTS.items() for _ in range(weight - 1)]):
+            draw.shuffle(cards)
+            yield from cards
 
 
 def _living(some: list[Kept]) -> Iterator[Kept]:

@@ -73,12 +73,15 @@ class _Weather:
         self._wire = fleet.wire
         self._log = log
         self._put_off: dict[Mishap, None] = {}  # what could not happen when its turn came: nothing ran that it befalls
+        self._hastened: list[Mishap] = []
         self._file = fleet.folder / "mishaps"
         self._wait()
 
     def pass_by(self) -> None:
         """Has happen what is due."""
         self._timer.act()
+        if self._hastened and self._mishaps.befall(self._hastened[-1]):
+            self._note(self._hastened.pop(), time.monotonic())
         if self._wire.work >= self._next or time.monotonic() >= self._latest:
             began = time.monotonic()
             for mishap in itertools.chain(tuple(self._put_off), self._deck):
@@ -89,9 +92,9 @@ class _Weather:
                     return
                 self._put_off[mishap] = None
 
-    def prefer(self, mishap: Mishap) -> None:
-        """Has a mishap come as the next one that is possible: its time is short."""
-        self._put_off[mishap] = None
+    def hasten(self, mishap: Mishap) -> None:
+        """Has a mishap come as soon as it is possible: what it befalls does not live long."""
+        self._hastened.append(mishap)
 
     @property
     def had_all(self) -> bool:
@@ -151,7 +154,7 @@ def _one_run(fleet: StormyFleet, weather: _Weather, number: int, result: Storm, 
         weather.pass_by()
         if job is None and "✓ crawl " in reconciler.said("err"):
             job = Job(fleet.service_port, f"{store}/crawl", f"{fleet.root}/job-{number}")
-            weather.prefer(Mishap.RUNNER_KILLED)
+            weather.hasten(Mishap.RUNNER_KILLED)
         result.problems += _complaints(fleet, job)
         if time.monotonic() > until:
             result.problems.append("it did not come to its end in time")

@@ -8,7 +8,7 @@ from faulty import Fault, FaultyProxy
 
 ANY = {Fault.ERROR_500: 0.015, Fault.ERROR_503: 0.015, Fault.DELAY: 0.02, Fault.LOST_ANSWER: 0.015}
 UPLOAD = {Fault.CUT_UPLOAD: 0.04, Fault.FLIP_UPLOAD: 0.02}
-LISTING = {Fault.STALE_LISTING: 0.2, Fault.TRUNCATE: 0.03}
+LISTING = {Fault.STALE_LISTING: 0.08, Fault.TRUNCATE: 0.03}
 OBJECT = {Fault.TRUNCATE: 0.03, Fault.FLIP: 0.01}
 
 

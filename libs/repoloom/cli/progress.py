@@ -30,7 +30,7 @@ MADE: Mapping[str, Rows] = {
     "dedup.bands": Rows("banded", "bucket entry", "bucket entries"),
     "dedup.candidates": Rows("candidates", "candidate pair", "candidate pairs"),
     "dedup.fetch": Rows("shipped", "sketch sent", "sketches sent"),
-    "dedup.verify": Rows("edges", "similar pair", "similar pairs"),
+    "dedup.verify": Rows("similar", "similar pair", "similar pairs"),
     "dedup.resolve": Rows("verdicts", "near-duplicate", "near-duplicates"),
     "dedup.clusters": Rows("clusters", "repository in clusters", "repositories in clusters"),
     "dedup.alarms": Rows("alarms", "source with nothing left", "sources with nothing left"),

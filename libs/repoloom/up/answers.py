@@ -62,17 +62,20 @@ def service_answers(address: str) -> Callable[[int], bool]:
 
 
 def worker_answers(broker: Broker) -> Callable[[int], bool]:
-    """Whether the worker of the process has lately said on the board that it serves."""
+    """Whether the worker of the process has lately said on the board that it serves a queue, be it of any build.
+
+    A worker that was started again after an upgrade is of another build than the process that looks.
+    """
 
     def answers(pid: int) -> bool:
-        from repoloom.engine.queue.names import queue_name, workers
-        from repoloom.engine.step import Queue
+        from repoloom.engine.queue.names import QUEUES, workers
 
         try:
             with broker.client() as client:
                 redis: Any = client  # its types allow for an asynchronous twin everywhere
                 seconds, _ = redis.time()
-                alive = redis.zrangebyscore(workers(queue_name(Queue.CPU)), seconds * 1000, "+inf")
+                boards = [workers(queue.decode()) for queue in redis.smembers(QUEUES)]
+                alive = [name for board in boards for name in redis.zrangebyscore(board, seconds * 1000, "+inf")]
         except AWAY:
             return False
         return any(name.rsplit(b"-", 2)[1] == b"%d" % pid for name in alive)  # host-pid-token

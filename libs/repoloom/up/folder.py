@@ -11,7 +11,6 @@ from repoloom.corpus.manifest import Record
 from repoloom.errors import InputError
 from repoloom.rpc.callers import new_caller
 
-DEFAULT = Path(".repoloom")
 _CALLER = "up"
 
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from repoloom.engine.queue.build import NAME as BUILD
 from repoloom.up.folder import Folder, write_private
 
 SERVICES = "REPOLOOM_SERVICES"  # NAME=host:port, with commas between
@@ -38,5 +39,5 @@ def without_stack(environment: Mapping[str, str]) -> dict[str, str]:
     """The environment without what the file of a stack put there: a shell that sourced it starts the stack anew."""
     if UP not in environment:
         return dict(environment)
-    of_stack = read_env(Folder(Path(environment[UP])))
+    of_stack = read_env(Folder(Path(environment[UP]))).keys() - {BUILD}  # which is what somebody set before
     return {name: value for name, value in environment.items() if name not in of_stack}

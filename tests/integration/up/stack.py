@@ -14,11 +14,13 @@ from typing import Any
 
 import psutil
 
+from repoloom.up import launch
 from repoloom.up.folder import Folder
 from repoloom.up.record import PartRecord, StackRecord, read_record
 from repoloom.up.surroundings import read_env
 
 _MAIN = [sys.executable, "-P", "-c", "from repoloom.cli import main; main()"]
+_WITH_US = [sys.executable, launch.__file__, str(os.getpid())]  # tests that are killed leave nothing behind
 _NOT_OURS = re.compile(r"REPOLOOM_|AWS_(?!CA_BUNDLE)")
 BUILD = "up-under-test"  # others may change the sources meanwhile, and with them the fingerprint
 
@@ -67,7 +69,7 @@ class Stack:
         out = path.parent / f"{path.name}.out"
         with out.open("ab") as file:
             process = subprocess.Popen(
-                [*_MAIN, "up", "--folder", str(path), "--port", "0", "--workers", "1", *map(str, options)],
+                [*_WITH_US, *_MAIN, "up", "--folder", str(path), "--port", "0", "--workers", "1", *map(str, options)],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,

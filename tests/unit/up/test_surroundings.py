@@ -65,14 +65,15 @@ def test_secrets_stay(tmp_path: Path) -> None:
 def test_a_stack_that_runs_is_found_where_the_environment_says_nothing(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "up")
     with folder.held():
-        write_env(folder, {"REPOLOOM_REDIS_URL": "redis://there:1/0", UP: str(folder.path)})
+        write_env(folder, {"REPOLOOM_REDIS_URL": "redis://there:1/0", UP: str(folder.path), "REPOLOOM_BUILD": "mine"})
 
         assert surroundings(folder.path, {"HOME": "/"})["REPOLOOM_REDIS_URL"] == "redis://there:1/0"
         told = {"REPOLOOM_REDIS_URL": "redis://elsewhere:1/0"}
         assert surroundings(folder.path, told) == told
 
     assert surroundings(folder.path, {"HOME": "/"}) == {"HOME": "/"}
-    assert without_stack({"HOME": "/", **read_env(folder)}) == {"HOME": "/"}
+    own = {"HOME": "/", "REPOLOOM_BUILD": "mine"}
+    assert without_stack({**own, **read_env(folder)}) == own
 
 
 def test_ports_follow_the_base_and_free_ones_differ() -> None:

@@ -10,10 +10,10 @@ The steps, and what each reads and writes:
     dedup.bands: signatures -> banded, ...; each repository's buckets, sent to where all that share one meet
     dedup.candidates: banded -> candidates, requests; the pairs to compare, and whose sketches must travel for it
     dedup.fetch: requests, signatures -> shipped; the sketches, sent to those they are compared with
-    dedup.verify: candidates, shipped, signatures -> edges, evidence; the pairs that are similar enough
-    dedup.resolve: edges -> verdicts; who is removed for whom
+    dedup.verify: candidates, shipped, signatures -> similar, evidence; the pairs that are similar enough
+    dedup.resolve: similar -> verdicts; who is removed for whom
     dedup.clusters: verdicts, evidence -> clusters, removals, losses; on what evidence
-    dedup.alarms: losses, sources -> alarms; the sources of which nothing is left
+    dedup.alarms: losses, signed -> alarms; the sources of which nothing is left
     dedup.survivors: documents, removals -> documents, dropped
 """
 

@@ -15,7 +15,7 @@ class Alarms(Step[DedupParams]):
     """One task, which holds a count for each source that loses a repository."""
 
     name = "dedup.alarms"
-    reads = ("losses", "sources")
+    reads = ("losses", "signed")
     writes = {"alarms": ALARMS}
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002
@@ -30,7 +30,7 @@ class Alarms(Step[DedupParams]):
                 named = survivors.setdefault(row["source"], set()) | set(row["survivors"])
                 survivors[row["source"]] = set(sorted(named)[:NAMED_SURVIVORS])
         removed = {source: -count for source, count in left.items()}
-        for sources in inputs["sources"].batches():
+        for sources in inputs["signed"].batches():
             for row in sources.to_pylist():
                 if row["source"] in survivors:
                     left[row["source"]] += row["repositories"]

@@ -24,7 +24,7 @@ class Bands(Step[DedupParams]):
     name = "dedup.bands"
     version = 2
     reads = ("numbers", "signatures")  # ids are places in the signatures, so these must be whole
-    writes = {"banded": None, "places": None, "extents": None, "sources": SOURCES}
+    writes = {"banded": None, "places": None, "extents": None, "signed": SOURCES}
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:
         partitions = cut(tables["signatures"], task_bytes)
@@ -47,7 +47,7 @@ class Bands(Step[DedupParams]):
         for table, rows in (("places", repositories), ("extents", documents)):
             out.blob(table, f"{partition:04}-0000.arrow", b"", rows)
         out.write(
-            "sources",
+            "signed",
             pa.Table.from_pylist(
                 [{"source": source, "repositories": count} for source, count in sorted(sources.items())], SOURCES
             ),

@@ -23,17 +23,17 @@ class Resolve(Step[DedupParams]):
     """
 
     name = "dedup.resolve"
-    reads = ("edges",)
+    reads = ("similar",)
     writes = {"verdicts": None}
     queue = Queue.HIGHMEM
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002
-        return [{"edges": tables["edges"]}] if len(tables["edges"]) else []
+        return [{"similar": tables["similar"]}] if len(tables["similar"]) else []
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:
         from repoloom.stages.dedup.verdicts import HEADS, SURVIVES, removals
 
-        edges = _Edges(inputs["edges"])
+        edges = _Edges(inputs["similar"])
         states = edges.decided()
         heads = [EDGES.empty_table()]
         for rows, rights, lefts in edges:

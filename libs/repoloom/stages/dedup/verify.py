@@ -29,7 +29,7 @@ class Verify(Step[DedupParams]):
 
     name = "dedup.verify"
     reads = ("candidates", "shipped", "places", "signatures")
-    writes = {"edges": None, "evidence": None}
+    writes = {"similar": None, "evidence": None}
 
     def plan(self, tables: Shares, task_bytes: int) -> Iterable[Shares]:  # noqa: ARG002
         candidates, shipped = destinations(tables["candidates"]), destinations(tables["shipped"])
@@ -50,7 +50,7 @@ class Verify(Step[DedupParams]):
         evidence = pa.concat_tables(found).sort_by(_PREFERENCE)
         if len(evidence):
             partition = int(partitions_of(rights[:1])[0])
-            send(out, "edges", _edges(evidence), partition)
+            send(out, "similar", _edges(evidence), partition)
             send(out, "evidence", evidence, partition)
 
     def _compare(
