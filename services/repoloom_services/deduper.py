@@ -13,7 +13,7 @@ from repoloom.corpus.tables import DOCUMENTS
 from repoloom.corpus.writing import TaskWriter
 from repoloom.engine.execute import execute
 from repoloom.engine.plan import Table
-from repoloom.engine.pool import Outcome
+from repoloom.engine.pool import Limits, Outcome
 from repoloom.engine.reconcile import Policy
 from repoloom.engine.step import Reader, Sink
 from repoloom.engine.task import Task
@@ -111,6 +111,8 @@ def _spool(stream: Reader, uri: str) -> Dataset:
 
 class _Inline:
     """A pool that does tasks where it is called: small ones, in a thread of the service."""
+
+    limits = Limits()  # of nothing: the stream's own bound is what holds
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         for task in tasks:

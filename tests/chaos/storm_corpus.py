@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 from pathlib import Path
 
 import yaml
@@ -24,6 +25,7 @@ def make_recipe(folder: Path) -> Path:
         sources = [path for path in sorted((library / package).rglob("*.py")) if 200 < path.stat().st_size < _LARGEST]
         for path in sources[:_FILES]:
             (below / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(folder / "sources" / "json", folder / "sources" / "json_again")  # something to find twice
     _write_noise(folder / "sources" / "noise")
     recipe = {
         "name": "storm",

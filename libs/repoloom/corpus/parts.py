@@ -17,7 +17,7 @@ import pyarrow.json
 import zstandard
 
 from repoloom.corpus.manifest import Listing, Part
-from repoloom.corpus.reading import WAY_OUT
+from repoloom.corpus.reading import READINGS, WAY_OUT
 from repoloom.errors import CorruptDataError
 from repoloom.store import Store, open_store
 
@@ -142,14 +142,16 @@ def read_listing(root: str, table: str, listing: Listing) -> Parts:
     """The parts of a table of the dataset at `root`. Raises CorruptDataError."""
     store = open_store(root)
     key = listing_key(table, listing.sha256)
-    try:
-        with store.open(key) as file:
-            columns = _parse(file, listing)
-    except FileNotFoundError:
-        raise CorruptDataError(f"{store.uri}/{key} is missing; {WAY_OUT.format(store.uri)}") from None
-    except (zstandard.ZstdError, pa.ArrowException, ValueError) as error:
-        raise CorruptDataError(f"{store.uri}/{key} is corrupt: {error}; {WAY_OUT.format(store.uri)}") from error
-    return Parts(_Rows(columns))
+    problem: Exception | None = None
+    for _ in range(READINGS):
+        try:
+            with store.open(key) as file:
+                return Parts(_Rows(_parse(file, listing)))
+        except FileNotFoundError:
+            raise CorruptDataError(f"{store.uri}/{key} is missing; {WAY_OUT.format(store.uri)}") from None
+        except (zstandard.ZstdError, pa.ArrowException, ValueError) as error:
+            problem = error
+    raise CorruptDataError(f"{store.uri}/{key} is corrupt: {problem}; {WAY_OUT.format(store.uri)}") from problem
 
 
 def _parse(file: io.BufferedIOBase, listing: Listing) -> pa.Table:

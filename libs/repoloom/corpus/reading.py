@@ -20,14 +20,14 @@ WAY_OUT = "`repoloom retry {}` and running again makes it anew"
 
 
 _CHUNK = 1 << 20
-_READINGS = 3  # what was harmed on the way comes right when it is read again
+READINGS = 3  # what was harmed on the way comes right when it is read again
 
 _copies = LocalCopies(most_bytes=1 << 30, most_files=128)
 
 
 def verify_part(store: Store, part: Part) -> None:
     """Compares an object's bytes with its digest. Raises CorruptDataError."""
-    for _ in range(_READINGS):
+    for _ in range(READINGS):
         try:
             with store.open(part.key) as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -40,7 +40,7 @@ def verify_part(store: Store, part: Part) -> None:
 
 def fetch_part(store: Store, part: Part, into: BinaryIO) -> None:
     """Copies an object, comparing its bytes with its digest on the way. Raises CorruptDataError."""
-    for _ in range(_READINGS):
+    for _ in range(READINGS):
         into.seek(0)
         into.truncate()
         sha256 = hashlib.sha256()

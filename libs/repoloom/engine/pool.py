@@ -22,6 +22,7 @@ from repoloom.engine.task import Attempt, Commit, Kind, Task
 from repoloom.engine.worker import Answer
 from repoloom.errors import RepoloomError
 
+_SAID_BYTES = 1500  # of a crashed worker's last words
 _LOOK_SECONDS = 0.05  # how often memory and time are looked at
 
 
@@ -46,6 +47,8 @@ class Outcome:
 
 class Pool(Protocol):
     """Whatever does tasks: processes of this machine, or workers anywhere."""
+
+    limits: Limits
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Outcome]:
         """Does each task once and yields how it ended, in the order of their ends. Raises FatalError.
@@ -149,6 +152,8 @@ class LocalPool:
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task, worker.at = task, ""
+        worker.stderr.seek(0)  # the child writes to the same place, and is idle
+        worker.stderr.truncate()
         worker.deadline = time.monotonic() + self.limits.seconds
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a worker that died meanwhile is noticed when it is listened to
@@ -188,8 +193,9 @@ class LocalPool:
 
     def _crash(self, worker: _Worker) -> Attempt:
         code = worker.process.wait()
-        worker.stderr.seek(0)
-        said = worker.stderr.read()[-1500:].decode("utf-8", "replace").strip()
+        size = worker.stderr.seek(0, os.SEEK_END)
+        worker.stderr.seek(max(0, size - _SAID_BYTES))
+        said = worker.stderr.read(_SAID_BYTES).decode("utf-8", "replace").strip()
         kind = Kind.KILLED if code == -signal.SIGKILL else Kind.CRASH
         cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
         return Attempt(kind=kind, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at)

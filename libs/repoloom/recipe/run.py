@@ -1,6 +1,7 @@
 """Running a recipe: a fold of the stages' steps over an environment of named tables, on the local pool."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,9 @@ from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step
 from repoloom.engine.plan import Table
-from repoloom.engine.pool import Pool
+from repoloom.engine.pool import LocalPool, Pool
 from repoloom.engine.reconcile import Policy, Watch, reconcile
+from repoloom.engine.step import Params, Step
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.sections import DATA_PATH, configure, settle, steps
@@ -106,9 +108,16 @@ def run_stage(
                 f"{step_class.name} reads the table {missing[0]!r}; given were: {', '.join(sorted(tables)) or 'none'}"
             )
         step = configure(step_class, values)
-        dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", pool, policy, watch)
+        with _pool_for(step, pool) as chosen:
+            dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", chosen, policy, watch)
         tables.update({name: Table(dataset, name) for name in step.writes})
         yield dataset
+
+
+def _pool_for(step: Step[Params], pool: Pool) -> AbstractContextManager[Pool]:
+    """What reads no table reads the machine where the recipe is run, a benchmark's file, say: it is done here."""
+    here = step.reads or isinstance(pool, LocalPool)
+    return nullcontext(pool) if here else LocalPool(1, pool.limits)
 
 
 def stages_until(until: str | None) -> tuple[str, ...]:

@@ -11,6 +11,10 @@ from repoloom.errors import InputError, TooLargeError
 PARTS = 1 << 17
 """Rows, texts and other parts of variable length that one message may have, those of its rows included."""
 
+FIELDS = 1 << 19
+"""Fields of any kind that one message may have, those of its rows included: to count them takes time as well."""
+
+_LONGEST_VARINT = 63  # bits before its last byte
 _LEAST_BYTES = 2  # of a part
 
 
@@ -26,12 +30,15 @@ def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
 
 
 def _has_more(content: bytes, kind: Descriptor, most: int) -> bool:
-    count = 0
+    count = fields = 0
     waiting = [(kind, 0, len(content))]
     while waiting:
         kind, at, end = waiting.pop()
         while at < end:
             tag, at = _varint(content, at)
+            fields += 1
+            if fields > FIELDS:
+                return True
             match tag & 7:  # the wire type; the begin and end of a group, 3 and 4, have nothing after them
                 case 0:  # a varint
                     _, at = _varint(content, at)
@@ -65,3 +72,5 @@ def _varint(content: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at
         shift += 7
+        if shift > _LONGEST_VARINT:
+            raise IndexError("no number is that long")

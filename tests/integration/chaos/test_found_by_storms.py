@@ -8,11 +8,39 @@ from pathlib import Path
 import minio.time
 import pytest
 import s3_servers
+from faulty import Fault, FaultyProxy
 from fleet import BUILD, a_fleet
 from replica import Replica, request, result
 
+from repoloom.corpus.manifest import Part
+from repoloom.corpus.parts import columns_of, read_listing, write_listing
 from repoloom.engine.queue.build import NAME
 from repoloom.store import open_store, write
+
+
+class _FlipsFirst(FaultyProxy):
+    """Harms the first object that is read."""
+
+    def draw(self, request: str) -> Fault | None:
+        if request.startswith("GET") and ".jsonl.zst" in request and not self.happened:
+            self.happened[Fault.FLIP] += 1
+            return Fault.FLIP
+        return None
+
+
+@pytest.mark.parametrize("kind", s3_servers.kinds())
+def test_a_list_of_parts_that_is_harmed_on_the_way_is_read_again(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bit of it stopped the run, as if what is stored were corrupt."""
+    parts = [Part(key=f"tasks/{n}/part.parquet", sha256=f"{n:064x}", bytes=n, rows=n) for n in range(100)]
+    with s3_servers.serve(kind, tmp_path / "data") as server, _FlipsFirst(server.address) as proxy:
+        for name, value in server.environment(proxy.address).items():
+            monkeypatch.setenv(name, value)
+        store = open_store(f"s3://tests/{kind}")  # a place of its own: lists that were read are remembered
+        listing = write_listing(store, "files", columns_of(parts))
+        assert list(read_listing(store.uri, "files", listing)) == parts
+    assert proxy.happened[Fault.FLIP] == 1
 
 
 @pytest.mark.parametrize("kind", s3_servers.kinds())

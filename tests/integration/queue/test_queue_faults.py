@@ -144,7 +144,7 @@ def test_a_worker_asked_to_end_gives_back_what_takes_too_long(fleet: Fleet) -> N
     assert len(fleet.begun) == 2
 
 
-def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_killed(fleet: Fleet) -> None:
+def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_a_failed_attempt(fleet: Fleet) -> None:
     fleet.start()
     pace = QUICK.model_copy(update={"losses": 2})
     with fleet.redis.pool(pace=pace) as pool:
@@ -155,7 +155,7 @@ def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_k
             fleet.start()
         [outcome] = running.join()
     assert isinstance(outcome.result, Attempt)
-    assert outcome.result.kind is Kind.KILLED
+    assert outcome.result.kind is Kind.CRASH
 
 
 def test_cancelled_work_stops_within_seconds_and_leaves_nothing_half_done(fleet: Fleet) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from report.written import DOCUMENTS, Writer, document, row
+from report.written import Writer, row
 from rich.console import Console
 
 from repoloom.cli.app import app
@@ -15,37 +15,33 @@ from repoloom.cli.training import EvaluationView, stoppable, train_and_show
 from repoloom.evaluation.compare import Status
 from repoloom.recipe import sections
 from repoloom.recipe.model_path import Corpus, Stopped
-from repoloom.stages.dedup.tables import CANDIDATES
-from repoloom.stages.split.step import HELD_OUT_FILES
+from repoloom.stages.mix.step import MIXTURE
 from repoloom.training.config import TrainParams
 
-STEPS = {step.name: step for stage in sections.DATA_PATH for step in sections.steps(stage)}
 TRAIN = TrainParams(size="tiny-1M", batch_size=1, micro_batch_size=1, steps=9, learning_rate=1, warmup_steps=1)
 
 
-def test_every_step_without_accounts_says_what_it_makes() -> None:
-    assert set(MADE) == {name for name, step in STEPS.items() if step.accounts is None}
-    assert all(rows.table in STEPS[name].writes for name, rows in MADE.items())
+def test_every_stage_without_accounts_says_what_it_makes() -> None:
+    last = {stage: sections.steps(stage)[-1] for stage in sections.DATA_PATH}
+    assert set(MADE) == {stage for stage, step in last.items() if step.accounts is None}
+    assert all(rows.table in last[stage].writes for stage, rows in MADE.items())
 
 
-@pytest.mark.parametrize(
-    ("count", "said"), [(0, "0 candidate pairs"), (1, "1 candidate pair"), (2, "2 candidate pairs")]
-)
+@pytest.mark.parametrize(("count", "said"), [(0, "0 domains"), (1, "1 domain"), (2, "2 domains")])
 def test_rows_are_called_what_they_are(
     tmp_path: Path, count: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [row(CANDIDATES, right=number) for number in range(count)]
-    RunView(Console()).made(Writer(tmp_path)("dedup.candidates", {"candidates": (CANDIDATES, rows)}))
+    rows = [row(MIXTURE, domain=str(number)) for number in range(count)]
+    RunView(Console()).made(Writer(tmp_path)("mix", {"mixture": (MIXTURE, rows)}))
     assert f" {said} " in capsys.readouterr().out
 
 
-def test_rows_of_other_tables_are_not_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    tables = {
-        "heldout": (DOCUMENTS, [document("a", 0, ["x.py", "y.py"])]),
-        "heldout_files": (HELD_OUT_FILES, [row(HELD_OUT_FILES, sha256=str(number)) for number in range(2)]),
-    }
-    RunView(Console()).made(Writer(tmp_path)("split.heldout", tables))
-    assert " 1 document held out " in capsys.readouterr().out
+def test_a_stage_leaves_one_line_however_many_steps_it_has(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    view, write = RunView(Console()), Writer(tmp_path)
+    for step in sections.steps("dedup"):
+        view.made(write(step.name, {}))
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("✓ dedup ")
 
 
 def test_a_step_that_was_given_nothing_says_so_in_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ class Pace(Record):
     visibility: float = Field(default=6 * 3600, gt=0)  # Celery delivers an unacknowledged message again
     leftover: float = Field(default=24 * 3600, gt=0)  # then Redis forgets what a run has left there
 
-    losses: int = Field(default=3, ge=1)  # a task whose worker is lost so often is reported as killed
+    losses: int = Field(default=3, ge=1)  # so many workers lost with a task count as one failed attempt
     window: int = Field(default=1000, ge=1)  # tasks of a run in flight at once
     window_bytes: int = Field(default=64 << 20, gt=0)
     message_bytes: int = Field(default=16 << 20, gt=0)

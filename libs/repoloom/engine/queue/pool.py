@@ -1,12 +1,11 @@
 """The Celery pool: hands tasks to workers anywhere, and hands out again what is lost on the way."""
 
-import itertools
 import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self
 
-from repoloom.engine.pool import Limits, LocalPool, Outcome
+from repoloom.engine.pool import Limits, Outcome
 from repoloom.engine.queue.app import make_app
 from repoloom.engine.queue.board import Board
 from repoloom.engine.queue.broker import Broker
@@ -22,7 +21,7 @@ class CeleryPool:
 
     def __init__(self, broker: Broker, limits: Limits, pace: Pace | None = None) -> None:
         self._broker = broker
-        self._limits = limits
+        self.limits = limits
         self._pace = pace or Pace()
         if limits.seconds >= self._pace.visibility:
             raise InputError(f"a task's time limit must be below {self._pace.visibility:g} s, it is {limits.seconds:g}")
@@ -43,16 +42,9 @@ class CeleryPool:
 
         Where the iterator is closed, what is queued is dropped and what is under way is stopped.
         """
-        waiting = iter(tasks)
-        if (first := next(waiting, None)) is None:
-            return
-        waiting = itertools.chain([first], waiting)
-        if not first.inputs:  # what reads no table reads this machine: a recipe's benchmarks, say
-            with LocalPool(1, self._limits) as here:
-                yield from here.run(waiting)
-            return
         patience = Patience(self._broker, self._pace.patience)
-        run = Run(self._app, Board(self._client, self._pace), patience, self._limits, self._pace)
+        run = Run(self._app, Board(self._client, self._pace), patience, self.limits, self._pace)
+        waiting = iter(tasks)
         next_look = time.monotonic() + self._pace.look
         try:
             while True:

@@ -122,7 +122,7 @@ class Run:
         flight.losses += flight.began is not None
         if flight.losses >= self._pace.losses:
             error = f"its worker was lost {flight.losses} times"
-            yield self._land(flight, Attempt(kind=Kind.KILLED, error=error, at=""))
+            yield self._land(flight, Attempt(kind=Kind.CRASH, error=error, at=""))
             return
         _log.info("task %s was lost and is sent again", flight.task.key)
         self._send(flight)
