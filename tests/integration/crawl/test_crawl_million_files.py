@@ -59,7 +59,7 @@ def test_a_million_tiny_files_are_refused_in_bounded_memory_before_one_is_read(m
     crawled = crawl(million, "main", Limits(), tmp_path)
     (refused,) = crawled.manifest.quarantined
     assert refused.error == "git/million has more than 100000 files; max_files sets this limit"
-    assert refused.kind == "error"
+    assert refused.kind == "refused"
     assert sum(part.rows for part in crawled.parts("files")) == 0
 
 
