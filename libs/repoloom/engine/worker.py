@@ -4,7 +4,6 @@ It is started by the local pool, `python -m repoloom.engine.worker`, and ends wh
 leaves no worker behind. What a task's libraries print goes to stderr, never into the answers.
 """
 
-import ctypes
 import faulthandler
 import os
 import signal
@@ -14,6 +13,7 @@ from typing import TextIO
 from repoloom.corpus.manifest import Record
 from repoloom.engine.task import Commit, Kind, Task
 from repoloom.errors import CorruptDataError, InputError, RefusedError, RepoloomError, StoreError, UnavailableError
+from repoloom.processes import end_with_parent
 
 
 class Answer(Record):
@@ -31,7 +31,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
     os.dup2(2, 1)
     faulthandler.enable()
-    _end_with_parent()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run decides what it means
     import pyarrow as pa
 
@@ -73,12 +73,6 @@ def _describe(error: Exception) -> str:
         where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
         text = f"{type(error).__name__}: {text}{where}"[:2000]
     return text.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
 if __name__ == "__main__":

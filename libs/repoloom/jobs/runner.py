@@ -3,7 +3,6 @@
 What else it needs comes in the environment, variable REPOLOOM_JOB. It ends with its keeper.
 """
 
-import ctypes
 import logging
 import os
 import signal
@@ -20,6 +19,7 @@ from repoloom.jobs.heart import HaltError, Heart, Why
 from repoloom.jobs.pools import open_pool
 from repoloom.jobs.records import Accepted, End, Failure, Made, Outcome
 from repoloom.jobs.settings import JobSettings
+from repoloom.processes import end_with_parent
 from repoloom.recipe.run import run_stage
 from repoloom.recipe.sections import steps
 from repoloom.telemetry.logging import bound, configure
@@ -121,9 +121,7 @@ def main() -> None:
 
 
 def _end_with(keeper: int) -> None:
-    if sys.platform == "linux":
-        pr_set_pdeathsig = 1  # prctl(2)
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    end_with_parent()
     if os.getppid() != keeper:  # it died before it could be noticed
         sys.exit(1)
 

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-import psutil
-
+from repoloom import processes
 from repoloom.errors import InputError, StoreError
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class FolderStore:
     @contextlib.contextmanager
     def create(self, key: str) -> Iterator[BinaryIO]:
         path = self._path(key)
-        scratch = self.root / _SCRATCH / f"{_HOST}-{os.getpid()}-{next(_serial)}"
+        scratch = self.root / _SCRATCH / f"{_HOST}-{processes.mark()}-{next(_serial)}"
         with _store_errors(path):
             scratch.parent.mkdir(parents=True, exist_ok=True)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -86,8 +85,8 @@ class FolderStore:
 
     def sweep(self) -> None:
         for scratch in (self.root / _SCRATCH).glob(f"{glob.escape(_HOST)}-*-*"):
-            host, pid, _ = scratch.name.rsplit("-", 2)
-            if host == _HOST and not psutil.pid_exists(int(pid)):
+            host, writer, _ = scratch.name.rsplit("-", 2)
+            if host == _HOST and not processes.lives(writer):
                 with _store_errors(scratch):
                     scratch.unlink(missing_ok=True)
 

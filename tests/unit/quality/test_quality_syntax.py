@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repoloom.corpus.languages import LANGUAGES
+from repoloom.stages.quality import parsing
 from repoloom.stages.quality.isolated import error_shares
 from repoloom.stages.quality.parsing import Limits
 from repoloom.stages.quality.syntax import error_share, grammar_of, parser
@@ -129,7 +130,9 @@ def test_a_child_ended_from_outside_is_an_error() -> None:
 
 def test_a_child_that_died_while_it_was_not_needed_is_replaced() -> None:
     assert error_shares([(b"x = 1\n", "python")]) == [0.0]
-    for child in psutil.Process().children():
+    parsers = [child for child in psutil.Process().children() if parsing.__name__ in child.cmdline()]
+    assert parsers
+    for child in parsers:
         child.kill()
         child.wait()
     assert error_shares([(b"x = 1\n", "python")]) == [0.0]

@@ -1,13 +1,11 @@
 """Running the ordinary clients (git, npm, apt-get): bounded in time, space and memory, and never left behind."""
 
 import contextlib
-import ctypes
 import os
 import re
 import resource
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,14 +14,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from repoloom.errors import RepoloomError
+from repoloom.processes import end_with_parent
 from repoloom.stages.crawl.errors import OverdueError, RepositoryTooLargeError, SourceUnavailableError
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _COMPLAINT = re.compile(r"^(?:fatal|error|E|npm error)\b:?\s*+(?!code )(.+)", re.MULTILINE)
 _SAID_BYTES = 16 << 10
 _TOO_LARGE = re.compile(r"signal 25|File too large|EFBIG")
-_PR_SET_PDEATHSIG = 1  # prctl(2)
-_LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
 
 
 @dataclass(frozen=True)
@@ -98,16 +95,11 @@ class Client:
                 cwd=job.folder,
                 env=dict(job.environment),
                 start_new_session=True,
-                preexec_fn=_end_with_parent,  # noqa: PLW1509 - it takes no lock that another thread could hold
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it takes no lock that another thread could hold
             )
         except FileNotFoundError as error:
             missing = f"{self.program} is not installed; install it with: {self.install}"
             raise SourceUnavailableError(f"{job.subject}: {missing}") from error
-
-
-def _end_with_parent() -> None:
-    if sys.platform == "linux":
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _limit(process: "subprocess.Popen[bytes]", job: Job) -> None:

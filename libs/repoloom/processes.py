@@ -1,0 +1,40 @@
+"""Processes of this machine: who lives, and who dies with whom."""
+
+import ctypes
+import os
+import signal
+import sys
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
+_LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
+
+
+def end_with_parent() -> None:
+    """Asks that this process be killed when the thread that started it ends. It stays so over execve(2)."""
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def mark() -> str:
+    """What names this process among all that this machine has had since it started: `<pid>.<when it began>`."""
+    return f"{os.getpid()}.{_began(os.getpid())}"
+
+
+def lives(mark: str) -> bool:
+    """Whether a process of this machine that made such a mark still runs."""
+    pid, _, began = mark.partition(".")
+    return str(_began(int(pid))) == began
+
+
+def _began(pid: int) -> int | None:
+    """Clock ticks since the machine started (proc(5), starttime): process ids come back, so they alone name nobody.
+
+    None where the process is no more; one that is dead and waits for its parent to take notice (a zombie) is no more.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
+    return None if state in "ZX" else int(fields[18])
