@@ -30,6 +30,7 @@ train:
          rope_linear_factor: 1, tie_word_embeddings: true}
   batch_size: 8
   micro_batch_size: 8
+  threads: 1
   steps: 120
   learning_rate: 0.01
   warmup_steps: 10

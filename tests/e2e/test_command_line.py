@@ -112,7 +112,7 @@ def test_verify_holds_and_names_the_first_part_that_does_not(small_run: Run, tmp
     assert repoloom("verify", small_run.out).code == 0
     broken = tmp_path / "out"
     shutil.copytree(small_run.out, broken)
-    part = sorted(broken.glob("filter/tasks/*/files-000.parquet"))[0]
+    part = sorted(broken.glob("filter/tasks/*/files-000-*.parquet"))[0]
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
@@ -125,7 +125,7 @@ def test_verify_holds_and_names_the_first_part_that_does_not(small_run: Run, tmp
 def test_retry_mends_a_corrupt_part(small_run: Run, tmp_path: Path) -> None:
     broken = tmp_path / "out"
     shutil.copytree(small_run.out, broken)
-    sorted(broken.glob("filter/tasks/*/files-000.parquet"))[0].write_bytes(b"")
+    sorted(broken.glob("filter/tasks/*/files-000-*.parquet"))[0].write_bytes(b"")
     retried = repoloom("retry", broken)
     assert "1 corrupt" in retried.out
     again = repoloom("run", small_run.recipe, "--out", broken, "--until", "pack", "--json")

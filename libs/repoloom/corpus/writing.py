@@ -19,6 +19,7 @@ from repoloom.store import Store
 
 ROW_GROUP_BYTES = 8 << 20  # what a reader holds at a time
 PART_BYTES = 128 << 20  # uncompressed; a part ends at the next repository after it
+_DIGITS = 16  # hexadecimal, of a part's SHA-256 in its key
 _ZSTD_LEVEL = 3  # datatrove's and Parquet's usual choice: past it, writing costs more than the bytes it saves
 
 
@@ -27,7 +28,11 @@ class LedgerError(RepoloomError):
 
 
 class TaskWriter:
-    """The tables of one task. Its parts lie below `prefix`; they count for nobody until a commit names them."""
+    """The tables of one task. Its parts lie below `prefix`; they count for nobody until a commit names them.
+
+    A part's key ends in the first digits of its SHA-256, so what one attempt wrote, another that wrote something else
+    (as of a repository that changed meanwhile) never overwrites, be it frozen for however long in between.
+    """
 
     def __init__(self, store: Store, prefix: str, schemas: Mapping[str, pa.Schema | None]) -> None:
         self._store = store
@@ -61,7 +66,7 @@ class TaskWriter:
             part = None
         if part is None:
             number = len(self._parts[table])
-            part = self._open[table] = _OpenPart(self._store, f"{self._prefix}/{table}-{number:03}.parquet", schema)
+            part = self._open[table] = _OpenPart(self._store, f"{self._prefix}/{table}-{number:03}", schema)
         part.append(rows)
 
     def roll(self, table: str) -> None:
@@ -72,10 +77,12 @@ class TaskWriter:
 
     def blob(self, table: str, name: str, content: bytes | memoryview, rows: int) -> None:
         """Adds one raw part that counts as `rows` rows."""
-        key = f"{self._prefix}/{table}-{name}"
+        sha256 = hashlib.sha256(content).hexdigest()
+        stem, dot, kind = name.rpartition(".")
+        key = f"{self._prefix}/{table}-{stem}-{sha256[:_DIGITS]}{dot}{kind}"
         with self._store.create(key) as file:
             file.write(content)
-        part = Part(key=key, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), rows=rows)
+        part = Part(key=key, sha256=sha256, bytes=len(content), rows=rows)
         verify_part(self._store, part)
         self._parts[table].append(part)
 
@@ -138,16 +145,16 @@ def _by_rule(tally: Mapping[tuple[str, str], Count]) -> dict[str, dict[str, Coun
 class _OpenPart:
     """A Parquet object that is being written."""
 
-    def __init__(self, store: Store, key: str, schema: pa.Schema) -> None:
+    def __init__(self, store: Store, stem: str, schema: pa.Schema) -> None:
         self._store = store
-        self._key = key
+        self._stem = stem
         self._pending: list[pa.RecordBatch] = []
         self._pending_bytes = 0
         self._bytes = 0
         self._rows = 0
         self._last_repository: pa.Scalar | None = None
         self._stack = contextlib.ExitStack()
-        self._file = _Hashing(self._stack.enter_context(store.create(key)))
+        self._file = _Hashing(self._stack.enter_context(store.create(self._key)))
         dictionaries = [field.name for field in schema if pa.types.is_string(field.type)]
         self._parquet = pq.ParquetWriter(
             self._file, schema, compression="zstd", compression_level=_ZSTD_LEVEL, use_dictionary=dictionaries
@@ -171,6 +178,9 @@ class _OpenPart:
         if self._pending_bytes >= ROW_GROUP_BYTES:
             self._flush()
 
+    def _key(self) -> str:
+        return f"{self._stem}-{self._file.sha256.hexdigest()[:_DIGITS]}.parquet"
+
     def _flush(self) -> None:
         if self._pending:
             rows = pa.Table.from_batches(self._pending)
@@ -181,7 +191,7 @@ class _OpenPart:
     def finish(self) -> Part:
         self._flush()
         self._parquet.close()
-        part = Part(key=self._key, sha256=self._file.sha256.hexdigest(), bytes=self._file.size, rows=self._rows)
+        part = Part(key=self._key(), sha256=self._file.sha256.hexdigest(), bytes=self._file.size, rows=self._rows)
         self._stack.close()
         verify_part(self._store, part)
         return part

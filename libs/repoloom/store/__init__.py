@@ -1,11 +1,14 @@
 """Object storage behind one small interface: whole objects under keys, written atomically."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, TypeAlias
 
 from repoloom.errors import InputError
+
+Naming: TypeAlias = str | Callable[[], str]
+"""A key, or what gives it once the object is whole, so that it can tell what the object holds."""
 
 
 class Store(Protocol):
@@ -13,7 +16,7 @@ class Store(Protocol):
 
     uri: str
 
-    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
+    def create(self, key: Naming) -> AbstractContextManager[BinaryIO]:
         """A writer for one object. The object appears whole when the block ends without an error, or not at all."""
         ...
 
@@ -52,6 +55,11 @@ def open_store(uri: str) -> Store:
     from repoloom.store.folder import FolderStore
 
     return FolderStore(rest if separator else uri)
+
+
+def named(key: Naming) -> str:
+    """The key of an object that is whole."""
+    return key if isinstance(key, str) else key()
 
 
 def write(store: Store, key: str, content: bytes) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from repoloom import processes
 from repoloom.errors import InputError, StoreError
+from repoloom.store import Naming, named
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -38,12 +39,11 @@ class FolderStore:
         self.uri = str(self.root)
 
     @contextlib.contextmanager
-    def create(self, key: str) -> Iterator[BinaryIO]:
-        path = self._path(key)
+    def create(self, key: Naming) -> Iterator[BinaryIO]:
         scratch = self.root / _SCRATCH / f"{_HOST}-{processes.mark()}-{next(_serial)}"
+        path = self._path(key) if isinstance(key, str) else scratch
         with _store_errors(path):
             scratch.parent.mkdir(parents=True, exist_ok=True)
-            path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with _store_errors(path):
                 file = io.BufferedWriter(_Scratch(scratch, path))
@@ -52,7 +52,9 @@ class FolderStore:
                 file.flush()
                 with _store_errors(path):
                     os.fsync(file.fileno())
+            path = self._path(named(key))
             with _store_errors(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 scratch.replace(path)
                 _sync_folder(path.parent)
         except BaseException:

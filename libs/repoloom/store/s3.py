@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from repoloom.errors import CorruptDataError
-from repoloom.store import s3_address
+from repoloom.store import Naming, s3_address
 from repoloom.store.s3_client import Connection
 from repoloom.store.s3_reader import ObjectReader
 from repoloom.store.s3_requests import PATIENCE, Requests, UploadLostError
@@ -31,8 +31,9 @@ class S3Store:
         self.uri = f"s3://{bucket}/{self._prefix}".removesuffix("/")
         self._requests = Requests(Connection.from_environment(), bucket, patience)
 
-    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
-        return writer(self._requests, self._name(key))
+    def create(self, key: Naming) -> AbstractContextManager[BinaryIO]:
+        name = self._name(key) if isinstance(key, str) else lambda: self._name(key())
+        return writer(self._requests, name)
 
     def open(self, key: str) -> io.BufferedIOBase:
         return io.BufferedReader(ObjectReader(self._requests, self._name(key)), _READ_AHEAD)

@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 import certifi
 import urllib3
 from minio import Minio
+from minio.credentials.credentials import Credentials
 from minio.datatypes import Part, Upload
 from minio.error import S3Error
+from minio.helpers import DictType
 from urllib3.exceptions import ProtocolError
 from urllib3.response import BaseHTTPResponse
 
@@ -28,6 +30,9 @@ SILENCE_SECONDS = 60.0  # how long a server may send or take nothing, in the mid
 _CONNECTIONS = 16  # kept open; more are opened where more threads want them
 _SHA256 = "x-amz-meta-sha256"
 """The header by which an object that was put in one request says what its bytes hash to."""
+_SIGNED = "x-amz-content-sha256"
+"""The header by which a request says what its body hashes to; what is signed is this header, not the body."""
+_SMALL = 1 << 20  # bytes; a second hash of a smaller body costs less than to ask whether it is needed
 _LISTS_NO_UPLOADS = ("MethodNotAllowed", "NotImplemented", "NoSuchUpload")  # the last is rclone's, where there is none
 _TRANSIENT_STATUS = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -69,16 +74,16 @@ class Connection:
 class Client(Minio):
     """MinIO's client, with each request that it makes for a write to be made alone, so that each can be repeated alone.
 
-    Every body is sent with its Content-MD5, and over http with its signed SHA-256 too: what arrives otherwise than it
-    was sent is refused by the server.
+    Every body is sent with its signed SHA-256, and with its Content-MD5 where that is not seen to be enough: what
+    arrives otherwise than it was sent is refused by the server.
     """
+
+    _compares: bool | None = None  # what `compares_bodies` found
 
     def put(self, bucket: str, name: str, body: bytes) -> None:
         """Writes one object in one request."""
-        headers: dict[str, str | list[str] | tuple[str]] = {
-            "Content-MD5": _md5(body),
-            _SHA256: hashlib.sha256(body).hexdigest(),
-        }
+        headers = self._digests(bucket, name, body)
+        headers[_SHA256] = headers[_SIGNED]
         with _refused_early(lambda: self.page(bucket, name, "", 1)):
             self._put_object(bucket, name, body, headers)
 
@@ -121,8 +126,9 @@ class Client(Minio):
 
     def put_part(self, bucket: str, name: str, upload: str, number: int, body: bytes) -> Part:
         """Uploads one part; numbers begin at 1."""
+        headers = self._digests(bucket, name, body)
         with _refused_early(lambda: self._list_parts(bucket, name, upload, max_parts=1)):
-            return Part(number, self._upload_part(bucket, name, body, {"Content-MD5": _md5(body)}, upload, number))
+            return Part(number, self._upload_part(bucket, name, body, headers, upload, number))
 
     def finish_upload(self, bucket: str, name: str, upload: str, parts: Sequence[Part]) -> None:
         """Makes an object of the parts. Raises BusyError where a 200 answer holds an error, as S3's may."""
@@ -147,6 +153,39 @@ class Client(Minio):
             marker = page.next_key_marker
             if not page.is_truncated or not marker:
                 return
+
+    def compares_bodies(self, bucket: str, name: str) -> bool:
+        """Whether the server compares a body with the SHA-256 that its request is signed for; rclone's does not.
+
+        It is sent a part of an upload, signed for another body. Nobody sees any of it but who lists uploads.
+        """
+        upload = self.begin_upload(bucket, name)
+        try:
+            self._upload_part(bucket, name, b"one", {_SIGNED: hashlib.sha256(b"another").hexdigest()}, upload, 1)
+        except S3Error as error:
+            return error.code == "XAmzContentSHA256Mismatch"
+        finally:
+            self.abort_upload(bucket, name, upload)
+        return False
+
+    def _digests(self, bucket: str, name: str, body: bytes) -> DictType:
+        """The headers by which the server knows a body that was harmed on the way."""
+        headers: DictType = {_SIGNED: hashlib.sha256(body).hexdigest()}
+        if len(body) >= _SMALL and self._compares is None:
+            self._compares = self.compares_bodies(bucket, name)
+        if len(body) < _SMALL or not self._compares:
+            headers["Content-MD5"] = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+        return headers
+
+    def _build_headers(
+        self, host: str, headers: DictType | None = None, body: bytes | None = None, creds: Credentials | None = None
+    ) -> tuple[DictType, datetime]:
+        """The headers that are signed. Where those given say what the body hashes to, it is not hashed again."""
+        known = (headers or {}).get(_SIGNED)
+        if known is None or body is None:
+            return super()._build_headers(host, headers, body, creds)
+        built, date = super()._build_headers(host, headers, None, creds)
+        return {**built, _SIGNED: known, "Content-Length": str(len(body))}, date
 
 
 def client(connection: Connection) -> Client:
@@ -200,7 +239,3 @@ def _refused_early(ask: Callable[[], object]) -> Iterator[None]:
     except ProtocolError:
         ask()
         raise
-
-
-def _md5(body: bytes) -> str:
-    return base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()

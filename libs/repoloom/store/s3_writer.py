@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from minio.datatypes import Part
 
 from repoloom.errors import StoreError
+from repoloom.store import Naming, named
 from repoloom.store.s3_requests import Requests, UploadLostError
 
 if TYPE_CHECKING:
@@ -23,13 +24,13 @@ _UPLOADS = 5  # how often an upload is begun that the server forgets
 
 
 @contextlib.contextmanager
-def writer(requests: Requests, name: str) -> Iterator[BinaryIO]:
+def writer(requests: Requests, naming: Naming) -> Iterator[BinaryIO]:
     """A file whose content becomes the object when the block ends without an error. Raises StoreError."""
     spool = _Spool(max_size=PART_BYTES, prefix="repoloom-object-")
     try:
         yield cast(BinaryIO, spool)
         spool.flush()
-        size = spool.seek(0, os.SEEK_END)
+        size, name = spool.seek(0, os.SEEK_END), named(naming)
         if size <= PART_BYTES:
             spool.seek(0)
             body = spool.read()

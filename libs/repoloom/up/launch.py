@@ -4,17 +4,19 @@ A file of its own, started without the rest of repoloom: the other way, code run
 a process that has threads.
 """
 
+import ctypes
 import os
 import resource
+import signal
 import sys
-
-from repoloom.processes import end_with_parent
 
 
 def main() -> None:
     """See the module's docstring. What prctl(2) and setrlimit(2) set stays over execve(2)."""
     parent, *command = sys.argv[1:]
-    end_with_parent()
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core file would hold its secrets
     if os.getppid() != int(parent):  # it died before it could be noticed
         sys.exit(1)

@@ -115,7 +115,7 @@ def test_a_call_made_meanwhile_bears_the_same_request_id_and_what_is_left_of_the
     answer = _method(channel, "Context")(server.encode(), metadata=[("x-request-id", "outer")], timeout=9)
     seen = json.loads(answer)
     assert seen["id"] == "outer"
-    assert 0 < seen["remaining"] < 9
+    assert 0 < seen["remaining"] < 9.5  # gRPC sends whole units of time
 
 
 def test_a_call_without_a_deadline_gets_the_longest_there_is() -> None:

@@ -74,7 +74,7 @@ def test_each_fault_is_outlasted_by_small_and_large_objects(proxy: FaultyProxy, 
 
 
 @pytest.mark.parametrize("fault", [Fault.CUT_UPLOAD, Fault.FLIP_UPLOAD, Fault.ERROR_503])
-@pytest.mark.parametrize("content", [b"new" * 1000, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("content", [b"new" * 1000, LARGE[: 2 << 20], LARGE], ids=["small", "one request", "large"])
 def test_a_write_that_never_gets_through_leaves_the_old_object(
     proxy: FaultyProxy, here: str, fault: Fault, content: bytes
 ) -> None:
@@ -85,6 +85,20 @@ def test_a_write_that_never_gets_through_leaves_the_old_object(
         write(store, "object", content)
     proxy.rates = {}
     assert store.read("object") == b"old"
+
+
+def test_a_server_is_asked_once_whether_one_hash_is_enough(proxy: FaultyProxy, here: str, server: S3Server) -> None:
+    """A small object is sent with two in any case, so nothing is asked for it."""
+    store, name = S3Store(here), here.removeprefix("s3://tests/")
+    for number, content in enumerate([b"small", *[LARGE[: 2 << 20]] * 2]):
+        write(store, str(number), content)
+    asked = 3  # an upload, its part, and its end
+    assert proxy.requests == 3 + asked
+    assert [found.object_name for found in server.client().list_objects("tests", f"{name}/")] == [
+        f"{name}/{number}" for number in range(3)
+    ]
+    enough = store._requests.do(name, lambda client: client.compares_bodies("tests", name))
+    assert enough == (server.name == "minio")
 
 
 def test_a_reader_sees_old_or_new_but_never_a_part(proxy: FaultyProxy, here: str) -> None:

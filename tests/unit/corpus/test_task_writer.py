@@ -85,7 +85,9 @@ def test_a_part_ends_at_the_first_repository_after_it_is_full(store: FolderStore
             for number in range(files):
                 out.write("files", _files([_file(repo, f"{number}", b"x" * 400)]))
         parts = out.finish()["files"]
-    assert [part.key for part in parts] == ["tasks/t/files-000.parquet", "tasks/t/files-001.parquet"]
+    assert [part.key for part in parts] == [
+        f"tasks/t/files-{n:03}-{part.sha256[:16]}.parquet" for n, part in enumerate(parts)
+    ]
     assert [part.rows for part in parts] == [10, 2]
     assert len(list(TableReader(store.uri, parts[:1]).batches())) == 10
 
@@ -138,7 +140,22 @@ def test_blobs_are_read_as_they_were_written(store: FolderStore) -> None:
     assert list(TableReader(store.uri, parts).blobs()) == contents
     assert [part.rows for part in parts] == [0, 1, 2]
     assert [part.bytes for part in parts] == [len(content) for content in contents]
-    assert [part.key for part in parts] == [f"tasks/t/raw-{number}.bin" for number in range(3)]
+    assert [part.key for part in parts] == [f"tasks/t/raw-{n}-{part.sha256[:16]}.bin" for n, part in enumerate(parts)]
+
+
+def test_an_attempt_that_comes_to_other_bytes_does_not_touch_what_another_wrote(store: FolderStore) -> None:
+    """As of a worker that was frozen while its repository changed, and thawed after another had done its task."""
+    with TaskWriter(store, "tasks/t", SCHEMAS) as frozen:
+        frozen.write("files", _files([_file("a", "before")]))
+        with TaskWriter(store, "tasks/t", SCHEMAS) as out:
+            out.write("files", _files([_file("a", "after")]))
+            out.blob("raw", "0.bin", b"after", rows=1)
+            committed = out.finish()
+        frozen.blob("raw", "0.bin", b"before", rows=1)
+        frozen.finish()
+    for parts in committed.values():
+        for part in parts:
+            verify_part(store, part)
 
 
 def test_a_task_that_fails_leaves_no_part_of_what_was_open(store: FolderStore) -> None:

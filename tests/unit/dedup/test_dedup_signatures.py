@@ -160,7 +160,7 @@ def test_hot_buckets_among_many_repositories_stay_within_small_tasks(resolve_sig
         )
         for some in np.array_split(order, 50)
     ]
-    with LocalPool(1, Limits(memory_bytes=384 << 20)) as pool:
+    with LocalPool(1, Limits(memory_bytes=448 << 20)) as pool:
         made = resolve_signatures(*parts, task_bytes=8 << 20, pool=pool, sketch=size)
     removals = sum(part.rows for part in made["dedup.clusters"].parts("removals"))
     assert removals == hot - 1

@@ -15,7 +15,7 @@ from repoloom.stages.dedup.partitions import Ids, Indices, distinct
 SPILL_BYTES: Final = 32 << 20
 """Rows that a task holds back before it writes them: large enough that parts are, small beside a worker's memory."""
 
-_NAME: Final = re.compile(r"-(\d+)-\d+\.arrow$")
+_NAME: Final = re.compile(r"-(\d{4,})-\d{4,}-[0-9a-f]+\.arrow$")
 _COMPRESSION: Final = pa.ipc.IpcWriteOptions(compression="zstd")
 
 

@@ -66,7 +66,8 @@ class Verify(Step[DedupParams]):
         left_rows, right_rows, both, seen = left_rows[similar], right_rows[similar], both[similar], seen[similar]
         similarity = both / seen
         exact = (np.diff(its_ends)[left_rows] < size) & (np.diff(ends)[right_rows] < size)
-        left, right = block.take(left_rows), pa.Table.from_batches([batch]).take(right_rows)
+        left = block.drop_columns(["sketch"]).take(left_rows)  # there are far more pairs than sketches
+        right = pa.Table.from_batches([batch]).drop_columns(["sketch"]).take(right_rows)
         columns = {
             "right": rights[similar],
             "left": left["left"],
