@@ -36,6 +36,9 @@ bench: .venv/installed-dev  ## Measure each stage, end to end, memory, and train
 bench-services: .venv/installed-dev  ## Measure the services under load, against the batch
 	PYTHONPATH=tests/unit $(BIN)/python tests/benchmarks/services_load.py
 
+bench-scale: .venv/installed-dev  ## Measure how the heavy stages spread from one worker to two
+	$(BIN)/python tests/benchmarks/scale_out.py
+
 pin:  ## Pin the dependencies anew (needs uv)
 	requirements/compile.sh
 
@@ -58,4 +61,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint proto bench bench-services pin clean
+.PHONY: help demo install test lint proto bench bench-services bench-scale pin clean
