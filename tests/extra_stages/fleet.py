@@ -32,6 +32,8 @@ QUICK = Pace(
     look=0.3,
     grace=2,
     overdue=5,
+    rest=0.2,
+    longest_rest=1,
     patience=60,
     drain=30,
     visibility=30,
@@ -77,6 +79,10 @@ class Redis:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen([_SERVER, *arguments], stdout=log, stderr=log)
         eventually(self._answers)
+
+    def freeze(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
 
     def kill(self, data: bool) -> None:
         """Ends it with SIGKILL; its data stays or goes."""
@@ -136,6 +142,15 @@ class Worker:
         for process in [psutil.Process(self.process.pid), *self.children()]:
             process.resume()
 
+    def said(self, words: str) -> int:
+        """How often it has said something."""
+        return self.log.read_text().count(words)
+
+    def ask_to_end(self) -> None:
+        """Sends SIGTERM, and waits until it was heard."""
+        self.process.send_signal(signal.SIGTERM)
+        eventually(lambda: self.said("Warm shutdown") > 0)
+
     def terminate(self) -> int:
         """Asks it to end; returns its exit status."""
         self.process.send_signal(signal.SIGTERM)
@@ -151,6 +166,9 @@ class Fleet:
     logs: Path
     pace: Pace = QUICK
     workers: list[Worker] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.logs.mkdir(exist_ok=True)
 
     def start(
         self, workers: int = 1, concurrency: int = 1, queues: tuple[str, ...] = ("cpu", "highmem"), **environment: str
@@ -168,6 +186,14 @@ class Fleet:
             keys: Any = client.keys("repoloom.*.workers")
             return any(f"-{worker.process.pid}-".encode() in name for key in keys for name in client.zrange(key, 0, -1))
 
+    def release(self) -> None:
+        """Has the tasks that hold go on, and none hold any more."""
+        self._released.touch()
+
+    @property
+    def _released(self) -> Path:
+        return self.logs / "released"
+
     def end(self) -> None:
         for worker in self.workers:
             worker.kill()
@@ -180,7 +206,6 @@ class Fleet:
         return [(line.rpartition(" ")[0], float(line.rpartition(" ")[2])) for line in lines]
 
     def _start(self, concurrency: int, queues: tuple[str, ...], environment: Mapping[str, str]) -> Worker:
-        self.logs.mkdir(exist_ok=True)
         duty: dict[str, Any] = {
             "queues": queues,
             "roots": {"addresses": [str(self.folder)]},
@@ -193,6 +218,7 @@ class Fleet:
             "REPOLOOM_BUILD": BUILD,
             "PYTHONWARNINGS": "ignore",  # Celery's at being run by root
             "RUN_LOG": str(self.logs / "begun"),
+            "HOLD": str(self._released),
             **self.redis.environment,
             "REPOLOOM_CRAWL_ALLOW": "local-files,named-hosts",  # what the tests' recipes crawl
             **environment,  # may say another way to Redis

@@ -1,62 +1,28 @@
 """Workers that are frozen, ended, killed from inside or given a message twice; and a Redis that stays away."""
 
 import json
-import threading
+import signal
 from base64 import b64decode
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from fleet import BUILD, QUICK, Fleet, begun_after_commit, eventually
 from probing import verify_commits
+from running import Running, copy_tasks, make_task
 
-from repoloom.engine.execute import load_step, params_model
-from repoloom.engine.plan import Plan, Table
-from repoloom.engine.pool import FatalError, Limits, Outcome, Pool
+from repoloom.engine.pool import FatalError, Limits
 from repoloom.engine.queue import names
+from repoloom.engine.queue.app import make_app, publish
+from repoloom.engine.queue.patience import Patience
+from repoloom.engine.queue.pool import CeleryPool
 from repoloom.engine.queue.state import queue_state
-from repoloom.engine.reconcile import Policy, reconcile
 from repoloom.engine.task import Attempt, Commit, Kind, Task
 
 CPU = f"repoloom.cpu.{BUILD}"
-
-
-def make_task(out: Path, repositories: int = 3) -> Task:
-    """The one task that makes some repositories."""
-    step = load_step("probe.make")
-    plan = Plan(step(params_model(step)(repositories=repositories)), {}, str(out / "probe.make"), 1)
-    [task] = map(plan.task, plan)
-    return task
-
-
-def copy_tasks(pool: Pool, out: Path, bad: dict[str, str], repositories: int = 3) -> list[Task]:
-    """Makes repositories, and plans to copy them one a task."""
-    make, copy = load_step("probe.make"), load_step("probe.copy")
-    made = reconcile(
-        make(params_model(make)(repositories=repositories)), {}, str(out / "probe.make"), pool, Policy(task_bytes=1)
-    )
-    step = copy(params_model(copy)(bad=bad))
-    plan = Plan(step, {"files": Table(made, "files")}, str(out / "probe.copy"), 1)
-    return list(map(plan.task, plan))
-
-
-class Running:
-    """A pool's run in a thread of its own."""
-
-    def __init__(self, outcomes: Iterator[Outcome]) -> None:
-        self._outcomes = outcomes
-        self.ended: list[Outcome] = []
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def join(self) -> list[Outcome]:
-        self._thread.join()
-        return self.ended
-
-    def _run(self) -> None:
-        self.ended.extend(self._outcomes)
+SILENCE = r"redis://127\.0\.0\.1:\d+/0 has not answered for \d+ s"
+UNACKED = f"repoloom.unacked.{BUILD}"
 
 
 def _envelope(message: bytes) -> dict[str, Any]:
@@ -68,7 +34,7 @@ def _envelope(message: bytes) -> dict[str, Any]:
 def test_a_message_that_comes_twice_and_words_that_make_no_sense_are_ignored(fleet: Fleet) -> None:
     fleet.start(1, concurrency=2)
     with fleet.redis.pool() as pool, fleet.redis.client() as client:
-        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "hold"}, repositories=3)
         fleet.workers[0].terminate()
         running = Running(pool.run(tasks))
         eventually(lambda: client.llen(CPU) == 3)
@@ -86,24 +52,28 @@ def test_a_message_that_comes_twice_and_words_that_make_no_sense_are_ignored(fle
         ):
             client.rpush(names.hints(run), word)
         fleet.start(1, concurrency=4)
+        eventually(lambda: client.llen(CPU) == 0 and len(fleet.begun) == 3)
+        fleet.release()
         ended = running.join()
         assert sorted(outcome.task.key for outcome in ended) == sorted(task.key for task in tasks)
         assert all(isinstance(outcome.result, Commit) for outcome in ended)
         assert sorted(name for name, _ in fleet.begun) == ["probe/000", "probe/001", "probe/002"]
-        eventually(lambda: client.llen(CPU) == 0)
 
 
 def test_a_worker_frozen_past_its_claim_and_the_visibility_timeout_does_no_harm_when_it_wakes(fleet: Fleet) -> None:
     fleet.pace = pace = QUICK.model_copy(update={"visibility": 9.0})
     [sleeper] = fleet.start()
-    with fleet.redis.pool(Limits(seconds=8, memory_bytes=400 << 20), pace) as pool:
-        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+    with fleet.redis.pool(Limits(seconds=8, memory_bytes=400 << 20), pace) as pool, fleet.redis.client() as client:
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "hold"}, repositories=3)
         running = Running(pool.run(tasks))
         eventually(lambda: len(fleet.begun) == 1)
         sleeper.freeze()
+        fleet.release()
+        taken: Any = client.hkeys(UNACKED)
         [other] = fleet.start()
         ended = running.join()
         assert all(isinstance(outcome.result, Commit) for outcome in ended)
+        eventually(lambda: not client.hexists(UNACKED, taken[0]))
         sleeper.thaw()
         other.terminate()
         [outcome] = pool.run([make_task(fleet.folder / "more")])
@@ -115,10 +85,12 @@ def test_a_worker_frozen_past_its_claim_and_the_visibility_timeout_does_no_harm_
 def test_a_worker_asked_to_end_finishes_its_task(fleet: Fleet) -> None:
     [worker] = fleet.start()
     with fleet.redis.pool() as pool, fleet.redis.client() as client:
-        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"})
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "hold"}, repositories=3)
         running = Running(pool.run(tasks))
         eventually(lambda: len(fleet.begun) == 1)
-        worker.terminate()
+        worker.ask_to_end()
+        fleet.release()
+        assert worker.process.wait(60) == 0
         assert verify_commits(fleet.folder / "probe.copy") == 1
         assert len(fleet.begun) == 1, "it took no other"
         assert client.llen(CPU) == 2
@@ -131,13 +103,14 @@ def test_a_worker_asked_to_end_gives_back_what_takes_too_long(fleet: Fleet) -> N
     fleet.pace = QUICK.model_copy(update={"drain": 0.2})
     [worker] = fleet.start()
     with fleet.redis.pool() as pool, fleet.redis.client() as client:
-        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "nap"}, repositories=1)
+        tasks = copy_tasks(pool, fleet.folder, {"probe/000": "hold"}, repositories=1)
         running = Running(pool.run(tasks))
         eventually(lambda: len(fleet.begun) == 1)
         children = worker.children()
         worker.terminate()
         assert client.llen(CPU) >= 1
         assert not any(child.is_running() for child in children)
+        fleet.release()
         fleet.start()
         [outcome] = running.join()
         assert isinstance(outcome.result, Commit)
@@ -145,15 +118,12 @@ def test_a_worker_asked_to_end_gives_back_what_takes_too_long(fleet: Fleet) -> N
 
 
 def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_a_failed_attempt(fleet: Fleet) -> None:
-    fleet.start()
-    pace = QUICK.model_copy(update={"losses": 2})
+    fleet.start(2)
+    pace = QUICK.model_copy(update={"losses": 2, "grace": 1.0})
     with fleet.redis.pool(pace=pace) as pool:
         tasks = copy_tasks(pool, fleet.folder, {"probe/000": "kill worker"}, repositories=1)
-        running = Running(pool.run(tasks))
-        for _ in range(2):
-            fleet.workers[-1].process.wait(60)
-            fleet.start()
-        [outcome] = running.join()
+        [outcome] = pool.run(tasks)
+        assert [worker.process.wait() for worker in fleet.workers] == [-signal.SIGKILL] * 2
     assert isinstance(outcome.result, Attempt)
     assert outcome.result.kind is Kind.CRASH
 
@@ -161,7 +131,7 @@ def test_a_task_that_takes_its_whole_worker_down_again_and_again_comes_back_as_a
 def test_cancelled_work_stops_within_seconds_and_leaves_nothing_half_done(fleet: Fleet) -> None:
     [worker] = fleet.start()
     with fleet.redis.pool() as pool, fleet.redis.client() as client:
-        tasks = copy_tasks(pool, fleet.folder, {"probe/001": "hang"})
+        tasks = copy_tasks(pool, fleet.folder, {"probe/001": "hang"}, repositories=3)
         outcomes = pool.run(tasks)
         next(outcomes)
         eventually(lambda: len(fleet.begun) == 2)
@@ -181,15 +151,53 @@ def test_a_run_gives_up_when_redis_stays_away(fleet: Fleet) -> None:
     with fleet.redis.pool(pace=pace) as pool:
         running = pool.run(iter([make_task(fleet.folder)]))
         fleet.redis.kill(data=True)
-        with pytest.raises(FatalError, match=r"redis://127\.0\.0\.1:\d+/0 has not answered for \d+ s"):
+        with pytest.raises(FatalError, match=SILENCE):
             next(running)
     fleet.redis.start()
+
+
+def test_a_run_ends_when_redis_answers_no_more_though_it_takes_connections(fleet: Fleet) -> None:
+    impatient = QUICK.model_copy(update={"patience": 1.0})
+    broker = fleet.redis.broker.model_copy(update={"answer": 0.3})
+    tasks = [make_task(fleet.folder / f"{number}") for number in range(2)]
+
+    def stopped_amid() -> Iterator[Task]:
+        yield tasks[0]
+        fleet.redis.freeze()
+        yield tasks[1]
+
+    with (
+        CeleryPool(broker, Limits(seconds=20), impatient) as pool,
+        pytest.raises(FatalError, match=SILENCE),
+    ):
+        list(pool.run(stopped_amid()))
+
+
+@pytest.mark.parametrize("connected", [True, False])
+def test_what_is_published_to_a_redis_that_answers_no_more_is_given_up(fleet: Fleet, connected: bool) -> None:
+    broker = fleet.redis.broker.model_copy(update={"answer": 0.3})
+    with make_app(broker, QUICK) as app:
+        if connected:
+            publish(app, CPU, "text")
+        fleet.redis.freeze()
+        with pytest.raises(FatalError, match=SILENCE):
+            Patience(broker, 1.0)(lambda: publish(app, CPU, "text"))
+
+
+def test_who_waits_for_messages_longer_than_redis_may_take_to_answer_still_gets_them(fleet: Fleet) -> None:
+    broker = fleet.redis.broker.model_copy(update={"answer": 0.2})
+    with make_app(broker, QUICK) as app, app.connection_for_read() as connection:
+        queue = connection.SimpleQueue(CPU)
+        with pytest.raises(queue.Empty):
+            queue.get(timeout=2.5)
+        publish(app, CPU, "text")
+        assert queue.get(timeout=10).payload[0] == ["text"]
 
 
 def test_the_state_of_the_queues_counts_what_waits_and_what_is_under_way(fleet: Fleet) -> None:
     fleet.start(1, concurrency=2, queues=("cpu",))
     with fleet.redis.pool() as pool:
-        tasks = copy_tasks(pool, fleet.folder, {f"probe/{n:03}": "nap" for n in range(1, 6)}, repositories=6)
+        tasks = copy_tasks(pool, fleet.folder, {f"probe/{n:03}": "hold" for n in range(1, 6)}, repositories=6)
         outcomes = pool.run(tasks)
         next(outcomes)
 

@@ -2,7 +2,9 @@
 
 import json
 import os
+import zlib
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +116,69 @@ def test_a_worker_outlives_whatever_lies_in_its_queue_and_works_on(fleet: Fleet)
     assert worker.process.poll() is None
     assert {path.name for path in fleet.folder.iterdir()} == {"made"}
     assert not Path("pwned").exists()
+
+
+def carrying(text: str, body: Callable[[bytes], bytes] = lambda body: body, **changes: Any) -> bytes:
+    """A message that is well made, but for some changes."""
+    content = b64encode(body(json.dumps([[text], {}, {}]).encode())).decode()
+    return raw(1, body=content, **changes)
+
+
+def test_what_is_compressed_or_too_long_is_dropped_before_it_is_read(fleet: Fleet) -> None:
+    fleet.pace = QUICK.model_copy(update={"message_bytes": 10_000})
+    [worker] = fleet.start()
+    names = ("packed", "long", "good")
+    texts = [envelope(make_task(str(fleet.folder / name))).model_dump_json() for name in names]
+    headers = {"task": "repoloom.attempt", "id": "1"}
+    messages = [
+        carrying(texts[0], zlib.compress, headers={**headers, "compression": "zlib"}),
+        carrying(texts[1], headers={**headers, "more": "x" * 10_000}),
+        carrying(texts[2]),
+    ]
+    with fleet.redis.client() as client:
+        for message in messages:
+            client.lpush(CPU, message)
+    eventually((fleet.folder / "good").exists)
+    assert [path.name for path in fleet.folder.iterdir()] == ["good"]
+    assert worker.said("dropped what lay in a queue and is no message") == 2
+
+
+def test_a_worker_does_attempts_and_nothing_else_that_celery_knows_by_name(fleet: Fleet) -> None:
+    [worker] = fleet.start()
+    attempt = {"task": "repoloom.attempt", "args": [], "kwargs": {}, "options": {}, "subtask_type": None}
+    text = envelope(make_task(str(fleet.folder / "mapped"))).model_dump_json()
+    arguments: dict[str, list[Any]] = {
+        "celery.map": [attempt, [text]],
+        "celery.starmap": [attempt, [[text]]],
+        "celery.chunks": [attempt, [[text]], 1],
+        "celery.group": [[attempt], "x", []],
+        "celery.chain": [],
+        "celery.chord": [[attempt], attempt],
+        "celery.chord_unlock": ["x", attempt],
+        "celery.accumulate": [1],
+        "celery.backend_cleanup": [],
+    }
+    with fleet.redis.pool() as pool:
+        app = make_app(fleet.redis.broker, QUICK)
+        for name, given in arguments.items():
+            app.send_task(name, args=given, queue=CPU)
+        app.close()
+        [outcome] = pool.run([make_task(str(fleet.folder / "made"))])
+    assert isinstance(outcome.result, Commit)
+    assert [path.name for path in fleet.folder.iterdir()] == ["made"]
+    assert worker.said("Received unregistered task of type") == len(arguments)
+
+
+def test_what_lies_among_the_messages_to_be_delivered_again_keeps_no_worker_from_starting(fleet: Fleet) -> None:
+    with fleet.redis.client() as client:
+        for tag, lies in enumerate((b"garbage", b"[]", b"{}", b"[" * 100_000, b'[{"headers": 1}, 1, {}]')):
+            client.hset(f"repoloom.unacked.{BUILD}", f"{tag}", lies)
+            client.zadd(f"repoloom.unacked_index.{BUILD}", {f"{tag}": 1})
+        fleet.start()
+        with fleet.redis.pool() as pool:
+            [outcome] = pool.run([make_task(str(fleet.folder / "made"))])
+        assert isinstance(outcome.result, Commit)
+        eventually(lambda: client.hlen(f"repoloom.unacked.{BUILD}") == 0)
 
 
 def test_a_run_whose_stores_the_workers_do_not_serve_is_told_so(fleet: Fleet, tmp_path: Path) -> None:

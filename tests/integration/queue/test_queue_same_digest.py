@@ -5,20 +5,22 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from fleet import EXTRA_STAGES, Fleet, begun_after_commit, eventually
+from fleet import BUILD, EXTRA_STAGES, Fleet, begun_after_commit, eventually
 from probing import verify_commits
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.execute import load_step, params_model
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import Limits, LocalPool, Pool
+from repoloom.engine.queue import names
 from repoloom.engine.reconcile import Policy, reconcile
 
+CPU = f"repoloom.cpu.{BUILD}"
 LIMITS = Limits(seconds=20, memory_bytes=400 << 20)
-NAPPING = {f"probe/{number:03}": "nap" for number in range(0, 8, 3)}
+HELD = {f"probe/{number:03}": "hold" for number in range(0, 8, 3)}
 
 
-def copy(pool: Pool, out: Path, bad: Mapping[str, str] = NAPPING, repositories: int = 8) -> Dataset:
+def copy(pool: Pool, out: Path, bad: Mapping[str, str] = HELD, repositories: int = 8) -> Dataset:
     """Makes repositories, and copies them one task each."""
     tables: dict[str, Table] = {}
     steps = {"probe.make": {"repositories": repositories}, "probe.copy": {"bad": dict(bad)}}
@@ -41,6 +43,7 @@ def digest(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_any_number_of_workers_makes_the_dataset_of_the_local_pool(
     fleet: Fleet, digest: str, workers: int, concurrency: int
 ) -> None:
+    fleet.release()
     fleet.start(workers, concurrency)
     with fleet.redis.pool() as pool:
         assert copy(pool, fleet.folder).digest == digest
@@ -79,6 +82,7 @@ def test_a_mishap_amid_the_run_costs_time_and_changes_nothing(
     def strike() -> None:
         eventually(lambda: len(fleet.begun) >= 3)
         mishap(fleet)
+        fleet.release()
 
     striking = threading.Thread(target=strike)
     striking.start()
@@ -102,6 +106,9 @@ def test_two_reconcilers_of_one_run_at_once_do_each_other_no_harm(fleet: Fleet, 
     both = [threading.Thread(target=reconciler) for _ in range(2)]
     for each in both:
         each.start()
+    with fleet.redis.client() as client:
+        eventually(lambda: int(client.get(names.published(CPU)) or 0) > 2 + 8)  # both have sent some to copy
+    fleet.release()
     for each in both:
         each.join()
     assert made == [digest, digest]

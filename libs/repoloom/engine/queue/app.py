@@ -1,18 +1,18 @@
 """The Celery application: JSON over Redis, late acknowledgement, one message a thread, no results."""
 
+from collections.abc import Callable
+
 from celery import Celery
 
 from repoloom.engine.queue.broker import Broker
 from repoloom.engine.queue.build import build
-from repoloom.engine.queue.names import queue_name
+from repoloom.engine.queue.names import ATTEMPT, queue_name
 from repoloom.engine.queue.pace import Pace
 from repoloom.engine.step import Queue
 
-ATTEMPT = "repoloom.attempt"  # the one task that Celery knows: an attempt at one of ours
 
-
-def make_app(broker: Broker, pace: Pace) -> Celery:
-    """The application that the pool publishes with and that workers serve."""
+def make_app(broker: Broker, pace: Pace, may_take: Callable[[], bool] = lambda: True) -> Celery:
+    """The application that the pool publishes with and that workers serve, who take messages while they may."""
     app = Celery("repoloom", set_as_current=False)
     app.conf.update(
         **broker.celery(),
@@ -22,10 +22,14 @@ def make_app(broker: Broker, pace: Pace) -> Celery:
             "unacked_restore_throttle": 1,  # looks for them every ten seconds, not every hundred
             "priority_steps": [0],
             "socket_keepalive": True,
+            "socket_timeout": broker.answer,  # not of BRPOP's second: that is read when there is something to read
+            "socket_connect_timeout": broker.answer,
             "health_check_interval": 15,
             "unacked_key": f"repoloom.unacked.{build()}",  # else a worker of another build would restore them
             "unacked_index_key": f"repoloom.unacked_index.{build()}",
             "unacked_mutex_key": f"repoloom.unacked_mutex.{build()}",
+            "message_bytes": pace.message_bytes,  # this and the next are our own transport's
+            "may_take": may_take,
         },
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
@@ -41,6 +45,7 @@ def make_app(broker: Broker, pace: Pace) -> Celery:
         worker_send_task_events=False,
         worker_redirect_stdouts=False,
     )
+    app.tasks.clear()  # of Celery's own: whoever can write to Redis could ask for them
     return app
 
 

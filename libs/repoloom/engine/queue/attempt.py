@@ -15,12 +15,13 @@ from repoloom.engine.execute import load_step
 from repoloom.engine.pool import FatalError, Limits, LocalPool, Outcome
 from repoloom.engine.queue.board import Board, Claim, Holder
 from repoloom.engine.queue.broker import AWAY
+from repoloom.engine.queue.health import Health
 from repoloom.engine.queue.keeper import CancelledError, DrainedError, Keeper, Watched
 from repoloom.engine.queue.message import Envelope, Hint
 from repoloom.engine.queue.pace import Pace
 from repoloom.engine.queue.roots import Roots
 from repoloom.engine.step import Queue
-from repoloom.engine.task import Commit
+from repoloom.engine.task import Commit, Task
 from repoloom.errors import InputError
 from repoloom.telemetry import metrics, tracing
 from repoloom.telemetry.logging import bound
@@ -42,16 +43,17 @@ class Duty(Record):
 class Station:
     """What the threads of one worker process share. Each thread has a child process of its own, which stays warm."""
 
-    def __init__(self, duty: Duty, board: Board, keeper: Keeper) -> None:
+    def __init__(self, duty: Duty, board: Board, keeper: Keeper, health: Health) -> None:
         self._duty = duty
         self._board = board
         self._keeper = keeper
+        self._health = health
         self._thread = threading.local()
 
     def attempt(self, text: object) -> None:
         """Does what a message says. Raises Reject where the message goes back to its queue."""
         try:
-            envelope = Envelope.parse(text, self._duty.pace.message_bytes)
+            envelope = Envelope.parse(text)
         except InputError as error:
             _log.error("dropped a message: %s", error)
             return
@@ -67,6 +69,7 @@ class Station:
             except DrainedError:
                 self._say(lambda: self._board.release(claim))
                 raise Reject("the worker ends", requeue=True) from None
+            self._feel(hint)
         self._say(lambda: self._board.report(claim, hint))
 
     def _take(self, claim: Claim) -> Holder:
@@ -77,18 +80,29 @@ class Station:
 
     def _do(self, envelope: Envelope, watched: Watched) -> Hint:
         task = envelope.task
-        try:
-            self._admit(envelope)
-        except InputError as error:
-            _log.error("refused task %s: %s", task.key, visible(str(error), kept=""))
-            return Hint(task=task.key, fatal=f"a worker refuses the task: {error}")
         began = time.monotonic()
         try:
+            self._admit(envelope)
             [outcome] = self._pool(envelope.limits).run([task], watched.check)
+        except InputError as error:
+            return self._fatal(task, f"a worker refuses the task: {error}")
         except FatalError as error:
-            return Hint(task=task.key, fatal=str(error))
+            return self._fatal(task, str(error))
+        except OSError as error:
+            return self._fatal(task, f"a worker's machine gives it no process or file: {error}; see to the machine")
         _count(outcome, time.monotonic() - began)
         return _hint(outcome)
+
+    def _fatal(self, task: Task, error: str) -> Hint:
+        _log.error("could do nothing for task %s: %s", task.key, visible(error, kept=""))
+        return Hint(task=task.key, fatal=error, worker=self._keeper.name)
+
+    def _feel(self, hint: Hint) -> None:
+        """Judges the worker by how an attempt ended: before that is said, lest the task come back to it at once."""
+        if hint.fatal is not None:
+            self._health.ail(time.monotonic())
+        elif hint.committed:
+            self._health.recover()
 
     def _admit(self, envelope: Envelope) -> None:
         """Raises InputError where this worker must not do the task."""

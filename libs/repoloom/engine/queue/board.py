@@ -13,7 +13,9 @@ import redis
 from repoloom.engine.queue import names
 from repoloom.engine.queue.message import Envelope, Hint
 from repoloom.engine.queue.pace import Pace
+from repoloom.engine.task import Task
 
+_FREE = "-"  # before the token of a claim that was taken away: whoever comes may have it, but for who had it
 _NOW = """
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,7 +27,9 @@ if number <= published and number > tonumber(redis.call('GET', KEYS[4]) or 0) th
     redis.call('SET', KEYS[4], number)
 end
 if redis.call('EXISTS', KEYS[2]) == 1 then return 'over' end
-if not redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2]) then return 'others' end
+local holder = redis.call('GET', KEYS[1])
+if holder and string.sub(holder, 1, 1) ~= '{_FREE}' then return 'others' end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('ZADD', KEYS[3], now + ARGV[2], KEYS[1])
 return 'mine'
 """
@@ -43,6 +47,12 @@ _RELEASE = """
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     redis.call('DEL', KEYS[1])
     redis.call('ZREM', KEYS[3], KEYS[1])
+end
+"""
+_REVOKE = f"""
+if redis.call('GET', KEYS[1]) == ARGV[1] then
+    redis.call('SET', KEYS[1], '{_FREE}' .. ARGV[1], 'PX', ARGV[2])
+    redis.call('ZREM', KEYS[2], KEYS[1])
 end
 """
 _REPORT = f"""
@@ -108,10 +118,9 @@ class Board:
     def __init__(self, client: redis.Redis, pace: Pace) -> None:
         self._client: Any = client  # its types allow for an asynchronous twin everywhere
         self._pace = pace
-        scripts = (_TAKE, _RENEW, _RELEASE, _REPORT, _ANNOUNCE, _COUNT)
-        self._take, self._renew, self._release, self._report, self._announce, self._count = map(
-            self._client.register_script, scripts
-        )
+        register = self._client.register_script
+        self._take, self._renew, self._release, self._revoke = map(register, (_TAKE, _RENEW, _RELEASE, _REVOKE))
+        self._report, self._announce, self._count = map(register, (_REPORT, _ANNOUNCE, _COUNT))
 
     def take(self, claim: Claim) -> Holder:
         """Notes that a message was taken from its queue, and claims its task unless a live worker does it."""
@@ -126,6 +135,10 @@ class Board:
     def release(self, claim: Claim) -> None:
         """Gives a task up without a word of how it ended."""
         self._release(claim.keys, [claim.token])
+
+    def revoke(self, task: Task, queue: str, token: str) -> None:
+        """Takes a claim away from its holder, who learns of it when it renews; another's claim stays."""
+        self._revoke([names.claim(task), names.running(queue)], [token, _ms(self._pace.claim)])
 
     def report(self, claim: Claim, hint: Hint) -> None:
         """Says how a task ended and gives its claim up. A failure is not believed of a worker that lost its claim."""
@@ -160,9 +173,11 @@ class Board:
         first = self._client.blpop([key], timeout=wait) if wait > 0 else None
         return ([first[1]] if first else []) + (self._client.lpop(key, 1000) or [])
 
-    def claimed(self, claims: Sequence[str]) -> list[bool]:
-        """Which tasks a worker says it is doing."""
-        return [holder is not None for holder in self._client.mget(claims)]
+    def holders(self, tasks: Sequence[Task]) -> list[str | None]:
+        """The tokens of those who say that they are doing the tasks; None where nobody does."""
+        said = self._client.mget([names.claim(task) for task in tasks])
+        tokens = (token.decode("utf-8", "replace") if token else _FREE for token in said)
+        return [None if token.startswith(_FREE) else token for token in tokens]
 
     def sight(self, queue: str) -> Sight:
         """How a queue stands."""

@@ -19,7 +19,6 @@ _CA = "REPOLOOM_REDIS_CA"
 _CERTIFICATE = "REPOLOOM_REDIS_CERT"
 _KEY = "REPOLOOM_REDIS_KEY"
 _SECRET = (URL, _PASSWORD)
-_ANSWER_SECONDS = 10.0
 AWAY = (redis.RedisError,)
 """That Redis is of no help now: it is restarted, fails over to a replica, is full, or holds what others put there."""
 
@@ -36,6 +35,7 @@ class Broker(Record):
     ca: str | None = None  # path of the authorities' certificates, PEM; None: the system's
     certificate: str | None = None  # path of the client's own certificate
     key: str | None = None  # path of its key
+    answer: float = Field(default=10.0, gt=0)  # seconds it may take for an answer, and for a connection
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
@@ -88,8 +88,8 @@ class Broker(Record):
             username=self.user or None,
             password=self.password.get_secret_value() or None,
             ssl=self.tls,
-            socket_timeout=_ANSWER_SECONDS,
-            socket_connect_timeout=_ANSWER_SECONDS,
+            socket_timeout=self.answer,
+            socket_connect_timeout=self.answer,
             socket_keepalive=True,
             health_check_interval=15,
             retry=Retry(NoBackoff(), 1),  # the one for a connection that the server closed meanwhile

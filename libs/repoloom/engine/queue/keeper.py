@@ -1,4 +1,4 @@
-"""A worker's heartbeat: one thread that renews its claims, announces it, and hears which runs are over."""
+"""A worker's heartbeat: one thread that renews its claims, announces it, and hears which attempts are to stop."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _log = logging.getLogger(__name__)
 
 
 class CancelledError(Exception):
-    """The run of this attempt is over."""
+    """Nobody waits for this attempt: its run is over, or its task was given to another."""
 
 
 class DrainedError(Exception):
@@ -31,11 +31,11 @@ class Watched:
 
     claim: Claim
     keeper: "Keeper"
-    over: threading.Event = field(default_factory=threading.Event)
+    lost: threading.Event = field(default_factory=threading.Event)
 
     def check(self) -> None:
         """Raises CancelledError or DrainedError where the attempt must stop."""
-        if self.over.is_set():
+        if self.lost.is_set():
             raise CancelledError
         if time.monotonic() > self.keeper.drained_at:
             raise DrainedError
@@ -45,11 +45,11 @@ class Keeper:
     """The heartbeat of one worker process. Redis being away stops no attempt."""
 
     def __init__(self, board: Board, queues: Sequence[str], pace: Pace) -> None:
+        self.name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self.drained_at = float("inf")  # on the monotonic clock
         self._board = board
         self._queues = queues
         self._pace = pace
-        self._name = f"{platform.node()}-{os.getpid()}-{secrets.token_hex(4)}"
         self._watched: dict[str, Watched] = {}
 
     def start(self) -> None:
@@ -84,10 +84,12 @@ class Keeper:
 
     def _once(self) -> None:
         if self.drained_at == float("inf"):
-            self._board.announce(self._name, self._queues)
+            self._board.announce(self.name, self._queues)
         for watched in list(self._watched.values()):
-            if self._board.renew(watched.claim) is Holder.OVER:
-                watched.over.set()
+            if watched.lost.is_set():  # who has it no more must not come by it again
+                continue
+            if self._board.renew(watched.claim) is not Holder.MINE:
+                watched.lost.set()
             if watched.claim.token not in self._watched:  # it ended meanwhile, and has just been claimed anew
                 with suppress(*AWAY):
                     self._board.release(watched.claim)

@@ -1,5 +1,6 @@
 """What travels: a task to a worker, and how it ended back to the pool. Both are JSON, both are checked on arrival."""
 
+import json
 from typing import Self
 
 from pydantic import Field, ValidationError, model_validator
@@ -9,6 +10,9 @@ from repoloom.engine.pool import Limits
 from repoloom.engine.step import Queue
 from repoloom.engine.task import Attempt, Task
 from repoloom.errors import InputError
+
+_AROUND = 4096
+"""Bytes that Celery writes around a text, and more: names of hosts and queues, ids."""
 
 
 class TraceContext(Record):
@@ -29,10 +33,10 @@ class Envelope(Record):
     trace: TraceContext = TraceContext()
 
     @classmethod
-    def parse(cls, text: object, limit: int) -> Self:
+    def parse(cls, text: object) -> Self:
         """The envelope that a message holds. Raises InputError, which quotes nothing of the message."""
-        if not isinstance(text, str) or len(text) > limit:
-            raise InputError(f"it is no text of at most {limit} bytes")
+        if not isinstance(text, str):
+            raise InputError("it is no text")
         try:
             return cls.model_validate_json(text)
         except (ValidationError, RecursionError) as error:
@@ -44,7 +48,8 @@ class Hint(Record):
 
     task: str
     attempt: Attempt | None = None
-    fatal: str | None = None
+    fatal: str | None = None  # no attempt can help, as far as this worker can see
+    worker: str = Field(default="", max_length=400)  # its name, where that is so
 
     @model_validator(mode="after")
     def _one(self) -> Self:
@@ -56,6 +61,11 @@ class Hint(Record):
     def committed(self) -> bool:
         """Whether it says that the task is committed."""
         return self.attempt is None and self.fatal is None
+
+
+def carried(text: str) -> int:
+    """The bytes that a message with a text takes in Redis at most: it travels as JSON in base64."""
+    return len(json.dumps(text)) * 4 // 3 + _AROUND
 
 
 def _where(error: ValidationError | RecursionError) -> str:

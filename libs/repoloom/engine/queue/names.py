@@ -6,6 +6,7 @@ from repoloom.engine.queue.build import build
 from repoloom.engine.step import Queue
 from repoloom.engine.task import Task
 
+ATTEMPT = "repoloom.attempt"  # the one task that Celery knows: an attempt at one of ours
 QUEUES = "repoloom.queues"  # the set of all queues' names
 
 

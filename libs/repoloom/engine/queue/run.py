@@ -16,7 +16,7 @@ from repoloom.engine.queue.app import publish
 from repoloom.engine.queue.board import Board, Sight
 from repoloom.engine.queue.broker import AWAY
 from repoloom.engine.queue.flight import Flight
-from repoloom.engine.queue.message import Envelope, Hint, TraceContext
+from repoloom.engine.queue.message import Envelope, Hint, TraceContext, carried
 from repoloom.engine.queue.pace import Pace
 from repoloom.engine.queue.patience import Patience
 from repoloom.engine.step import Queue
@@ -42,6 +42,7 @@ class Run:
         self._pace = pace
         self._id = secrets.token_hex(16)
         self._bytes = 0
+        self._witnesses: list[str] = []  # as a flight's, of all tasks, since one was committed
         self._unserved_said = 0.0
 
     def fill(self, waiting: Iterator[Task]) -> bool:
@@ -63,25 +64,31 @@ class Run:
             if hint is None or (flight := self.flights.get(hint.task)) is None:
                 continue
             if hint.fatal is not None:
-                raise FatalError(visible(hint.fatal))
+                self._hear(flight, hint.worker, visible(hint.fatal))
+                continue
             result = hint.attempt or _stored(flight.task)  # Redis is not believed that something is done
             if result is not None:
                 yield self._land(flight, result)
 
     def look(self) -> Iterator[Outcome]:
-        """Finds what is lost: takes its commit from the store where there is one, else sends it again."""
+        """Finds what is lost: takes its commit from the store where there is one, else sends it again.
+
+        What a worker does for too long is taken away from it, or whoever comes would be turned away.
+        """
         flights = list(self.flights.values())
         queues = {flight.queue for flight in flights}
-        claims = self._patience(lambda: self._board.claimed([names.claim(flight.task) for flight in flights]))
+        holders = self._patience(lambda: self._board.holders([flight.task for flight in flights]))
         sights = {queue: self._see(queue) for queue in queues}
         yield from self.arrived(wait=0)  # what was said before its claim ended is not lost
         now = time.monotonic()
         lost = (
-            flight
-            for flight, claimed in zip(flights, claims, strict=True)
-            if flight.task.key in self.flights and flight.is_lost(claimed, sights[flight.queue], now, self._pace)
+            (flight, holder)
+            for flight, holder in zip(flights, holders, strict=True)
+            if flight.task.key in self.flights and flight.is_lost(holder, sights[flight.queue], now, self._pace)
         )
-        for flight in itertools.islice(lost, self._pace.store_looks):
+        for flight, holder in itertools.islice(lost, self._pace.store_looks):
+            if holder is not None:
+                self._revoke(flight, holder)
             yield from self._recover(flight)
 
     def end(self) -> None:
@@ -104,16 +111,39 @@ class Run:
             trace=TraceContext.model_validate(tracing.inject()),
         )
         text = envelope.model_dump_json()
-        if len(text) > self._pace.message_bytes:
+        size = carried(text)
+        if size > self._pace.message_bytes:
             raise FatalError(
-                f"a task of {flight.task.step} names so many parts that its message would take {len(text)} bytes, the "
+                f"a task of {flight.task.step} names so many parts that its message would take {size} bytes, the "
                 f"limit is {self._pace.message_bytes}; lower engine.task_bytes or write larger parts"
             )
         self._patience(lambda: publish(self._app, name, text))
-        flight.size = len(text)
+        flight.size = size
         flight.sent += 1
-        flight.began = flight.gone = None
+        flight.holder = flight.began = flight.gone = None
         self._bytes += flight.size
+
+    def _hear(self, flight: Flight, worker: str, fatal: str) -> None:
+        """Ends the run where no worker can help; one worker's word may be of that worker alone.
+
+        Of a task some workers must say so, or all there are. Of the run all must, with no task committed in between:
+        where none is fit, the word on each task may take long to come round again.
+        """
+        workers = self._see(flight.queue).workers
+        flight.witnesses.append(worker)
+        self._witnesses.append(worker)
+        if self._agreed(flight.witnesses, min(self._pace.witnesses, workers)) or self._agreed(self._witnesses, workers):
+            raise FatalError(fatal)
+        _log.warning("a worker can do nothing for task %s (%s); it is sent again", flight.task.key, fatal)
+        self._send(flight)
+
+    def _agreed(self, witnesses: list[str], workers: int) -> bool:
+        """Whether so many workers have said it, and where there are few, they as often as some would."""
+        return len(witnesses) >= self._pace.witnesses and len(set(witnesses)) >= workers
+
+    def _revoke(self, flight: Flight, holder: str) -> None:
+        name = names.queue_name(flight.queue)
+        self._patience(lambda: self._board.revoke(flight.task, name, holder))
 
     def _recover(self, flight: Flight) -> Iterator[Outcome]:
         if (commit := _stored(flight.task)) is not None:
@@ -130,6 +160,8 @@ class Run:
     def _land(self, flight: Flight, result: Commit | Attempt) -> Outcome:
         del self.flights[flight.task.key]
         self._bytes -= flight.size
+        if isinstance(result, Commit):
+            self._witnesses.clear()
         return Outcome(flight.task, result)
 
     def _see(self, queue: Queue) -> Sight:

@@ -89,8 +89,9 @@ def _misbehave(how: str) -> None:
             raise RefusedError("a repository of this kind is not read")
         case "exit":
             os._exit(7)
-        case "nap":
-            time.sleep(3)
+        case "hold":  # until the file that HOLD names is there
+            while "HOLD" in os.environ and not Path(os.environ["HOLD"]).exists():
+                time.sleep(0.01)
         case "kill worker":
             os.kill(os.getppid(), signal.SIGKILL)
             signal.pause()

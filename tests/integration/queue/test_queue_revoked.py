@@ -1,0 +1,88 @@
+"""A claim can be taken away: an attempt that never ends keeps its task from nobody."""
+
+from pathlib import Path
+
+import psutil
+import pytest
+from fleet import BUILD, QUICK, Fleet, eventually
+from running import Running, copy_tasks, make_task
+
+from repoloom.engine.pool import Limits
+from repoloom.engine.queue.board import Board, Claim, Holder
+from repoloom.engine.queue.message import Envelope, Hint
+from repoloom.engine.queue.state import queue_state
+from repoloom.engine.step import Queue
+from repoloom.engine.task import Attempt, Commit, Kind, Task
+
+CPU = f"repoloom.cpu.{BUILD}"
+RUN = "0" * 32
+PIPE_BYTES = 64 << 10  # that a pipe holds: who writes more waits for a reader
+
+
+@pytest.fixture
+def board(fleet: Fleet) -> Board:
+    return Board(fleet.redis.client(), QUICK)
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Task:
+    return make_task(tmp_path / "out")
+
+
+def claim(task: Task, token: str) -> Claim:
+    return Claim(token, Envelope(run=RUN, queue=Queue.CPU, number=1, limits=Limits(), task=task))
+
+
+def test_a_claim_that_was_taken_away_is_whoevers_comes_and_its_old_holder_cannot_have_it_back(
+    board: Board, task: Task
+) -> None:
+    old, new = claim(task, "old"), claim(task, "new")
+    assert board.take(old) is Holder.MINE
+    assert board.take(new) is Holder.OTHERS
+    board.revoke(task, CPU, "old")
+    assert board.holders([task]) == [None]
+    assert board.sight(CPU).running == 0
+    assert board.renew(old) is Holder.OTHERS, "before another comes"
+    assert board.take(new) is Holder.MINE
+    assert board.renew(old) is Holder.OTHERS
+    board.release(old)
+    assert board.holders([task]) == ["new"]
+    assert board.renew(new) is Holder.MINE
+
+
+def test_what_the_old_holder_says_of_a_failure_is_not_believed(board: Board, task: Task) -> None:
+    old = claim(task, "old")
+    board.take(old)
+    board.revoke(task, CPU, "old")
+    board.report(old, Hint(task=task.key, attempt=Attempt(kind=Kind.ERROR, error="late", at="")))
+    assert board.hints(RUN, wait=0) == []
+
+
+def test_who_came_by_a_claim_meanwhile_keeps_it(board: Board, task: Task) -> None:
+    old, new = claim(task, "old"), claim(task, "new")
+    board.take(old)
+    board.release(old)
+    board.take(new)
+    board.revoke(task, CPU, "old")
+    assert board.renew(new) is Holder.MINE
+
+
+def test_a_task_whose_attempt_never_ends_though_its_worker_lives_is_done_by_another(fleet: Fleet) -> None:
+    [stuck] = fleet.start()
+    with fleet.redis.pool() as pool:
+        bulky = {f"none/{number:06}": "" for number in range(PIPE_BYTES // 8)}
+        [task] = copy_tasks(pool, fleet.folder, bulky, repositories=1)
+    assert len(task.model_dump_json()) > 2 * PIPE_BYTES
+    [child] = stuck.children()
+    child.suspend()
+    pace = QUICK.model_copy(update={"overdue": 0.5})
+    with fleet.redis.pool(Limits(seconds=8, memory_bytes=400 << 20), pace) as pool:
+        running = Running(pool.run([task]))
+        eventually(lambda: any(state.running for state in queue_state(fleet.redis.broker)))
+        fleet.start()
+        [outcome] = running.join()
+        assert isinstance(outcome.result, Commit)
+        child.resume()
+        assert psutil.wait_procs([child], timeout=60)[1] == [], "who had it stops"
+        eventually(lambda: all(state.running == 0 for state in queue_state(fleet.redis.broker)))
+    assert len(fleet.begun) == 1
