@@ -3,37 +3,14 @@
 import importlib
 import os
 from concurrent.futures import ThreadPoolExecutor
-from enum import StrEnum
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from repoloom.errors import RepoloomError
-
-
-class Name(StrEnum):
-    """The services, each named as its module."""
-
-    CRAWLER = "crawler"
-    FILTER = "filter"
-    DEPENDENCY_SORTER = "dependency_sorter"
-    DEDUPER = "deduper"
-    QUALITY_SCORER = "quality_scorer"
-    DECONTAMINATOR = "decontaminator"
-    TOKENIZER = "tokenizer"
-
-
-STAGES = {
-    Name.CRAWLER: ("crawl",),
-    Name.FILTER: ("filter",),
-    Name.DEPENDENCY_SORTER: ("order",),
-    Name.DEDUPER: ("dedup",),
-    Name.QUALITY_SCORER: ("quality",),
-    Name.DECONTAMINATOR: ("decontaminate",),
-    Name.TOKENIZER: ("split", "tokenize", "mix", "pack"),
-}
-"""The stages that each runs as batch jobs."""
+from repoloom.rpc.catalog import STAGES, Name
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -65,8 +42,8 @@ def serve(
     """Serve one of repoloom's services over gRPC.
 
     Everything else is set by the environment: REPOLOOM_SERVER_* (TLS, callers, limits; see docs/services.md),
-    REPOLOOM_REDIS_URL (workers for batch jobs; without it they run here), AWS_* (the object store),
-    REPOLOOM_CRAWL_ALLOW (what a crawl may reach besides public hosts; here nothing, unless it is set).
+    REPOLOOM_JOBS_* (limits of batch jobs), REPOLOOM_REDIS_URL (workers for them; without it they run here), AWS_* (the
+    object store), REPOLOOM_CRAWL_ALLOW (what a crawl may reach besides public hosts; here nothing, unless it is set).
     """
     from repoloom.jobs.settings import JobSettings
     from repoloom.rpc.operations import job_services
@@ -83,11 +60,24 @@ def serve(
     given = {"address": address} if address else {}
     settings = from_environment(ServerSettings, "REPOLOOM_SERVER", os.environ, **given)
     root = open_store(store).uri
-    job_settings = JobSettings(root=root, benchmarks=benchmarks and str(benchmarks), local_files=local_files)
-    jobs = job_services(name, STAGES[name], job_settings)
-    with ThreadPoolExecutor(settings.max_calls, thread_name_prefix="call") as executor:
+    of_jobs = {"root": root, "benchmarks": benchmarks and str(benchmarks), "local_files": local_files}
+    jobs = job_services(name, STAGES[name], from_environment(JobSettings, "REPOLOOM_JOBS", os.environ, **of_jobs))
+    with _queues_watched(), ThreadPoolExecutor(settings.max_calls, thread_name_prefix="call") as executor:
         online = importlib.import_module(f"repoloom_services.{name}").service(Resources(executor, root, benchmarks))
         serve_all([online, *jobs], settings)
+
+
+def _queues_watched() -> AbstractContextManager[None]:
+    """Has the metrics tell the depth of the queues, where there are any. Raises InputError."""
+    from repoloom.jobs.pools import REDIS_URL
+
+    if not os.environ.get(REDIS_URL):
+        return nullcontext()
+    from repoloom.engine.queue.broker import Broker
+    from repoloom.engine.queue.depths import Depths
+    from repoloom.telemetry.metrics import queues_watched
+
+    return queues_watched(Depths(Broker.from_environment(os.environ)))
 
 
 def main() -> None:

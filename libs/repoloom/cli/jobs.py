@@ -107,11 +107,11 @@ def start(
 ) -> None:
     """Start a stage over datasets. It goes on when this command has ended; `jobs watch` follows it."""
     from repoloom.cli.job_row import JobRow
-    from repoloom.up.find import CLIENTS
+    from repoloom.rpc.catalog import STAGES
 
-    name = next((name for name, kind in CLIENTS.items() if stage in kind.stages), None)
+    name = next((name for name, stages in STAGES.items() if stage in stages), None)
     if name is None:
-        known = [stage for kind in CLIENTS.values() for stage in kind.stages]
+        known = [stage for stages in STAGES.values() for stage in stages]
         raise InputError(f"there is no stage {stage!r}; there are {', '.join(known)}")
     with _client(_find(targets, folder), name) as client:
         operation = client.start(inputs=inputs or (), output=output, parameters=_read(parameters), stage=stage)
@@ -200,7 +200,7 @@ def _find(targets: list[str] | None, folder: Path) -> "dict[str, ChannelSettings
 
 
 def _client(services: "Mapping[str, ChannelSettings]", name: str) -> "ServiceClient":
-    from repoloom.up.find import CLIENTS
+    from repoloom.client import CLIENTS
 
     if name not in services:
         raise InputError(f"{name} is not among the services known here: {', '.join(services)}; give its --target")

@@ -26,6 +26,15 @@ def within(root: str, uri: str, field: str) -> str:
     return address
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether one of two addresses is the other or lies below it, by the letter and by where links lead."""
+    one, other = _plain(one), _plain(other)
+    if "://" in one:
+        return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
+    first, second = Path(one or "/"), Path(other or "/")
+    return contains(first, second) or contains(second, first)
+
+
 def contains(folder: Path, path: Path) -> bool:
     """Whether a path, with every link followed, is a folder or lies below it."""
     return path.resolve().is_relative_to(folder.resolve())

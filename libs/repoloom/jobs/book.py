@@ -3,7 +3,8 @@
 Below `<root>/.jobs/<service>/` lie
 
     requests/<id>.json      what was asked for
-    open/<entry>            of each job that has not ended: what keepers look at
+    outputs/<entry>         of each job that has not ended: where its datasets go
+    open/<entry>            likewise: what keepers look at
     recent/<entry>          of each job: what is listed
     progress/<entry>.json   of each job that has begun
     cancels/<entry>         of each job that is to stop
@@ -29,6 +30,7 @@ from pydantic import ValidationError
 from repoloom import store as stores
 from repoloom.corpus.manifest import Record
 from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, RepoloomError, UnavailableError
+from repoloom.jobs.addresses import overlap
 from repoloom.jobs.records import Accepted, End, JobRequest, Outcome, Progress
 from repoloom.store import open_store
 
@@ -65,22 +67,32 @@ class JobBook:
         self.root = open_store(root).uri
         self.service = service
         self._store = open_store(f"{self.root}/{FOLDER}/{service}")
+        self._outputs: dict[str, str] = {}  # by entry, as read before: it never changes
 
     def accept(self, request: JobRequest, most: int) -> str:
         """Takes a request, unless `most` jobs are open, and returns the job's entry; again, and it is the same job.
 
-        Raises ConflictError where another request bore its id, UnavailableError where too many jobs are open.
+        Raises ConflictError where another request bore its id, or has its output as long as that job is open, and
+        UnavailableError where too many jobs are open.
         """
+        own = ""
         job = hashlib.sha256(f"{self.service}/{request.request_id}".encode()).hexdigest()[:32]
         if self._accepted(job) is None:
             if sum(1 for _ in islice(self._store.list("open"), most)) == most:
                 raise UnavailableError(f"{most} jobs wait or run already; start this one when some have ended")
-            accepted = Accepted(request=request, entry=_new_entry(job), created=datetime.now(UTC))
-            self._write(f"requests/{job}.json", accepted)
+            own = _new_entry(job)
+            self._write(f"requests/{job}.json", Accepted(request=request, entry=own, created=datetime.now(UTC)))
         held = self._accepted(job)  # read back: another replica may have taken the same request at the same time
         if held is None or held.request != request:
             raise ConflictError(f"request_id {request.request_id!r} was used for another request; make a new one")
         if not self.ended(held.entry):
+            if not self._store.exists(f"open/{held.entry}"):
+                try:
+                    self._reserve(held.entry, request.output)
+                except RepoloomError:
+                    if held.entry == own:  # else it is for whoever wrote the request to say
+                        self._remove(own)
+                    raise
             self.announce(held.entry)
         return held.entry
 
@@ -155,8 +167,8 @@ class JobBook:
         self.close(entry)
 
     def close(self, entry: str) -> None:
-        """Takes an entry off the list of open ones."""
-        for key in (f"open/{entry}", f"progress/{entry}.json", f"cancels/{entry}"):
+        """Takes an entry off the list of open ones, last of all: a keeper goes on where this was broken off."""
+        for key in (f"outputs/{entry}", f"progress/{entry}.json", f"cancels/{entry}", f"open/{entry}"):
             self._store.delete(key)
 
     def delete(self, job: str) -> None:
@@ -171,14 +183,59 @@ class JobBook:
         entry = accepted.entry
         if not self.ended(entry):
             raise UnfinishedError(f"operation {job} has not ended; cancel it first")
-        self._store.delete(f"recent/{entry}")
-        self._store.delete(f"requests/{job}.json")
-        self._store.delete(f"ends/{entry}.json")
-        self.close(entry)
+        self._remove(entry)
+
+    def started_before(self, moment: datetime) -> Iterator[str]:
+        """The entries of the jobs that were started before a moment, the newest first."""
+        return self.entries(_place(moment))
+
+    def expire(self, entry: str, moment: datetime) -> None:
+        """Removes what is left of an entry, if its job ended before a moment or was deleted; nothing of an open one."""
+        try:
+            end = self.end(entry)
+            over = end.ended < moment if end else self.accepted(entry) is None
+        except CorruptDataError:  # it may say nothing else, but it says that there was an end
+            over = self.ended(entry)
+        if over:
+            self._remove(entry)
 
     def sweep(self) -> None:
         """Removes what writers that died left unfinished."""
         self._store.sweep()
+
+    def _reserve(self, entry: str, output: str) -> None:
+        """Takes an output for a job, until the job is closed. Raises ConflictError where another job has it.
+
+        It is written before the others are looked at: of two that come at the same moment at least one sees the other
+        and makes way. That both do is harmless.
+        """
+        stores.write(self._store, f"outputs/{entry}", output.encode())
+        taken = {other: self._outputs.get(other) or self._output(other) for other in self._entries("outputs")}
+        self._outputs = taken
+        for other in taken:
+            if id_of(other) == id_of(entry) or not taken[other] or not overlap(taken[other], output):
+                continue
+            if self.accepted(other) is None or self.ended(other):  # refused, deleted, or not closed to the end
+                continue
+            raise ConflictError(
+                f"output: operations/{self.service}/{id_of(other)} has not ended, and {output!r} is its output, "
+                "or lies above or below it; wait for its end, cancel it, or give another output"
+            )
+
+    def _output(self, entry: str) -> str:
+        """The output that a job has taken, "" where the job was closed meanwhile."""
+        with contextlib.suppress(FileNotFoundError):
+            return self._store.read(f"outputs/{entry}").decode()
+        return ""
+
+    def _remove(self, entry: str) -> None:
+        """Removes what is kept of an entry, its place in the list last: `expire` goes on where this was broken off."""
+        with contextlib.suppress(CorruptDataError):  # it may be of a later job
+            if self.accepted(entry) is not None:
+                self._store.delete(f"requests/{id_of(entry)}.json")
+        self._store.delete(f"ends/{entry}.json")
+        self.close(entry)
+        self._store.delete(f"recent/{entry}")
 
     def _entries(self, folder: str) -> Iterator[str]:
         names = (key.rpartition("/")[2] for key in self._store.list(folder))
@@ -208,5 +265,9 @@ def id_of(entry: str) -> str:
 
 
 def _new_entry(job: str) -> str:
-    before_last = _LAST_MOMENT - int(datetime.now(UTC).timestamp() * 1000)
-    return f"{before_last:013}-{secrets.token_hex(4)}-{job}"
+    return f"{_place(datetime.now(UTC))}-{secrets.token_hex(4)}-{job}"
+
+
+def _place(moment: datetime) -> str:
+    """How an entry begins that was made at a moment."""
+    return f"{_LAST_MOMENT - int(moment.timestamp() * 1000):013}"

@@ -49,6 +49,7 @@ class Heart:
         self._lock = threading.Lock()
         self._progress = Progress(runner=runner)
         self._step_began = 0.0
+        self._lost_before = 0  # tasks of the step that were given up before this runner came to it
         self._why = Why.DRAINED
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heart", daemon=True)
@@ -86,6 +87,7 @@ class Heart:
         now = time.monotonic()
         if status.step != self._progress.step:
             self._step_began = now
+            self._lost_before = status.quarantined
         fresh = status.done - status.reused
         per_second = fresh / (now - self._step_began) if fresh > 0 and now > self._step_began else 0.0
         left = status.tasks - status.done - status.quarantined
@@ -97,6 +99,8 @@ class Heart:
             reused=status.reused,
             per_second=round(per_second, 3),
             seconds_left=round(left / per_second, 1) if per_second else None,
+            redone={**self._progress.redone, status.step: status.redone},
+            given_up={**self._progress.given_up, status.step: status.quarantined - self._lost_before},
         )
 
     def step_done(self) -> None:

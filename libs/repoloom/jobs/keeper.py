@@ -13,21 +13,33 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from repoloom.errors import CorruptDataError, RepoloomError
 from repoloom.jobs.book import JobBook
 from repoloom.jobs.records import End, Failure, Outcome, Progress
 from repoloom.jobs.runner import VARIABLE, Charge
 from repoloom.jobs.settings import JobSettings
+from repoloom.telemetry import metrics
 
-_LOOK_SECONDS = 1.0
-_JITTER_SECONDS = 2.0  # so that of idle replicas mostly one takes a job up
+_JITTER = 2.0  # beats, so that of idle replicas mostly one takes a job up
 _DEATHS = 5  # of its runners, one after another, without a task done between
 _DRAIN_SECONDS = 5.0
+_SWEEP_SECONDS = 3600.0
+_SWEPT = 50  # records of a look, so that open jobs are never left alone for long
 logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Running:
+    """A runner of ours, and how much of what it did is in the metrics."""
+
+    process: subprocess.Popen[bytes]
+    token: str
+    counted: Progress = field(default_factory=Progress)
 
 
 @dataclass
@@ -55,10 +67,12 @@ class Keeper:
         self._book = book
         self._stages = tuple(stages)
         self._settings = settings
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._running: dict[str, _Running] = {}
         self._seen: dict[str, _Seen] = {}
         self._deaths: dict[str, _Deaths] = {}
         self._new: set[str] = set()  # started here: no other replica need be waited for
+        self._old: Iterator[str] = iter(())  # what is left of the sweep that goes on
+        self._next_sweep = 0.0
         self._awake = threading.Event()
         self._over = threading.Event()
         self._drained = threading.Event()
@@ -86,7 +100,8 @@ class Keeper:
         self._try(self._book.sweep)
         while not self._over.is_set():
             self._try(self._look)
-            self._awake.wait(_LOOK_SECONDS * random.uniform(0.8, 1.2))
+            self._try(self._sweep)
+            self._awake.wait(self._settings.beat_seconds * random.uniform(0.8, 1.2))
             self._awake.clear()
         self._drained.wait()
 
@@ -97,6 +112,17 @@ class Keeper:
             logger.warning("the jobs could not be looked after: %s", error)
         except Exception:  # whatever it is, the jobs need their keeper: the next look may go well
             logger.exception("the jobs could not be looked after")
+
+    def _sweep(self) -> None:
+        """Removes some of the records that were kept long enough."""
+        if not self._settings.retention_days:
+            return
+        moment = datetime.now(UTC) - timedelta(days=self._settings.retention_days)
+        if time.monotonic() >= self._next_sweep:
+            self._next_sweep = time.monotonic() + _SWEEP_SECONDS
+            self._old = self._book.started_before(moment)
+        for entry in islice(self._old, _SWEPT):
+            self._book.expire(entry, moment)
 
     def _look(self) -> None:
         self._bury()
@@ -126,7 +152,8 @@ class Keeper:
         seen = self._seen.get(entry)
         if seen is None or seen.beat != beat:
             patience = self._settings.silence_seconds if beat[0] else 0.0
-            seen = self._seen[entry] = _Seen(beat, now, patience + random.uniform(0, _JITTER_SECONDS))
+            patience += self._settings.beat_seconds * random.uniform(0, _JITTER)
+            seen = self._seen[entry] = _Seen(beat, now, patience)
         return now - seen.since >= seen.patience
 
     def _start(self, entry: str) -> bool:
@@ -141,24 +168,26 @@ class Keeper:
             return False
         token = secrets.token_hex(8)
         before = self._book.progress(entry) or Progress()
-        self._book.write_progress(entry, before.model_copy(update={"runner": token, "beat": 0}))
+        anew = {"runner": token, "beat": 0, "redone": {}, "given_up": {}}
+        self._book.write_progress(entry, before.model_copy(update=anew))
         charge = Charge(settings=self._settings, stages=self._stages, runner=token, keeper=os.getpid())
-        self._running[entry] = subprocess.Popen(  # noqa: S603 - nothing of it is a caller's: an entry is hexadecimal
+        process = subprocess.Popen(  # noqa: S603 - nothing of it is a caller's: an entry is hexadecimal
             [sys.executable, "-m", "repoloom.jobs.runner", self._book.service, entry],
             stdin=subprocess.DEVNULL,
             env={**os.environ, VARIABLE: charge.model_dump_json()},
         )
+        self._running[entry] = _Running(process, token)
         logger.info("a runner has begun", extra={"fields": {"run": entry}})
         return True
 
     def _bury(self) -> None:
         """Forgets the runners that ended; those that died have their job taken up again, or given up."""
-        for entry, process in list(self._running.items()):
-            code = process.poll()
-            if code is None:
-                continue
-            del self._running[entry]
-            if code == 0:
+        for entry, runner in list(self._running.items()):
+            code = runner.process.poll()
+            if code is not None:
+                del self._running[entry]
+            self._count(entry, runner)
+            if not code:
                 continue
             progress = self._book.progress(entry) or Progress()
             at = (progress.steps_done, progress.done)
@@ -170,10 +199,24 @@ class Keeper:
                 message = f"its runner died {number} times without getting on, the last time it {cause}"
                 self._book.finish(entry, _failed(Failure(error="", message=message), progress))
             else:
-                self._deaths[entry] = _Deaths(number, at, time.monotonic() + 2.0 ** (number - 1) - 1)
+                pause = self._settings.beat_seconds * (2.0 ** (number - 1) - 1)
+                self._deaths[entry] = _Deaths(number, at, time.monotonic() + pause)
+
+    def _count(self, entry: str, runner: _Running) -> None:
+        """Adds what a runner did since the last look to the metrics of this process."""
+        progress = self._book.progress(entry)
+        if progress is None and (end := self._book.end(entry)) is not None:
+            progress = end.progress
+        if progress is None or progress.runner != runner.token:
+            return
+        for step, tasks in progress.redone.items():
+            metrics.tasks_retried(step, tasks - runner.counted.redone.get(step, 0))
+        for step, tasks in progress.given_up.items():
+            metrics.tasks_quarantined(step, tasks - runner.counted.given_up.get(step, 0))
+        runner.counted = progress
 
     def _drain(self) -> None:
-        processes = list(self._running.values())
+        processes = [runner.process for runner in self._running.values()]
         for process in processes:
             process.terminate()
         deadline = time.monotonic() + _DRAIN_SECONDS

@@ -61,6 +61,8 @@ class Progress(Record):
     reused: int = 0
     per_second: float = 0.0  # tasks
     seconds_left: float | None = None
+    redone: Mapping[str, int] = {}  # attempts of this runner beyond a task's first, by step
+    given_up: Mapping[str, int] = {}  # tasks that this runner gave up, by step
 
 
 class Made(Record):

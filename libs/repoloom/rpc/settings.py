@@ -16,7 +16,7 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-S = TypeVar("S", bound=_Settings)
+S = TypeVar("S", bound=BaseModel)
 
 
 class ServerSettings(_Settings):

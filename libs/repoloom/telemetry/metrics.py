@@ -1,13 +1,16 @@
 """The metrics of the whole system, and the functions that count into them."""
 
+import contextlib
 import functools
 import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+    from prometheus_client.core import GaugeMetricFamily
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's: where forked processes keep their values
@@ -45,19 +48,28 @@ def task_ended(step: str, outcome: TaskOutcome, seconds: float, read_bytes: int 
     metrics.task_written_bytes.labels(step).inc(written_bytes)
 
 
-def task_retried(step: str) -> None:
-    """Counts an attempt beyond a task's first."""
-    _metrics().task_retries.labels(step).inc()
+def tasks_retried(step: str, attempts: int) -> None:
+    """Counts attempts beyond a task's first."""
+    _metrics().task_retries.labels(step).inc(attempts)
 
 
-def task_quarantined(step: str) -> None:
-    """Counts a task that was given up."""
-    _metrics().task_quarantines.labels(step).inc()
+def tasks_quarantined(step: str, tasks: int) -> None:
+    """Counts tasks that were given up."""
+    _metrics().task_quarantines.labels(step).inc(tasks)
 
 
-def queue_depth(queue: str, tasks: int) -> None:
-    """Says how many tasks wait in a queue."""
-    _metrics().queue_tasks.labels(queue).set(tasks)
+@contextlib.contextmanager
+def queues_watched(waiting: Callable[[], Mapping[str, int]]) -> Iterator[None]:
+    """While the block runs, each exposition asks how many tasks wait in which queue, and says so.
+
+    Of a queue that is not in the answer nothing is said: a depth that nobody knows is no depth of 0.
+    """
+    here, collector = _metrics().here, _Queues(waiting)
+    here.register(collector)
+    try:
+        yield
+    finally:
+        here.unregister(collector)
 
 
 def call_started(service: str, method: str) -> None:
@@ -85,25 +97,25 @@ def exposition() -> bytes:
     from prometheus_client import CollectorRegistry, generate_latest
 
     metrics = _metrics()
-    if _MULTIPROCESS not in os.environ:
-        return generate_latest(metrics.registry)
-    from prometheus_client.multiprocess import MultiProcessCollector
+    registry = metrics.registry
+    if _MULTIPROCESS in os.environ:
+        from prometheus_client.multiprocess import MultiProcessCollector
 
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry) + generate_latest(metrics.here)
 
 
 @dataclass(frozen=True)
 class _Metrics:
-    registry: "CollectorRegistry"
+    registry: "CollectorRegistry"  # of what is counted, here or in all processes that are joined
+    here: "CollectorRegistry"  # of what is looked up when somebody reads
     tasks: "Counter"
     task_seconds: "Histogram"
     task_read_bytes: "Counter"
     task_written_bytes: "Counter"
     task_retries: "Counter"
     task_quarantines: "Counter"
-    queue_tasks: "Gauge"
     rpc_calls: "Counter"
     rpc_seconds: "Histogram"
     rpc_messages: "Counter"
@@ -111,13 +123,28 @@ class _Metrics:
     rpc_running: "Gauge"
 
 
+@dataclass(frozen=True)
+class _Queues:
+    """A collector of prometheus_client's kind."""
+
+    waiting: Callable[[], Mapping[str, int]]
+
+    def collect(self) -> "Iterator[GaugeMetricFamily]":
+        from prometheus_client.core import GaugeMetricFamily
+
+        family = GaugeMetricFamily("repoloom_queue_tasks", "Tasks waiting in a queue", labels=["queue"])
+        for queue, tasks in self.waiting().items():
+            family.add_metric([queue], tasks)
+        yield family
+
+
 @functools.cache
 def _metrics() -> _Metrics:
     """Made at the first use: prometheus_client takes 0.1 s to import, and whoever counts nothing need not have it."""
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
-    registry = CollectorRegistry()
-    ProcessCollector(registry=registry)
+    registry, here = CollectorRegistry(), CollectorRegistry()
+    ProcessCollector(registry=here)
 
     def counter(name: str, says: str, *labels: str) -> Counter:
         return Counter(f"repoloom_{name}", says, labels, registry=registry)
@@ -131,13 +158,13 @@ def _metrics() -> _Metrics:
     call = ("service", "method")
     return _Metrics(
         registry=registry,
+        here=here,
         tasks=counter("tasks_total", "Attempts of tasks by how they ended", "step", "outcome"),
         task_seconds=histogram("task_seconds", "How long attempts of tasks took", "step", buckets=_TASK_SECONDS),
         task_read_bytes=counter("task_read_bytes_total", "Stored bytes that tasks read", "step"),
         task_written_bytes=counter("task_written_bytes_total", "Stored bytes that tasks wrote", "step"),
         task_retries=counter("task_retries_total", "Attempts beyond a task's first", "step"),
         task_quarantines=counter("task_quarantines_total", "Tasks that were given up", "step"),
-        queue_tasks=gauge("queue_tasks", "Tasks waiting in a queue", "queue", processes="mostrecent"),
         rpc_calls=counter("rpc_calls_total", "Calls by status code", *call, "code"),
         rpc_seconds=histogram("rpc_call_seconds", "How long calls took", *call, buckets=_CALL_SECONDS),
         rpc_messages=counter("rpc_messages_total", "Messages of calls", *call, "direction"),

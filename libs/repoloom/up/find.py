@@ -6,26 +6,13 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from repoloom import client as clients
-from repoloom.client.service import ServiceClient
 from repoloom.errors import InputError, UnavailableError
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import error_of
 from repoloom.rpc.settings import ChannelSettings, from_environment
 from repoloom.up.surroundings import SERVICES
 
-CLIENTS: Mapping[str, type[ServiceClient]] = {
-    kind.name: kind
-    for kind in (
-        clients.Crawler,
-        clients.Filter,
-        clients.DependencySorter,
-        clients.Deduper,
-        clients.QualityScorer,
-        clients.Decontaminator,
-        clients.Tokenizer,
-    )
-}
 _SECONDS = 10.0
 
 
@@ -44,8 +31,8 @@ def find_services(targets: Iterable[str], environment: Mapping[str, str]) -> dic
     for word in said:
         name, _, target = word.strip().rpartition("=")
         settings = from_environment(ChannelSettings, "REPOLOOM_CLIENT", environment, target=target)
-        if name and name not in CLIENTS:
-            raise InputError(f"{word}: there is no service {name!r}; there are {', '.join(CLIENTS)}")
+        if name and name not in tuple(Name):
+            raise InputError(f"{word}: there is no service {name!r}; there are {', '.join(Name)}")
         found.update(dict.fromkeys([name] if name else _served(settings), settings))
     return found
 
@@ -68,7 +55,7 @@ def health(name: str, settings: ChannelSettings, seconds: float = _SECONDS) -> b
 
 def _served(settings: ChannelSettings) -> list[str]:
     """The services that a server has. Raises InputError, UnavailableError."""
-    names = [name for name in CLIENTS if health(name, settings) is not None]
+    names: list[str] = [name for name in Name if health(name, settings) is not None]
     if not names:
         raise InputError(f"{settings.target} is a server, and none of repoloom's services")
     return names

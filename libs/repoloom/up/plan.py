@@ -9,6 +9,7 @@ from pathlib import Path
 from repoloom.engine.queue.broker import URL, Broker
 from repoloom.engine.queue.build import NAME as BUILD
 from repoloom.errors import InputError
+from repoloom.rpc.catalog import Name
 from repoloom.store import open_store
 from repoloom.up.answers import redis_answers, s3_answers, service_answers, worker_answers
 from repoloom.up.folder import Folder, Secrets
@@ -18,8 +19,6 @@ from repoloom.up.programs import redis_server, s3_server
 from repoloom.up.surroundings import SERVICES, UP, without_stack
 
 BUCKET = "repoloom"
-NAMES = ("crawler", "filter", "dependency_sorter", "deduper", "quality_scorer", "decontaminator", "tokenizer")
-"""The services, in the order of the path, which is that of their ports."""
 _REDIS, _S3, _WORKER = "redis", "s3", "worker"
 _REDIS_BYTES = 512 << 20
 _CRAWL = "REPOLOOM_CRAWL_ALLOW"
@@ -33,7 +32,7 @@ class Wishes:
     """What the person at the keyboard wants."""
 
     workers: int
-    services: tuple[str, ...] = NAMES
+    services: tuple[str, ...] = tuple(Name)
     store: str | None = None  # None: an S3 server of the stack's own
     port: int = 7000  # addresses follow it; 0: any free ones
 
@@ -97,8 +96,8 @@ class _Planner:
 
     def _names(self) -> list[str]:
         """All that is given a port. A service that is not wanted leaves its port free, so the others keep theirs."""
-        metrics = [f"metrics of {name}" for name in (*NAMES, _WORKER)]
-        return [*NAMES, _S3, _REDIS, "console of s3", *metrics]
+        metrics = [f"metrics of {name}" for name in (*Name, _WORKER)]
+        return [*Name, _S3, _REDIS, "console of s3", *metrics]
 
     def _store(self) -> str:
         """The root of all. Raises InputError and StoreError where a given one cannot be used."""
@@ -226,8 +225,8 @@ class _Planner:
 def services_of(text: str) -> tuple[str, ...]:
     """The services that `all`, `none` or names with commas between stand for. Raises InputError."""
     if text in ("all", "none"):
-        return NAMES if text == "all" else ()
+        return tuple(Name) if text == "all" else ()
     wanted = {name.strip() for name in text.split(",")}
-    if unknown := wanted.difference(NAMES):
-        raise InputError(f"--services {text}: there is no {sorted(unknown)[0]!r}; there are {', '.join(NAMES)}")
-    return tuple(name for name in NAMES if name in wanted)
+    if unknown := wanted.difference(Name):
+        raise InputError(f"--services {text}: there is no {sorted(unknown)[0]!r}; there are {', '.join(Name)}")
+    return tuple(name for name in Name if name in wanted)

@@ -1,5 +1,6 @@
 """Replicas of a service in processes of their own, to be killed; and the same work done without any."""
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -43,17 +44,51 @@ def replica(root: Path) -> Iterator[StartReplica]:
         started.kill()
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Replica]:
+    """A replica for tests that neither stop it nor set it up. Each has outputs of its own, and ends what it starts."""
+    started = Replica({"root": str(tmp_path_factory.mktemp("shared"))})
+    yield started
+    started.kill()
+
+
+@pytest.fixture(scope="session")
+def _cure(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all tests: its path is a parameter, and so in the digest of what they make."""
+    return tmp_path_factory.mktemp("cure") / "cure"
+
+
 @pytest.fixture
-def undisturbed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
-    """The digest of what a job makes, made by `run_stage` in the test's own process."""
-    monkeypatch.setenv("PYTHONPATH", str(_TESTS / "extra_stages"))
+def cure(_cure: Path) -> Iterator[Callable[[], None]]:
+    """Has tasks that hang end well when they are done anew."""
+    yield _cure.touch
+    _cure.unlink(missing_ok=True)
+
+
+@pytest.fixture
+def hang(_cure: Path) -> dict[str, object]:
+    """Parameters by which one task of eight waits until there is a cure and it is done anew."""
+    return {"bad": {"probe/003": "hang"}, "cured_by": str(_cure)}
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., str]:
+    """The digest of what a job makes, made by `run_stage` in the test's own process, once for equal parameters."""
+    digests: dict[str, str] = {}
 
     def run(**parameters: Any) -> str:
         checked = section("probe").model_validate(parameters)
         values = {name: getattr(checked, name) for name in type(checked).model_fields}
-        out = str(tmp_path / "undisturbed")
-        with LocalPool(2, Limits()) as pool:
+        with pytest.MonkeyPatch.context() as patch, LocalPool(2, Limits()) as pool:
+            patch.setenv("PYTHONPATH", str(_TESTS / "extra_stages"))
+            out = str(tmp_path_factory.mktemp("undisturbed"))
             *_, last = run_stage("probe", values, {}, out, pool, Policy(task_bytes=1))
         return last.digest
 
-    return run
+    def digest(**parameters: Any) -> str:
+        asked = json.dumps(parameters, sort_keys=True)
+        if asked not in digests:
+            digests[asked] = run(**parameters)
+        return digests[asked]
+
+    return digest

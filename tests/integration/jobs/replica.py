@@ -28,6 +28,7 @@ from repoloom.protos.jobs.v1.jobs_pb2 import Engine, JobMetadata, JobResult, Sta
 from repoloom.protos.jobs.v1.jobs_pb2_grpc import JobsServiceStub
 
 _SETTINGS = {"workers": 2, "beat_seconds": 0.2, "silence_seconds": 3}
+_A_MOMENT = Duration(nanos=200_000_000)
 
 
 class Replica:
@@ -78,8 +79,7 @@ class Replica:
     def wait(self, name: str, seconds: int = 120) -> Operation:
         """Waits for the end; a call waits only for so long, so it is called again."""
         for _ in range(seconds):
-            timeout = Duration(seconds=seconds)
-            operation = self._ready(self._operations.WaitOperation, WaitOperationRequest(name=name, timeout=timeout))
+            operation = self._wait(name, Duration(seconds=seconds))
             if operation.done:
                 return operation
         raise TimeoutError(str(operation))
@@ -94,9 +94,12 @@ class Replica:
         self._ready(self._operations.DeleteOperation, DeleteOperationRequest(name=name))
 
     def until(self, name: str, holds: Callable[[JobMetadata], bool]) -> JobMetadata:
-        """Waits until something holds of a job."""
-        eventually(lambda: holds(metadata(self.get(name))))
+        """Waits until something holds of a job, which is looked at so often that it costs the job no time."""
+        eventually(lambda: holds(metadata(self._wait(name, _A_MOMENT))))
         return metadata(self.get(name))
+
+    def _wait(self, name: str, timeout: Duration) -> Operation:
+        return self._ready(self._operations.WaitOperation, WaitOperationRequest(name=name, timeout=timeout))
 
     def _ready(self, call: Any, message: Any) -> Any:
         return call(message, timeout=60, wait_for_ready=True)

@@ -1,11 +1,13 @@
 """Jobs as their callers see them: started, got, waited for, listed, cancelled, deleted."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from fleet import eventually
 from google.rpc import code_pb2
 from probing import committed, verify_commits
 from replica import Replica, last_digest, metadata, request, result
@@ -23,41 +25,52 @@ def _refused(code: grpc.StatusCode, call: Callable[[], object]) -> str:
     return str(caught.value.details())
 
 
-def test_a_job_makes_what_run_stage_makes(
-    replica: Callable[..., Replica], undisturbed: Callable[..., str], root: Path
-) -> None:
-    service = replica()
-    started = service.start(repositories=5)
+def test_a_job_makes_what_run_stage_makes(shared: Replica, undisturbed: Callable[..., str]) -> None:
+    started = shared.start("makes", repositories=5)
     assert metadata(started).request.parameters["repositories"] == 5
-    ended = service.wait(started.name)
+    ended = shared.wait(started.name)
     made, copied = result(ended).datasets
     assert (made.step, copied.step) == ("probe.make", "probe.copy")
-    assert copied.uri == f"{root}/out/probe.copy"
+    assert copied.uri == f"{shared.root}/makes/probe.copy"
     assert copied.digest == Dataset.open(copied.uri).digest == undisturbed(repositories=5)
     assert dict(copied.rows) == {"files": 10, "dropped": 5}
     stands = metadata(ended)
     assert stands.state == jobs_pb2.STATE_SUCCEEDED
     assert (stands.steps, stands.steps_done, stands.tasks, stands.tasks_done) == (2, 2, 5, 5)
     assert stands.create_time.ToDatetime() < stands.end_time.ToDatetime()
-    assert service.get(started.name) == ended
+    assert shared.get(started.name) == ended
 
 
-def test_the_same_request_is_the_same_job_and_another_one_is_refused(replica: Callable[..., Replica]) -> None:
-    service = replica()
-    first = service.start(request_id="once", repositories=2)
-    ended = service.wait(first.name)
-    assert service.start(request_id="once", repositories=2) == ended
-    refusal = _refused(grpc.StatusCode.ALREADY_EXISTS, lambda: service.start(request_id="once", repositories=3))
-    assert "request_id" in refusal
-    assert [operation.name for operation in service.list().operations] == [first.name]
+def test_the_same_request_is_the_same_job_and_another_one_is_refused(shared: Replica) -> None:
+    first = shared.start("once", request_id="once", repositories=2)
+    ended = shared.wait(first.name)
+    assert shared.start("once", request_id="once", repositories=2) == ended
+    again = partial(shared.start, "once", request_id="once", repositories=3)
+    assert "request_id" in _refused(grpc.StatusCode.ALREADY_EXISTS, again)
+    assert [operation.name for operation in shared.list().operations].count(first.name) == 1
+
+
+def test_an_output_is_one_jobs_until_that_has_ended(shared: Replica) -> None:
+    name = shared.start("taken/here", **HANG).name
+    for output in ("taken/here", "taken", "taken/here/below"):
+        refusal = _refused(grpc.StatusCode.ALREADY_EXISTS, partial(shared.start, output, request_id="second"))
+        assert name in refusal
+    beside = shared.start("taken/beside").name
+    shared.cancel(name)
+    assert shared.wait(name).error.code == code_pb2.CANCELLED
+    for ended in (beside, shared.start("taken/here", request_id="second").name):
+        assert shared.wait(ended).WhichOneof("result") == "response"
 
 
 def test_a_cancelled_job_stops_and_another_one_goes_on_from_there(
-    replica: Callable[..., Replica], undisturbed: Callable[..., str], root: Path, tmp_path: Path
+    replica: Callable[..., Replica],
+    undisturbed: Callable[..., str],
+    root: Path,
+    hang: dict[str, object],
+    cure: Callable[[], None],
 ) -> None:
-    cure = {**HANG, "cured_by": str(tmp_path / "cure")}
     service = replica()
-    name = service.start(**cure).name
+    name = service.start(**hang).name
     service.until(name, lambda job: job.tasks_done == 7 and job.step == "probe.copy")
     [runner] = service.runners
     workers = runner.children()
@@ -71,9 +84,9 @@ def test_a_cancelled_job_stops_and_another_one_goes_on_from_there(
     assert verify_commits(root / "out") == 8
     kept = committed(root / "out")
     service.cancel(name)  # of a job that has ended this is no error
-    (tmp_path / "cure").touch()
-    again = service.wait(service.start(**cure).name)
-    assert last_digest(again) == undisturbed(**cure)
+    cure()
+    again = service.wait(service.start(**hang).name)
+    assert last_digest(again) == undisturbed(**hang)
     assert kept.items() <= committed(root / "out").items()
 
 
@@ -114,19 +127,35 @@ def test_a_list_has_the_newest_first_and_comes_in_pages(replica: Callable[..., R
     assert still == [name for name in listed if name != names[2]]
 
 
-def test_a_deleted_job_is_gone_and_what_it_made_is_not(replica: Callable[..., Replica], root: Path) -> None:
-    service = replica()
-    running = service.start("running", **HANG).name
-    assert "cancel" in _refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: service.delete(running))
-    name = service.start(request_id="again").name
-    digest = last_digest(service.wait(name))
-    service.delete(name)
-    for call in (service.get, service.cancel, service.delete, service.wait):
+def test_records_that_were_kept_long_enough_are_swept_and_what_is_open_goes_on(
+    replica: Callable[..., Replica], root: Path
+) -> None:
+    first = replica()
+    ended, running = first.start("ended").name, first.start("running", **HANG).name
+    digest = last_digest(first.wait(ended))
+    first.until(running, lambda job: job.tasks_done == 7)
+    second = replica(retention_days=1e-9)
+    eventually(lambda: [operation.name for operation in second.list().operations] == [running])
+    _refused(grpc.StatusCode.NOT_FOUND, lambda: second.get(ended))
+    assert metadata(second.get(running)).state == jobs_pb2.STATE_RUNNING
+    assert Dataset.open(f"{root}/ended/probe.copy").digest == digest
+
+
+def test_a_deleted_job_is_gone_and_what_it_made_is_not(shared: Replica) -> None:
+    running = shared.start("running", **HANG).name
+    assert "cancel" in _refused(grpc.StatusCode.FAILED_PRECONDITION, lambda: shared.delete(running))
+    name = shared.start("deleted", request_id="again").name
+    digest = last_digest(shared.wait(name))
+    shared.delete(name)
+    for call in (shared.get, shared.cancel, shared.delete, shared.wait):
         _refused(grpc.StatusCode.NOT_FOUND, lambda call=call: call(name))
-    assert [operation.name for operation in service.list().operations] == [running]
-    assert Dataset.open(f"{root}/out/probe.copy").digest == digest
-    assert service.start(request_id="again").name == name  # the request may come again, and finds the work done
-    again = service.wait(name)
+    listed = [operation.name for operation in shared.list(page_size=100).operations]
+    assert running in listed
+    assert name not in listed
+    shared.cancel(running)
+    assert Dataset.open(f"{shared.root}/deleted/probe.copy").digest == digest
+    assert shared.start("deleted", request_id="again").name == name  # it may come again, and finds the work done
+    again = shared.wait(name)
     assert metadata(again).tasks_reused == metadata(again).tasks
     assert last_digest(again) == digest
 
@@ -184,11 +213,3 @@ def test_names_are_checked(shared: Replica, name: str, code: grpc.StatusCode) ->
 @pytest.mark.parametrize("fields", [{"name": "things"}, {"filter": "done"}, {"page_size": -1}, {"page_token": "../x"}])
 def test_what_lists_are_asked_is_checked(shared: Replica, fields: dict[str, Any]) -> None:
     _refused(grpc.StatusCode.INVALID_ARGUMENT, lambda: shared.list(**fields))
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """A replica for tests that start nothing."""
-    started = Replica({"root": str(tmp_path_factory.mktemp("shared"))})
-    yield started
-    started.kill()

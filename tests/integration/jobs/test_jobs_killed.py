@@ -19,17 +19,6 @@ from repoloom.protos.jobs.v1 import jobs_pb2
 Start = Callable[..., Replica]
 
 
-@pytest.fixture
-def hang(tmp_path: Path) -> dict[str, object]:
-    """Parameters by which one task of eight waits until `cure` is there and it is done anew."""
-    return {"bad": {"probe/003": "hang"}, "cured_by": str(tmp_path / "cure")}
-
-
-@pytest.fixture
-def cure(tmp_path: Path) -> Callable[[], None]:
-    return (tmp_path / "cure").touch
-
-
 def _stuck(job: jobs_pb2.JobMetadata) -> bool:
     return job.step == "probe.copy" and job.tasks_done == 7
 
@@ -149,20 +138,18 @@ def test_records_that_cannot_be_read_end_the_job_and_hide_no_other(replica: Star
         service.get(bad)
 
 
-def test_a_part_that_is_corrupt_fails_the_job(replica: Start, root: Path) -> None:
-    service = replica()
-    service.wait(service.start().name)
-    for part in (root / "out/probe.make/tasks").rglob("*.parquet"):
+def test_a_part_that_is_corrupt_fails_the_job(shared: Replica) -> None:
+    shared.wait(shared.start("corrupt").name)
+    for part in Path(shared.root, "corrupt/probe.make/tasks").rglob("*.parquet"):
         part.write_bytes(bytes(part.stat().st_size))
-    ended = service.wait(service.start(bad={"probe/000": "nothing"}).name)
+    ended = shared.wait(shared.start("corrupt", bad={"probe/000": "nothing"}).name)
     assert ended.error.code == code_pb2.FAILED_PRECONDITION
     assert "corrupt" in ended.error.message
     assert metadata(ended).state == jobs_pb2.STATE_FAILED
 
 
-def test_tasks_that_are_given_up_are_counted(replica: Start) -> None:
-    service = replica()
-    ended = service.wait(service.start(bad={"probe/002": "raise"}).name)
+def test_tasks_that_are_given_up_are_counted(shared: Replica) -> None:
+    ended = shared.wait(shared.start("given-up", bad={"probe/002": "raise"}).name)
     assert metadata(ended).tasks_quarantined == 1
     assert metadata(ended).tasks_done == 7
 
@@ -185,6 +172,8 @@ def test_in_a_bucket_all_of_it_holds_too(
 ) -> None:
     first = replica(root=s3_root)
     cancelled = first.start("cancelled", **hang).name
+    with pytest.raises(grpc.RpcError, match=cancelled):
+        first.start("cancelled/below", **hang)
     first.until(cancelled, _stuck)
     first.cancel(cancelled)
     assert first.wait(cancelled).error.code == code_pb2.CANCELLED

@@ -1,12 +1,20 @@
 """The book of jobs: what is written once stays, what is deleted is forgotten, what is broken is said."""
 
-from datetime import UTC, datetime
-from itertools import islice
+import contextlib
+import signal
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from itertools import count, islice
 from pathlib import Path
 
 import pytest
+from killing import die_at
+from one_process import forked
 
 from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, UnavailableError
+from repoloom.jobs.addresses import overlap
 from repoloom.jobs.book import ENTRY, ID, JobBook, UnfinishedError, id_of
 from repoloom.jobs.records import End, JobRequest, Outcome, Progress
 
@@ -16,12 +24,16 @@ def book(tmp_path: Path) -> JobBook:
     return JobBook(str(tmp_path), "filter")
 
 
-def _request(request_id: str = "one", output: str = "/out") -> JobRequest:
-    return JobRequest(request_id=request_id, stage="filter", output=output)
+def _request(request_id: str = "one", output: str = "") -> JobRequest:
+    return JobRequest(request_id=request_id, stage="filter", output=output or f"/out/{request_id}")
 
 
-def _end(outcome: Outcome = Outcome.SUCCEEDED) -> End:
-    return End(outcome=outcome, ended=datetime.now(UTC))
+def _end(outcome: Outcome = Outcome.SUCCEEDED, days_ago: int = 0) -> End:
+    return End(outcome=outcome, ended=datetime.now(UTC) - timedelta(days=days_ago))
+
+
+def _files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_request_is_one_job_however_often_and_wherever_it_is_sent(book: JobBook, tmp_path: Path) -> None:
@@ -44,6 +56,104 @@ def test_only_so_many_jobs_are_open(book: JobBook) -> None:
     assert book.accept(_request("one"), most=2) == first
     book.finish(first, _end())
     book.accept(_request("three"), most=2)
+
+
+@pytest.mark.parametrize("output", ["/out/a", "/out/a/", "file:///out/a", "/out", "/", "/out/a/b", "/out/a/b/c"])
+def test_an_output_is_that_of_one_open_job(book: JobBook, tmp_path: Path, output: str) -> None:
+    first = book.accept(_request("one", "/out/a"), most=10)
+    for other in ("/out/aa", "/out/b", "/out/A"):
+        book.finish(book.accept(_request(other.replace("/", "_"), other), most=10), _end())
+    before = _files(tmp_path)
+    other_replica = JobBook(str(tmp_path), "filter")
+    for _ in range(2):  # a request that was refused is not remembered as one that was taken
+        with pytest.raises(ConflictError, match=f"output: operations/filter/{id_of(first)} has not ended"):
+            other_replica.accept(_request("two", output), most=10)
+    assert _files(tmp_path) == before
+    assert book.accept(_request("one", "/out/a"), most=10) == first
+    book.cancel(id_of(first))
+    second = other_replica.accept(_request("two", output), most=10)
+    assert book.open_entries() == [second]
+    with pytest.raises(ConflictError, match=id_of(second)):
+        book.accept(_request("three", "/out/a"), most=10)
+    book.finish(second, _end())
+    book.delete(id_of(second))
+    book.accept(_request("three", "/out/a"), most=10)
+
+
+def test_an_output_in_a_bucket_has_no_other_below_it_but_may_have_one_beside_it() -> None:
+    assert overlap("s3://bucket/a", "s3://bucket/a/b/")
+    assert overlap("s3://bucket/a/b", "s3://bucket")
+    assert not overlap("s3://bucket/a", "s3://bucket/ab")
+
+
+def test_an_output_by_way_of_a_link_is_where_the_link_leads(book: JobBook, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    book.accept(_request("one", f"{tmp_path}/there"), most=10)
+    with pytest.raises(ConflictError, match="output"):
+        book.accept(_request("two", f"{tmp_path}/link/below"), most=10)
+
+
+def test_of_requests_that_come_to_several_replicas_at_one_moment_no_two_share_an_output(tmp_path: Path) -> None:
+    replicas = 4
+    books = [JobBook(str(tmp_path), "filter") for _ in range(replicas)]
+    together = threading.Barrier(replicas)
+
+    def send(book: JobBook, number: int, turn: int) -> str | None:
+        together.wait()
+        with contextlib.suppress(ConflictError):
+            return book.accept(_request(f"{turn}-{number}", f"/out/{turn}" + "/below" * (number % 2)), most=1000)
+        return None
+
+    with ThreadPoolExecutor(replicas) as threads:
+        for turn in range(20):
+            sent = [threads.submit(send, book, number, turn) for number, book in enumerate(books)]
+            accepted = [entry for one in sent if (entry := one.result()) is not None]
+            assert len(accepted) <= 1
+            assert books[0].open_entries() == accepted
+            entries = accepted or [books[0].accept(_request(f"{turn}-again", f"/out/{turn}"), most=1000)]
+            books[0].finish(entries[0], _end())
+
+
+def _accept(book: JobBook) -> None:
+    book.accept(_request("one", "/out"), most=10)
+
+
+def _be_refused(book: JobBook) -> None:
+    with contextlib.suppress(ConflictError):
+        book.accept(_request("refused", "/out/below"), most=10)
+
+
+def _finish(book: JobBook) -> None:
+    book.finish(book.accept(_request("one", "/out"), most=10), _end())
+
+
+def _have(book: JobBook) -> str:
+    """Takes the output for another job, after the jobs that refusals name were cancelled."""
+    for _ in range(3):
+        try:
+            return book.accept(_request("two", "/out"), most=10)
+        except ConflictError as conflict:
+            book.cancel(str(conflict).split()[1].rpartition("/")[2])
+    raise AssertionError("it is refused whatever is cancelled")
+
+
+@pytest.mark.parametrize(("before", "work"), [([], _accept), ([_accept], _be_refused), ([_accept], _finish)])
+def test_killed_at_any_moment_a_replica_leaves_an_output_that_can_be_had(
+    tmp_path: Path, before: list[Callable[[JobBook], None]], work: Callable[[JobBook], None]
+) -> None:
+    for event in count(1):
+        root = tmp_path / f"{event}"
+        book = JobBook(str(root), "filter")
+        for done in before:
+            done(book)
+        status = forked(lambda root=root, book=book, event=event: (die_at(event, below=str(root)), work(book)))
+        other = _have(book)
+        assert [entry for entry in book.open_entries() if not book.ended(entry)] == [other]
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert event > 10, "each of its objects takes several events"
 
 
 def test_the_first_end_stays(book: JobBook) -> None:
@@ -87,6 +197,8 @@ def test_what_is_left_of_a_deleted_job_is_nothing_to_the_next(book: JobBook) -> 
     book.delete(id_of(entry))
     book.finish(entry, _end())  # by a runner that did not know
     book.announce(entry)
+    book.expire(entry, datetime.now(UTC))
+    assert list(book.entries("")) == []
     again = book.accept(_request(), most=10)
     assert id_of(again) == id_of(entry)
     assert book.find(id_of(again)).end is None
@@ -104,6 +216,52 @@ def test_the_newest_is_listed_first_and_any_entry_is_a_place_to_go_on(book: JobB
         pages += page
         after = page[-1]
     assert pages == listed
+
+
+def test_records_of_jobs_that_ended_long_ago_are_removed_and_no_others(book: JobBook, tmp_path: Path) -> None:
+    names = ("old", "older", "harmed", "recent", "running", "waiting")
+    entries = {name: book.accept(_request(name), most=10) for name in names}
+    for name, days in (("old", 31), ("older", 400), ("harmed", 31), ("recent", 29)):
+        book.finish(entries[name], _end(days_ago=days))
+    (tmp_path / f".jobs/filter/ends/{entries['harmed']}.json").write_text("{")
+    book.write_progress(entries["running"], Progress(runner="r"))
+    for entry in book.started_before(datetime.now(UTC) + timedelta(seconds=1)):
+        book.expire(entry, datetime.now(UTC) - timedelta(days=30))
+    kept = {entries[name] for name in ("recent", "running", "waiting")}
+    assert set(book.entries("")) == kept
+    assert {path.name.removesuffix(".json")[-32:] for path in _files(tmp_path)} == {id_of(entry) for entry in kept}
+    assert set(book.open_entries()) == {entries["running"], entries["waiting"]}
+    assert book.accept(_request("old"), most=10) != entries["old"]
+
+
+def test_only_what_was_started_long_ago_is_looked_at(book: JobBook) -> None:
+    before = datetime.now(UTC) - timedelta(milliseconds=1)
+    entries = [book.accept(_request(name), most=10) for name in ("one", "two")]
+    after = datetime.now(UTC) + timedelta(milliseconds=1)
+    assert list(book.started_before(before)) == []
+    assert sorted(book.started_before(after)) == sorted(entries)
+
+
+def test_a_sweep_killed_at_any_moment_is_done_by_the_next(tmp_path: Path) -> None:
+    for event in count(1):
+        root = tmp_path / f"{event}"
+        book = JobBook(str(root), "filter")
+        entry = book.accept(_request(), most=10)
+        book.finish(entry, _end())
+        soon = datetime.now(UTC) + timedelta(days=1)
+        status = forked(
+            lambda root=root, event=event, book=book, entry=entry, soon=soon: (
+                die_at(event, below=str(root)),
+                book.expire(entry, soon),
+            )
+        )
+        for left in book.started_before(soon):
+            book.expire(left, soon)
+        assert _files(root) == set()
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert event > 5, "several objects are removed"
 
 
 @pytest.mark.parametrize("content", ["", "{", "null", '{"runner": 1}', "\x00"])

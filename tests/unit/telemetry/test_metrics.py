@@ -5,6 +5,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from importlib.resources import files
 from pathlib import Path
 
@@ -16,11 +17,16 @@ from repoloom.telemetry import endpoint, metrics
 from repoloom.telemetry.metrics import Direction, TaskOutcome
 
 
+@pytest.fixture(autouse=True)
+def _queues() -> Iterator[None]:
+    with metrics.queues_watched(lambda: {"probe": 7}):
+        yield
+
+
 def _touch_all() -> None:
     metrics.task_ended("probe", TaskOutcome.COMMITTED, 1.0, read_bytes=10, written_bytes=5)
-    metrics.task_retried("probe")
-    metrics.task_quarantined("probe")
-    metrics.queue_depth("probe", 7)
+    metrics.tasks_retried("probe", 2)
+    metrics.tasks_quarantined("probe", 3)
     metrics.call_started("probe", "Echo")
     metrics.message_passed("probe", "Echo", Direction.RECEIVED, 3)
     metrics.call_ended("probe", "Echo", "OK", 0.1)
@@ -45,6 +51,8 @@ def test_what_is_counted_is_exposed() -> None:
 
     assert grown("repoloom_tasks_total", step="probe", outcome="committed") == 1
     assert grown("repoloom_task_read_bytes_total", step="probe") == 10
+    assert grown("repoloom_task_retries_total", step="probe") == 2
+    assert grown("repoloom_task_quarantines_total", step="probe") == 3
     assert grown("repoloom_rpc_calls_total", service="probe", method="Echo", code="OK") == 1
     assert grown("repoloom_rpc_message_bytes_total", service="probe", method="Echo", direction="received") == 3
     assert grown("repoloom_rpc_running_calls", service="probe", method="Echo") == 0
@@ -95,13 +103,27 @@ def test_importing_the_metrics_does_not_import_prometheus() -> None:
 
 
 def test_processes_that_share_a_folder_are_exposed_as_one(tmp_path: Path) -> None:
-    count = "from repoloom.telemetry import metrics\nmetrics.task_retried('probe')\n"
+    count = "from repoloom.telemetry import metrics\nmetrics.tasks_retried('probe', 1)\n"
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
     for _ in range(3):
         subprocess.run([sys.executable, "-c", count], check=True, env=environment)
-    show = "import sys\nfrom repoloom.telemetry import metrics\nsys.stdout.buffer.write(metrics.exposition())"
+    show = "import sys\nfrom repoloom.telemetry import metrics\n"
+    show += "with metrics.queues_watched(lambda: {'probe': 7}): sys.stdout.buffer.write(metrics.exposition())"
     shown = subprocess.run([sys.executable, "-c", show], check=True, env=environment, capture_output=True).stdout
     assert b'repoloom_task_retries_total{step="probe"} 3.0' in shown
+    assert b'repoloom_queue_tasks{queue="probe"} 7.0' in shown
+    assert b"process_resident_memory_bytes" in shown
+
+
+def test_of_a_queue_whose_depth_is_not_known_nothing_is_said() -> None:
+    depths: dict[str, int] = {}
+    with metrics.queues_watched(lambda: depths):
+        depths["other"] = 3
+        assert _samples()[("repoloom_queue_tasks", (("queue", "other"),))] == 3
+        depths.clear()
+        assert ("repoloom_queue_tasks", (("queue", "other"),)) not in _samples()
+    depths["other"] = 4
+    assert ("repoloom_queue_tasks", (("queue", "other"),)) not in _samples()
 
 
 def test_the_endpoint_answers_prometheus_and_probes_and_nobody_else() -> None:

@@ -5,10 +5,11 @@ import ssl
 import time
 from collections.abc import Iterator, Mapping
 
+from repoloom.client import CLIENTS
 from repoloom.errors import InputError, RepoloomError, UnavailableError
 from repoloom.rpc.settings import ChannelSettings, split_address
 from repoloom.up.doctor.finding import Finding
-from repoloom.up.find import CLIENTS, find_services, health
+from repoloom.up.find import find_services, health
 
 _DAYS_LEFT = 14
 _SECONDS = 10.0

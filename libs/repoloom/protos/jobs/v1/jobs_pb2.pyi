@@ -81,7 +81,7 @@ class StartJobRequest(_message.Message):
     """A stage that the service serves, e.g. "filter"."""
     output: _builtins.str
     """Address below which the stage's datasets go, each into a folder named as its step. What is there already and is what
-    this request asks for is used.
+    this request asks for is used. Until the job ends it is no other job's.
     """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

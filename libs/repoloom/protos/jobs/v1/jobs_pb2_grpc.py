@@ -52,7 +52,8 @@ class JobsServiceServicer:
 
         Errors: INVALID_ARGUMENT for parameters, addresses or a stage that cannot be used (BadRequest says which);
         NOT_FOUND where an input is not a dataset; PERMISSION_DENIED for an address outside the service's store;
-        ALREADY_EXISTS where `request_id` was used for another request. The same request again returns the same operation.
+        ALREADY_EXISTS where `request_id` was used for another request, or where `output` is that of a job of this service
+        that has not ended, or lies above or below it. The same request again returns the same operation.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -41,7 +41,8 @@ class JobsServiceStub:
 
     Errors: INVALID_ARGUMENT for parameters, addresses or a stage that cannot be used (BadRequest says which);
     NOT_FOUND where an input is not a dataset; PERMISSION_DENIED for an address outside the service's store;
-    ALREADY_EXISTS where `request_id` was used for another request. The same request again returns the same operation.
+    ALREADY_EXISTS where `request_id` was used for another request, or where `output` is that of a job of this service
+    that has not ended, or lies above or below it. The same request again returns the same operation.
     """
 
 @_typing.type_check_only
@@ -54,7 +55,8 @@ class JobsServiceAsyncStub(JobsServiceStub):
 
     Errors: INVALID_ARGUMENT for parameters, addresses or a stage that cannot be used (BadRequest says which);
     NOT_FOUND where an input is not a dataset; PERMISSION_DENIED for an address outside the service's store;
-    ALREADY_EXISTS where `request_id` was used for another request. The same request again returns the same operation.
+    ALREADY_EXISTS where `request_id` was used for another request, or where `output` is that of a job of this service
+    that has not ended, or lies above or below it. The same request again returns the same operation.
     """
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -70,7 +72,8 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT for parameters, addresses or a stage that cannot be used (BadRequest says which);
         NOT_FOUND where an input is not a dataset; PERMISSION_DENIED for an address outside the service's store;
-        ALREADY_EXISTS where `request_id` was used for another request. The same request again returns the same operation.
+        ALREADY_EXISTS where `request_id` was used for another request, or where `output` is that of a job of this service
+        that has not ended, or lies above or below it. The same request again returns the same operation.
         """
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
