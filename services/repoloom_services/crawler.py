@@ -2,18 +2,20 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import aclosing
+from functools import partial
 
 import pyarrow as pa
 from pydantic import ValidationError
 
 from repoloom.corpus.manifest import canonical_json
-from repoloom.engine.step import Reader, Sink
+from repoloom.engine.step import Reader
 from repoloom.protos.crawler.v1.crawler_pb2 import CrawlRequest, CrawlResponse
-from repoloom.protos.crawler.v1.crawler_pb2_grpc import CrawlerServiceServicer, add_CrawlerServiceServicer_to_server
-from repoloom.rpc.calls import answer, values
+from repoloom.protos.crawler.v1.crawler_pb2_grpc import add_CrawlerServiceServicer_to_server
+from repoloom.rpc.calls import answer, online, values
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.errors import FieldError
-from repoloom.rpc.online import Work, run
-from repoloom.rpc.service import Service, generated
+from repoloom.rpc.online import Job, Outlet, run
+from repoloom.rpc.service import Service
 from repoloom.rpc.stream import MemoryReader
 from repoloom.stages.crawl.limits import Limits
 from repoloom.stages.crawl.resolve import resolve
@@ -23,32 +25,26 @@ from repoloom_services.resources import Resources
 
 
 def service(resources: Resources) -> Service:
-    """The service over gRPC."""
-    return generated(add_CrawlerServiceServicer_to_server, Crawler(resources), {"Crawl": "crawler:online"})
-
-
-class Crawler(CrawlerServiceServicer):
     """See proto/repoloom/crawler/v1/crawler.proto."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
+    async def crawl(request: CrawlRequest, context: object) -> AsyncIterator[CrawlResponse]:  # noqa: ARG001
+        form = partial(answer, CrawlResponse)
+        async with aclosing(run(_job(request), form, resources.executor)) as responses:
+            async for response in responses:
+                yield response
 
-    async def Crawl(self, request: CrawlRequest, context: object) -> AsyncIterator[CrawlResponse]:  # noqa: ARG002, N802
-        async with aclosing(run(_work(request), "nothing", _nothing(), self._resources.executor)) as answers:
-            async for table, rows in answers:
-                if response := answer(CrawlResponse, table, rows):
-                    yield response
+    return online(add_CrawlerServiceServicer_to_server, Name.CRAWLER, Crawl=crawl)
 
 
-def _work(request: CrawlRequest) -> Work:
+def _job(request: CrawlRequest) -> Job:
     source = from_json(canonical_json(values(request.source, "source")).decode())
     step = Crawl(_limits(request))
 
-    def work(inputs: Mapping[str, Reader], out: Sink) -> None:  # noqa: ARG001 - it reads no table
+    def work(inputs: Mapping[str, Reader], out: Outlet) -> None:  # noqa: ARG001 - it reads no table
         for resolved in resolve(source):
             step.run({"sources": MemoryReader(_row(resolved))}, out)
 
-    return work
+    return Job(work)
 
 
 def _row(source: Source) -> pa.Table:
@@ -66,8 +62,3 @@ def _limits(request: CrawlRequest) -> Limits:
         if getattr(limits, name) > most:
             raise FieldError(f"parameters.{name}", f"online it is at most {most}; a batch job has no such limit")
     return limits
-
-
-async def _nothing() -> AsyncIterator[pa.RecordBatch]:
-    return
-    yield

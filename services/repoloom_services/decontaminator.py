@@ -1,20 +1,18 @@
 """decontaminator: files in, what they share with benchmarks out."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import aclosing
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from repoloom.errors import InputError
 from repoloom.protos.decontaminator.v1.decontaminator_pb2 import FindHitsRequest, FindHitsResponse
-from repoloom.protos.decontaminator.v1.decontaminator_pb2_grpc import (
-    DecontaminatorServiceServicer,
-    add_DecontaminatorServiceServicer_to_server,
-)
-from repoloom.rpc.calls import Job, OnlineCall
-from repoloom.rpc.service import Service, generated
+from repoloom.protos.decontaminator.v1.decontaminator_pb2_grpc import add_DecontaminatorServiceServicer_to_server
+from repoloom.rpc.calls import OnlineCall, online
+from repoloom.rpc.catalog import Name
+from repoloom.rpc.online import Job
+from repoloom.rpc.service import Service
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import rows, single_file_documents
 from repoloom.stages.decontaminate.formats import read_texts
@@ -26,35 +24,26 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
 
 
 def service(resources: Resources) -> Service:
-    """The service over gRPC."""
-    return generated(
-        add_DecontaminatorServiceServicer_to_server, Decontaminator(resources), {"FindHits": "decontaminator:online"}
-    )
-
-
-class Decontaminator(DecontaminatorServiceServicer):
     """See proto/repoloom/decontaminator/v1/decontaminator.proto."""
+    find_hits = OnlineCall[FindHitsRequest, FindHitsResponse](
+        field="files",
+        table="documents",
+        rows=single_file_documents,
+        begin=_Benchmarks(resources.benchmarks).begin,
+        response=FindHitsResponse,
+        executor=resources.executor,
+    )
+    return online(add_DecontaminatorServiceServicer_to_server, Name.DECONTAMINATOR, FindHits=find_hits.answer)
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._find = OnlineCall(
-            table="documents",
-            rows=lambda request: single_file_documents(request.files),
-            begin=self._begin,
-            settings=("benchmarks", "texts"),
-            response=FindHitsResponse,
-        )
 
-    async def FindHits(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[FindHitsRequest],
-        context: object,  # noqa: ARG002
-    ) -> AsyncIterator[FindHitsResponse]:
-        async with aclosing(self._find.answer(request_iterator, self._resources.executor)) as responses:
-            async for response in responses:
-                yield response
+@dataclass(frozen=True)
+class _Benchmarks:
+    """The benchmark files of a folder, which callers name, and texts of the callers' own."""
 
-    def _begin(self, first: FindHitsRequest) -> Job:
+    folder: Path | None
+
+    def begin(self, first: FindHitsRequest) -> Job:
+        """Looks for the texts that a first message names. Raises InputError."""
         batches = [rows(first.texts, BENCHMARKS), *map(self._benchmark, dict.fromkeys(first.benchmarks))]
         benchmarks = pa.Table.from_batches(batches).combine_chunks()
         if not len(benchmarks):
@@ -73,8 +62,7 @@ class Decontaminator(DecontaminatorServiceServicer):
 
     def _files(self) -> dict[str, Path]:
         """The benchmark files by name, which is what stands before the first dot."""
-        folder = self._resources.benchmarks
-        files = sorted(folder.iterdir()) if folder else []
+        files = sorted(self.folder.iterdir()) if self.folder else []
         return {path.name.partition(".")[0]: path for path in files if path.is_file() and _NAME.fullmatch(path.name)}
 
     def _names(self) -> str:

@@ -1,9 +1,10 @@
 """tokenizer: texts in, ids out, and back; documents in, training sequences out."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
-from typing import TypeVar
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import pyarrow as pa
 
@@ -19,14 +20,13 @@ from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
     Ids,
     TokenizerRef,
 )
-from repoloom.protos.tokenizer.v1.tokenizer_pb2_grpc import (
-    TokenizerServiceServicer,
-    add_TokenizerServiceServicer_to_server,
-)
+from repoloom.protos.tokenizer.v1.tokenizer_pb2_grpc import add_TokenizerServiceServicer_to_server
 from repoloom.recipe.run import tables_at
-from repoloom.rpc.calls import Job, OnlineCall, configured
+from repoloom.rpc.calls import OnlineCall, configured, online
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.errors import FieldError
-from repoloom.rpc.service import Service, generated
+from repoloom.rpc.online import Job
+from repoloom.rpc.service import Service
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents
 from repoloom.stages.tokenize.encode import Encode
@@ -34,77 +34,49 @@ from repoloom.stages.tokenize.encoder import Encoder, encoder_of
 from repoloom.stages.tokenize.vocabulary import TOKENIZER
 from repoloom_services.resources import Resources
 
-T = TypeVar("T")
+Request = TypeVar("Request", EncodeRequest, DecodeRequest)
+Response = TypeVar("Response", EncodeResponse, DecodeResponse)
 
 _JSON_BYTES = 16 << 20
 _IDS = 1 << 21  # of a message; while they are decoded each takes some 100 bytes
 
 
 def service(resources: Resources) -> Service:
-    """The service over gRPC."""
-    return generated(
+    """See proto/repoloom/tokenizer/v1/tokenizer.proto."""
+    tokenizers = _Tokenizers(resources.root)
+    encode = _ByMessage[EncodeRequest, EncodeResponse](_encode, tokenizers, resources.executor)
+    decode = _ByMessage[DecodeRequest, DecodeResponse](_decode, tokenizers, resources.executor)
+    encode_documents = OnlineCall[EncodeDocumentsRequest, EncodeDocumentsResponse](
+        field="documents",
+        table="documents",
+        rows=documents,
+        begin=tokenizers.begin,
+        response=EncodeDocumentsResponse,
+        executor=resources.executor,
+    )
+    return online(
         add_TokenizerServiceServicer_to_server,
-        Tokenizer(resources),
-        {"Encode": "tokenizer:online", "Decode": "tokenizer:online", "EncodeDocuments": "tokenizer:online"},
+        Name.TOKENIZER,
+        Encode=encode.answer,
+        Decode=decode.answer,
+        EncodeDocuments=encode_documents.answer,
     )
 
 
-class Tokenizer(TokenizerServiceServicer):
-    """See proto/repoloom/tokenizer/v1/tokenizer.proto."""
+@dataclass(frozen=True)
+class _Tokenizers:
+    """The tokenizers that callers name: datasets below an address, or a tokenizer.json of their own."""
 
-    def __init__(self, resources: Resources) -> None:
-        self._resources = resources
-        self._encode_documents = OnlineCall(
-            table="documents",
-            rows=lambda request: documents(request.documents),
-            begin=self._begin,
-            settings=("parameters", "tokenizer"),
-            response=EncodeDocumentsResponse,
-        )
+    root: str
 
-    async def Encode(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[EncodeRequest],
-        context: object,  # noqa: ARG002
-    ) -> AsyncIterator[EncodeResponse]:
-        encoder: Encoder | None = None
-        async for request in request_iterator:
-            encoder = await self._of_stream(encoder, request)
-            yield await self._in_thread(_encode, encoder, request.texts)
-
-    async def Decode(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[DecodeRequest],
-        context: object,  # noqa: ARG002
-    ) -> AsyncIterator[DecodeResponse]:
-        encoder: Encoder | None = None
-        async for request in request_iterator:
-            encoder = await self._of_stream(encoder, request)
-            yield await self._in_thread(_decode, encoder, request.ids)
-
-    async def EncodeDocuments(  # noqa: N802
-        self,
-        request_iterator: AsyncIterator[EncodeDocumentsRequest],
-        context: object,  # noqa: ARG002
-    ) -> AsyncIterator[EncodeDocumentsResponse]:
-        async with aclosing(self._encode_documents.answer(request_iterator, self._resources.executor)) as responses:
-            async for response in responses:
-                yield response
-
-    def _begin(self, first: EncodeDocumentsRequest) -> Job:
+    def begin(self, first: EncodeDocumentsRequest) -> Job:
+        """Encodes with the tokenizer that a first message names. Raises InputError."""
         step = configured(Encode, first.parameters)
         row = {"json": self._json(first.tokenizer), "vocab_size": 0, "sample_bytes": 0, "sample_documents": 0}
         return Job(step.run, {"tokenizer": MemoryReader(pa.Table.from_pylist([row], TOKENIZER))})
 
-    async def _of_stream(self, encoder: Encoder | None, request: EncodeRequest | DecodeRequest) -> Encoder:
-        """The tokenizer that the first message names."""
-        if encoder is not None and request.HasField("tokenizer"):
-            raise FieldError("tokenizer", "is for the first message of a stream only")
-        if encoder is None:
-            encoder = await self._in_thread(self._encoder, request.tokenizer)
-        return encoder
-
-    def _encoder(self, ref: TokenizerRef) -> Encoder:
+    def encoder(self, ref: TokenizerRef) -> Encoder:
+        """The tokenizer of a name. Raises InputError."""
         return encoder_of(self._json(ref))
 
     def _json(self, ref: TokenizerRef) -> bytes:
@@ -114,7 +86,7 @@ class Tokenizer(TokenizerServiceServicer):
                     raise InputError(f"tokenizer.json has {len(ref.json)} bytes, at most {_JSON_BYTES} are taken")
                 return ref.json
             case "dataset":
-                table = tables_at([within(self._resources.root, ref.dataset, "tokenizer.dataset")]).get("tokenizer")
+                table = tables_at([within(self.root, ref.dataset, "tokenizer.dataset")]).get("tokenizer")
                 if table is None:
                     raise InputError(f"{ref.dataset} has no table 'tokenizer'; run the stage tokenize there")
                 content: bytes = table.dataset.reader("tokenizer").table()["json"][0].as_py()
@@ -122,18 +94,35 @@ class Tokenizer(TokenizerServiceServicer):
             case _:
                 raise InputError("the first message names no tokenizer: give `dataset` or `json`")
 
-    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._resources.executor, work, *arguments)
+
+@dataclass(frozen=True)
+class _ByMessage(Generic[Request, Response]):
+    """A call that answers each message by itself, with the tokenizer that the first one names."""
+
+    work: Callable[[Encoder, Request], Response]
+    tokenizers: _Tokenizers
+    executor: Executor
+
+    async def answer(self, requests: AsyncIterator[Request], context: object) -> AsyncIterator[Response]:  # noqa: ARG002
+        """The answers to a stream of requests. Raises InputError."""
+        in_thread = asyncio.get_running_loop().run_in_executor
+        encoder: Encoder | None = None
+        async for request in requests:
+            if encoder is None:
+                encoder = await in_thread(self.executor, self.tokenizers.encoder, request.tokenizer)
+            elif request.HasField("tokenizer"):
+                raise FieldError("tokenizer", "is for the first message of a stream only")
+            yield await in_thread(self.executor, self.work, encoder, request)
 
 
-def _encode(encoder: Encoder, texts: Sequence[bytes]) -> EncodeResponse:
+def _encode(encoder: Encoder, request: EncodeRequest) -> EncodeResponse:
     try:
-        return EncodeResponse(ids=[Ids(ids=encoder.encode(text.decode())) for text in texts])
+        return EncodeResponse(ids=[Ids(ids=encoder.encode(text.decode())) for text in request.texts])
     except UnicodeDecodeError as error:
         raise InputError(f"a text is not UTF-8 at byte {error.start}") from None
 
 
-def _decode(encoder: Encoder, ids: Sequence[Ids]) -> DecodeResponse:
-    if sum(len(some.ids) for some in ids) > _IDS:
+def _decode(encoder: Encoder, request: DecodeRequest) -> DecodeResponse:
+    if sum(len(some.ids) for some in request.ids) > _IDS:
         raise TooLargeError(f"a message has more than {_IDS} ids; send them in several")
-    return DecodeResponse(texts=[encoder.decode(some.ids).encode() for some in ids])
+    return DecodeResponse(texts=[encoder.decode(some.ids).encode() for some in request.ids])

@@ -2,8 +2,8 @@
 
 Every face runs in a process of its own. Steady load of 1, 4, 16 and 64 calls at once, bursts beyond what the server
 takes, as many requests as an hour brings at one a second, and SIGTERM in the middle. MB/s a core are of the processor
-time of the server (or the worker) and its children, so that they hold on a machine that is busy with other things.
-Prints tables; --json prints the figures.
+time of the server (or the worker) and its children; one stream with all rows and the batch's steps on the same rows
+take turns, so that what else the machine does slows both. Prints tables; --json prints the figures.
 """
 
 import argparse
@@ -33,7 +33,8 @@ from repoloom.client.streaming import chunks
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table as Input
 from repoloom.engine.pool import Limits, LocalPool
-from repoloom.engine.reconcile import Policy
+from repoloom.engine.reconcile import Policy, reconcile
+from repoloom.engine.step import Params, Step
 from repoloom.protos.corpus.v1.corpus_pb2 import Document, File
 from repoloom.protos.crawler.v1.crawler_pb2 import CrawlRequest
 from repoloom.protos.decontaminator.v1.decontaminator_pb2 import FindHitsRequest
@@ -42,20 +43,25 @@ from repoloom.protos.dependency_sorter.v1.dependency_sorter_pb2 import SortFiles
 from repoloom.protos.filter.v1.filter_pb2 import FilterFilesRequest
 from repoloom.protos.quality_scorer.v1.quality_scorer_pb2 import ScoreFilesRequest
 from repoloom.protos.tokenizer.v1.tokenizer_pb2 import EncodeDocumentsRequest, EncodeRequest
-from repoloom.recipe.run import run_stage
-from repoloom.recipe.sections import section
+from repoloom.recipe.sections import configure, section, settle, steps
 from repoloom.rpc.callers import new_caller
 from repoloom.rpc.tables import messages
+from repoloom.stages.dedup.survivors import Survivors
+from repoloom.up.find import full_name
 
 MB = 1_000_000
 CONCURRENCY = (1, 4, 16, 64)
 MAX_CALLS = 64  # that a server runs at once: its default
 BURST = 256
 CHANNELS = 4  # of one connection a server takes 128 calls at once
-SMALL = 32 << 10  # bytes of a request of those that stand for an hour's
+SMALL = 8 << 10  # bytes of a request of those that stand for an hour's
 DRAINED = 16  # calls at once while the server is told to stop
 SECONDS = 300
 BENCHMARK = "exam"
+STAGES = ("crawl", "filter", "order", "dedup", "quality", "decontaminate", "split", "tokenize")
+TURN_SECONDS = 1.5  # of processor time that is measured at least, of which a process knows hundredths
+TURNS = 2  # at least
+BEGAN = time.monotonic()
 
 
 @dataclass
@@ -67,42 +73,49 @@ class Face:
     path: str
     stream: list[bytes]  # one call with all rows
     requests: list[bytes]  # calls of one message, about 256 KB
-    small: list[bytes]  # calls of one message, about 32 KB
+    small: list[bytes]  # calls of one message, at most 8 KB
     files: int
     size: int  # bytes of the rows
     steps: Sequence[str]  # of the batch
     figures: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass
 class Batch:
-    """What the batch made of a corpus, and the processor time of each step."""
+    """The data path up to the tokens on one worker, and any of its steps again."""
 
-    tables: dict[str, dict[str, Input]] = field(default_factory=dict)  # that each stage read
-    seconds: dict[str, float] = field(default_factory=dict)
+    def __init__(self, folder: Path, out: Path, benchmark: Path) -> None:
+        self.pool = LocalPool(1, Limits())
+        self.tables: dict[str, dict[str, Input]] = {}  # that each step reads
+        self._steps: dict[str, Step[Params]] = {}
+        self._out = out
+        self._turns = itertools.count()
+        given: dict[str, dict[str, Any]] = {
+            "crawl": {"sources": [{"kind": "folder", "path": str(folder), "each": True}]},
+            "decontaminate": {"benchmarks": [{"name": BENCHMARK, "path": str(benchmark)}]},
+            "split": {"fraction": 0.02},
+            "tokenize": {"vocab_size": 32_000, "sample_bytes": 8 * MB},
+        }
+        tables = dict[str, Input]()
+        for stage in STAGES:
+            model = section(stage).model_validate(given.get(stage, {}))
+            values = settle(stage, {name: getattr(model, name) for name in type(model).model_fields})
+            for step_class in steps(stage):
+                step = self._steps[step_class.name] = configure(step_class, values)
+                self.tables[step.name] = dict(tables)
+                dataset = self._do(step, "first")
+                tables |= {name: Input(dataset, name) for name in step.writes}
+        self.tables["end"] = tables
 
+    def again(self, names: Iterable[str]) -> float:
+        """Processor seconds that some steps take now."""
+        before, turn = _processor_seconds(), f"{next(self._turns)}"
+        for name in names:
+            self._do(self._steps[name], turn)
+        return _processor_seconds() - before
 
-def run_batch(folder: Path, out: Path, benchmark: Path) -> Batch:
-    """The data path up to the tokens, on one worker, which has done it once before: imports and compilers are paid."""
-    given: dict[str, dict[str, Any]] = {
-        "crawl": {"sources": [{"kind": "folder", "path": str(folder), "each": True}]},
-        "decontaminate": {"benchmarks": [{"name": BENCHMARK, "path": str(benchmark)}]},
-        "split": {"fraction": 0.02},
-        "tokenize": {"vocab_size": 32_000, "sample_bytes": 8 * MB},
-    }
-    with LocalPool(1, Limits()) as pool:
-        for turn in ("warm", "measured"):
-            batch, tables = Batch(), dict[str, Input]()
-            for stage in ("crawl", "filter", "order", "dedup", "quality", "decontaminate", "split", "tokenize"):
-                model = section(stage).model_validate(given.get(stage, {}))
-                values = {name: getattr(model, name) for name in type(model).model_fields}
-                batch.tables[stage] = dict(tables)
-                before = _processor_seconds()
-                for dataset in run_stage(stage, values, tables, str(out / turn), pool, Policy(task_bytes=64 << 20)):
-                    batch.seconds[dataset.manifest.step] = _processor_seconds() - before
-                    before = _processor_seconds()
-            batch.tables["end"] = dict(tables)
-    return batch
+    def _do(self, step: Step[Params], turn: str) -> Dataset:
+        root = f"{self._out}/{turn}/{step.name}"
+        return reconcile(step, self.tables[step.name], root, self.pool, Policy(task_bytes=64 << 20))
 
 
 def _processor_seconds() -> float:
@@ -113,22 +126,26 @@ def _processor_seconds() -> float:
     return total
 
 
+def tell(text: str) -> None:
+    """What happens now, for whoever waits."""
+    Console(stderr=True).print(f"{time.monotonic() - BEGAN:4.0f} s  {text}", highlight=False)
+
+
 def faces(batch: Batch, folder: Path) -> Iterator[Face]:
     """What each method is sent: the rows that the batch's step read."""
     crawled = rows(batch, "filter", "files", File)
     kept = rows(batch, "order", "files", File)
-    documents = rows(batch, "dedup", "documents", Document)
+    documents = rows(batch, "dedup.signatures", "documents", Document)
     parsed = files_of(rows(batch, "quality", "documents", Document))
     searched = files_of(rows(batch, "decontaminate", "documents", Document))
     encoded = rows(batch, "tokenize", "documents", Document)
-    tokenizer = batch.tables["end"]["tokenizer"].dataset.reader("tokenizer").table()["json"][0].as_py()
-    named = {"tokenizer": {"json": tokenizer}}
+    named = {"tokenizer": {"dataset": batch.tables["end"]["tokenizer"].dataset.uri}}
 
     yield _crawl(folder, crawled)
     yield _face("filter", "FilterFiles", FilterFilesRequest, "files", crawled, ["filter"])
     yield _face("dependency_sorter", "SortFiles", SortFilesRequest, "files", kept, ["order"])
     yield _face("deduper", "Sign", SignRequest, "documents", documents, ["dedup.signatures"])
-    found = [step for step in batch.seconds if step.startswith("dedup.")]
+    found = [step.name for step in steps("dedup") if step is not Survivors]  # online no documents come back
     yield _face("deduper", "Deduplicate", DeduplicateRequest, "documents", documents, found)
     yield _face("quality_scorer", "ScoreFiles", ScoreFilesRequest, "files", parsed, ["quality"])
     looked = {"benchmarks": [BENCHMARK]}
@@ -138,9 +155,9 @@ def faces(batch: Batch, folder: Path) -> Iterator[Face]:
     yield _face("tokenizer", "EncodeDocuments", EncodeDocumentsRequest, "documents", encoded, ["tokenize"], named)
 
 
-def rows(batch: Batch, stage: str, table: str, kind: type[Any]) -> list[Any]:
-    """The rows that a stage of the batch read, as messages."""
-    dataset: Dataset = batch.tables[stage][table].dataset
+def rows(batch: Batch, step: str, table: str, kind: type[Any]) -> list[Any]:
+    """The rows that a step of the batch read, as messages."""
+    dataset = batch.tables[step][table].dataset
     return [message for some in dataset.batches(table) for message in messages(some, kind)]
 
 
@@ -178,7 +195,7 @@ def _face(
     return Face(
         service,
         method,
-        f"/repoloom.{service}.v1.{''.join(word.title() for word in service.split('_'))}Service/{method}",
+        f"/{full_name(service)}/{method}",
         [message.SerializeToString() for message in stream],
         [kind(**{name: some}, **settings).SerializeToString() for some in chunks(given, size) if some],
         [kind(**{name: some}, **settings).SerializeToString() for some in _small(given, size)],
@@ -280,12 +297,12 @@ async def _each(requests: Sequence[bytes]) -> AsyncIterator[bytes]:
         yield request
 
 
-async def measure(face: Face, server: ServiceProcess, token: str, seconds: float, hour: int) -> None:
+async def measure(face: Face, server: ServiceProcess, token: str, batch: Batch, seconds: float, hour: int) -> None:
     """All figures of one face."""
     per_request = {"MB": face.size / MB / len(face.requests), "files": face.files / len(face.requests)}
     async with Load(face, server.address, token) as load:
-        await load.call(face.stream, Ends())  # what is loaded once
-        face.figures["stream"] = await _stream(face, load, server)
+        face.figures |= await _against_batch(face, load, server, batch)
+        tell(f"{face.method}: {face.figures['ratio']:.2f} of the batch")
         face.figures["steady"] = []
         for concurrency in CONCURRENCY:
             began, used = time.monotonic(), server.processor_seconds
@@ -304,23 +321,31 @@ async def measure(face: Face, server: ServiceProcess, token: str, seconds: float
                     "codes": dict(ends.codes),
                 }
             )
+            tell(f"{face.method}: {concurrency} at once, {done / took:,.1f} calls/s")
         before = _ended(server, face)
         face.figures["burst"] = await _burst(face, load)
         # The server's word: grpc.aio's client calls it INTERNAL where a call was refused while it still sent.
         face.figures["burst"]["codes"] = dict(_ended(server, face) - before)
+        tell(f"{face.method}: a burst of {BURST}, {face.figures['burst']['codes']}")
         face.figures["hour"] = await _hour(face, load, server, hour)
+        tell(f"{face.method}: {sum(face.figures['hour']['codes'].values()):,} requests while memory was watched")
 
 
-async def _stream(face: Face, load: Load, server: ServiceProcess) -> dict[str, Any]:
-    """All rows in one call."""
-    used, began, ends = server.processor_seconds, time.monotonic(), Ends()
-    await load.call(face.stream, ends)
-    used, took = server.processor_seconds - used, time.monotonic() - began
-    return {
-        "mb_per_second": face.size / MB / took,
-        "mb_per_core_second": face.size / MB / used,
-        "codes": dict(ends.codes),
-    }
+async def _against_batch(face: Face, load: Load, server: ServiceProcess, batch: Batch) -> dict[str, Any]:
+    """All rows in one call, and the same rows by the batch, in turns."""
+    await load.call(face.stream, Ends())  # what is loaded once
+    batch.again(face.steps)
+    online = offline = wall = 0.0
+    ends = Ends()
+    while sum(ends.codes.values()) < TURNS or min(online, offline) < TURN_SECONDS:
+        began, used = time.monotonic(), server.processor_seconds
+        await load.call(face.stream, ends)
+        wall += time.monotonic() - began
+        online += server.processor_seconds - used
+        offline += batch.again(face.steps)
+    size = face.size / MB * sum(ends.codes.values())
+    stream = {"mb_per_second": size / wall, "mb_per_core_second": size / online, "codes": dict(ends.codes)}
+    return {"stream": stream, "batch_mb_per_core_second": size / offline, "ratio": offline / online}
 
 
 async def _burst(face: Face, load: Load) -> dict[str, Any]:
@@ -361,7 +386,7 @@ async def drain(face: Face, server: ServiceProcess, token: str) -> dict[str, Any
     return {"codes": dict(ends.codes), "exit": await asyncio.to_thread(server.wait)}
 
 
-def run_online(face: Face, work: Path, benchmarks: Path, seconds: float, hour: int) -> None:
+def run_online(face: Face, work: Path, benchmarks: Path, batch: Batch, seconds: float, hour: int) -> None:
     """Starts a face's service, measures it, and stops it under load."""
     token, entry = new_caller("bench", [f"{face.service}:online"])
     callers = work / f"{face.method}.callers.yaml"
@@ -377,7 +402,7 @@ def run_online(face: Face, work: Path, benchmarks: Path, seconds: float, hour: i
         REPOLOOM_SERVER_MAX_CALLS=str(MAX_CALLS),
         REPOLOOM_CRAWL_ALLOW="local-files",
     ) as server:
-        asyncio.run(measure(face, server, token, seconds, hour))
+        asyncio.run(measure(face, server, token, batch, seconds, hour))
         said = _ended(server, face)
         face.figures["drain"] = asyncio.run(drain(face, server, token))
         face.figures["drain"]["ended"] = dict(_ended(server, face) - said)
@@ -410,18 +435,26 @@ def show(found: Sequence[Face]) -> None:
     table = Table(
         "face", title="One stream against the batch; overload; an hour's requests; SIGTERM", title_justify="left"
     )
-    for column in ("MB/s a core", "batch", "ratio", f"burst of {BURST}", "MiB in tenths of the hour", "SIGTERM"):
+    for column in (
+        "MB/s a core",
+        "batch",
+        "ratio",
+        f"burst of {BURST}",
+        "requests: MiB, first … last",
+        "SIGTERM",
+    ):
         table.add_column(column, justify="right")
     for face in found:
         figures = face.figures
         memory = [round(size / 2**20) for size in figures["hour"]["memory"]]
+        requests = sum(figures["hour"]["codes"].values())
         table.add_row(
             face.method,
             f"{figures['stream']['mb_per_core_second']:.1f}",
             f"{figures['batch_mb_per_core_second']:.1f}",
             f"{figures['ratio']:.2f}",
             f"{figures['burst']['codes']}",
-            f"{memory[0]} … {memory[-1]}",
+            f"{requests:,}: {memory[0]} … {memory[-1]}",
             f"{figures['drain']['codes']}, by its log {figures['drain']['ended']}",
         )
     console.print(table)
@@ -431,7 +464,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=12, help="MB of the corpus")
-    parser.add_argument("--seconds", type=float, default=4, help="of each level of steady load")
+    parser.add_argument("--seconds", type=float, default=3, help="of each level of steady load")
     parser.add_argument(
         "--hour", type=int, default=3600, help="requests while memory is watched: an hour of one a second"
     )
@@ -447,15 +480,13 @@ def main() -> None:
         benchmark.write_text(
             "".join(json.dumps({"task_id": str(i), "prompt": text}) + "\n" for i, text in enumerate(texts))
         )
-        batch = run_batch(work / "corpus", work / "out", benchmark)
-        found = [face for face in faces(batch, work / "corpus") if not arguments.only or face.method in arguments.only]
-        for face in found:
-            run_online(face, work, work / "benchmarks", arguments.seconds, arguments.hour)
-            took = sum(batch.seconds[step] for step in face.steps)
-            face.figures["batch_mb_per_core_second"] = face.size / MB / took
-            ratio = face.figures["stream"]["mb_per_core_second"] / face.figures["batch_mb_per_core_second"]
-            face.figures["ratio"] = ratio
-            Console(stderr=True).print(f"{face.method}: {ratio:.2f} of the batch", highlight=False)
+        batch = Batch(work / "corpus", work / "out", benchmark)
+        with batch.pool:
+            found = [face for face in faces(batch, work / "corpus") if face.method in (arguments.only or [face.method])]
+            tell(f"the batch has run; measuring {', '.join(face.method for face in found)}")
+            for face in found:
+                run_online(face, work, work / "benchmarks", batch, arguments.seconds, arguments.hour)
+                tell(f"{face.method}: SIGTERM, {face.figures['drain']['codes']}")
     figures = {face.method: {"mb": face.size / MB, "files": face.files, **face.figures} for face in found}
     if arguments.json:
         print(json.dumps({"corpus_bytes": size, "cores": os.cpu_count(), "faces": figures}, indent=1))

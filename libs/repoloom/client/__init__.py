@@ -4,6 +4,8 @@ Online calls take what comes and yield what is found, as rows of repoloom.protos
 followed as an `Operation`. Errors are repoloom's own. Docs: docs/services.md.
 """
 
+from collections.abc import Mapping
+
 from repoloom.client.crawler import Crawler
 from repoloom.client.decontaminator import Decontaminator
 from repoloom.client.deduper import Deduper
@@ -14,7 +16,13 @@ from repoloom.client.quality_scorer import QualityScorer
 from repoloom.client.service import ServiceClient
 from repoloom.client.tokenizer import Tokenizer
 
+CLIENTS: Mapping[str, type[ServiceClient]] = {
+    kind.name: kind for kind in (Crawler, Filter, DependencySorter, Deduper, QualityScorer, Decontaminator, Tokenizer)
+}
+"""The client of each service, in the order of the path."""
+
 __all__ = [
+    "CLIENTS",
     "Crawler",
     "Decontaminator",
     "Deduper",

@@ -8,13 +8,14 @@ from repoloom.client.streaming import stream
 from repoloom.protos.corpus.v1.corpus_pb2 import Dropped, File
 from repoloom.protos.crawler.v1.crawler_pb2 import CrawlRequest, Repository
 from repoloom.protos.crawler.v1.crawler_pb2_grpc import CrawlerServiceStub
+from repoloom.rpc.catalog import Name
 
 
 class Crawler(ServiceClient):
     """Reads repositories."""
 
-    name = "crawler"
-    stages = ("crawl",)
+    name = Name.CRAWLER
+    stage = "crawl"
 
     def crawl(self, source: Mapping[str, Any], **limits: Any) -> Iterator[File | Repository | Dropped]:  # noqa: ANN401
         """What a source holds, e.g. {"kind": "pypi", "name": "requests", "version": "2.32.3"}.

@@ -2,19 +2,24 @@
 
 import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeVar
 
 from google.longrunning import operations_pb2, operations_pb2_grpc
+from google.protobuf.message import Message
 from google.protobuf.struct_pb2 import Struct
 
 from repoloom.client.operation import Operation
+from repoloom.client.streaming import byte_size, chunks, stream, with_settings
 from repoloom.protos.jobs.v1.jobs_pb2 import Engine, Limits, StartJobRequest
 from repoloom.protos.jobs.v1.jobs_pb2_grpc import JobsServiceStub
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import raised_as_own
 from repoloom.rpc.settings import ChannelSettings, from_environment
+
+T = TypeVar("T")
 
 _OPERATIONS = "google.longrunning.Operations"
 _IDEMPOTENT = (
@@ -26,8 +31,8 @@ _IDEMPOTENT = (
 class ServiceClient:
     """A client of one service. Use it in a `with` block, or close it."""
 
-    name: ClassVar[str]
-    stages: ClassVar[tuple[str, ...]]  # that the service runs as batch jobs; the first is the usual one
+    name: ClassVar[Name]
+    stage: ClassVar[str]  # of those that the service runs as batch jobs, the usual one
 
     def __init__(self, target: str | ChannelSettings, *, stream_seconds: float = 3600) -> None:
         """`target` is host:port; what else a channel needs is REPOLOOM_CLIENT_CA_FILE, _TOKEN_FILE and so on."""
@@ -57,7 +62,7 @@ class ServiceClient:
         """
         request = StartJobRequest(
             request_id=request_id or uuid.uuid4().hex,
-            stage=stage or self.stages[0],
+            stage=stage or self.stage,
             inputs=inputs,
             output=output,
             parameters=struct(parameters or {}),
@@ -84,6 +89,20 @@ class ServiceClient:
             yield from (Operation(self._operations, operation) for operation in response.operations)
             if not (page := response.next_page_token):
                 return
+
+    def _call(
+        self,
+        method: Callable[..., Iterable[Message]],
+        request: type[Message],
+        field: str,
+        rows: Iterable[T],
+        *,
+        size: Callable[[T], int] = byte_size,
+        **settings: Any,  # noqa: ANN401
+    ) -> Iterator[Any]:
+        """The rows that come back for rows, which are sent in a field of as many requests as they need."""
+        requests = (request(**{field: some}) for some in chunks(rows, size))
+        return stream(method, with_settings(requests, **settings), self._seconds)
 
     def close(self) -> None:
         """Closes the channel."""

@@ -14,7 +14,8 @@ REQUEST_BYTES = 256 << 10
 """About what one message holds: enough that its own cost is small, little enough that answers come early."""
 
 
-def _byte_size(message: Any) -> int:  # noqa: ANN401
+def byte_size(message: Any) -> int:  # noqa: ANN401
+    """Of a message, on the wire."""
     size: int = message.ByteSize()
     return size
 
@@ -51,7 +52,7 @@ def _fields(message: Message) -> Iterator[tuple[str, Any]]:
     return ((field.name, value) for field, value in message.ListFields())
 
 
-def chunks(rows: Iterable[T], size: Callable[[T], int] = _byte_size) -> Iterator[list[T]]:
+def chunks(rows: Iterable[T], size: Callable[[T], int] = byte_size) -> Iterator[list[T]]:
     """The rows in lists of about REQUEST_BYTES; at least one list, which may be empty."""
     held: list[T] = []
     held_bytes = 0

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from repoloom.client.service import ServiceClient, struct
-from repoloom.client.streaming import chunks, stream, with_settings
 from repoloom.protos.corpus.v1.corpus_pb2 import Document
 from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
     DecodeRequest,
@@ -15,6 +14,7 @@ from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
     TokenizerRef,
 )
 from repoloom.protos.tokenizer.v1.tokenizer_pb2_grpc import TokenizerServiceStub
+from repoloom.rpc.catalog import Name
 
 
 class Tokenizer(ServiceClient):
@@ -23,19 +23,19 @@ class Tokenizer(ServiceClient):
     A tokenizer is named by the address of a dataset or run that holds one, or given as the bytes of its tokenizer.json.
     """
 
-    name = "tokenizer"
-    stages = ("tokenize", "split", "mix", "pack")
+    name = Name.TOKENIZER
+    stage = "tokenize"
 
     def encode(self, texts: Iterable[str], tokenizer: str | bytes) -> Iterator[list[int]]:
         """The ids of each text."""
-        requests = (EncodeRequest(texts=some) for some in chunks((text.encode() for text in texts), len))
-        rows = stream(self._stub.Encode, with_settings(requests, tokenizer=_ref(tokenizer)), self._seconds)
+        encoded = (text.encode() for text in texts)
+        rows = self._call(self._stub.Encode, EncodeRequest, "texts", encoded, size=len, tokenizer=_ref(tokenizer))
         return (list(row.ids) for row in rows)
 
     def decode(self, ids: Iterable[Sequence[int]], tokenizer: str | bytes) -> Iterator[str]:
         """The text of each list of ids."""
-        requests = (DecodeRequest(ids=some) for some in chunks(Ids(ids=one) for one in ids))
-        rows = stream(self._stub.Decode, with_settings(requests, tokenizer=_ref(tokenizer)), self._seconds)
+        given = (Ids(ids=one) for one in ids)
+        rows = self._call(self._stub.Decode, DecodeRequest, "ids", given, tokenizer=_ref(tokenizer))
         return (row.decode() for row in rows)
 
     def encode_documents(
@@ -45,9 +45,10 @@ class Tokenizer(ServiceClient):
         **parameters: Any,  # noqa: ANN401
     ) -> Iterator[Piece]:
         """Training sequences. `parameters` are the recipe's section `tokenize`."""
-        requests = (EncodeDocumentsRequest(documents=some) for some in chunks(documents))
-        given = with_settings(requests, tokenizer=_ref(tokenizer), parameters=struct(parameters))
-        return stream(self._stub.EncodeDocuments, given, self._seconds)
+        method, given = self._stub.EncodeDocuments, struct(parameters)
+        return self._call(
+            method, EncodeDocumentsRequest, "documents", documents, tokenizer=_ref(tokenizer), parameters=given
+        )
 
     @property
     def _stub(self) -> TokenizerServiceStub:

@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from dataclasses import dataclass
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, Generic, TypeVar, cast
 
+import grpc
 import pyarrow as pa
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
@@ -16,10 +19,11 @@ from google.protobuf.message_factory import GetMessageClass
 from google.protobuf.struct_pb2 import Struct
 from pydantic import ValidationError
 
-from repoloom.engine.step import P, Params, Reader, Step
+from repoloom.engine.step import P, Params, Step
 from repoloom.recipe.sections import configure, section
 from repoloom.rpc.errors import FieldError
-from repoloom.rpc.online import Work, run
+from repoloom.rpc.online import Job, Stream, run
+from repoloom.rpc.service import Service, generated
 from repoloom.rpc.tables import messages
 
 Request = TypeVar("Request", bound=Message)
@@ -27,42 +31,48 @@ Response = TypeVar("Response", bound=Message)
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a call does: its work, and the tables that the work reads besides the stream."""
-
-    work: Work
-    sides: Mapping[str, Reader] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
 class OnlineCall(Generic[Request, Response]):
-    """A call that streams rows in and rows out."""
+    """A call that streams rows in and rows out. What else a request has is for the first one only."""
 
-    table: str  # that the work reads the stream as
-    rows: Callable[[Request], pa.RecordBatch]
+    field: str  # of a request: its rows
+    table: str  # that the work reads them as
+    rows: Callable[[Sequence[Any]], pa.RecordBatch]
     begin: Callable[[Request], Job]  # given the first message
-    settings: tuple[str, ...]  # fields of the first message only
     response: type[Response]
+    executor: Executor
 
-    async def answer(self, requests: AsyncIterator[Request], executor: Executor) -> AsyncGenerator[Response, None]:
+    async def answer(
+        self,
+        requests: AsyncIterator[Request],
+        context: object,  # noqa: ARG002
+    ) -> AsyncGenerator[Response, None]:
         """The answers to a stream of requests; an empty stream has none. Raises InputError and what the work raises."""
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        job = await asyncio.get_running_loop().run_in_executor(executor, self.begin, first)  # it may read files
-        incoming = self._incoming(first, requests)
-        async with contextlib.aclosing(run(job.work, self.table, incoming, executor, job.sides)) as answers:
-            async for table, rows in answers:
-                if response := answer(self.response, table, rows):
-                    yield response
+        job = await asyncio.get_running_loop().run_in_executor(self.executor, self.begin, first)  # it may read files
+        stream = Stream(self.table, self._checked(first, requests), self._rows)
+        async with contextlib.aclosing(run(job, partial(answer, self.response), self.executor, stream)) as responses:
+            async for response in responses:
+                yield response
 
-    async def _incoming(self, first: Request, rest: AsyncIterator[Request]) -> AsyncIterator[pa.RecordBatch]:
-        yield self.rows(first)
+    async def _checked(self, first: Request, rest: AsyncIterator[Request]) -> AsyncIterator[Request]:
+        yield first
         async for request in rest:
-            for name in self.settings:
-                if request.DESCRIPTOR.fields_by_name[name] in dict(request.ListFields()):
-                    raise FieldError(name, "is for the first message of a stream only")
-            yield self.rows(request)
+            for given, _ in request.ListFields():
+                if given.name != self.field:
+                    raise FieldError(given.name, "is for the first message of a stream only")
+            yield request
+
+    def _rows(self, requests: Sequence[Request]) -> pa.RecordBatch:
+        return self.rows([row for request in requests for row in getattr(request, self.field)])
+
+
+def online(
+    add: Callable[[Any, grpc.aio.Server], None], name: str, **methods: Callable[..., AsyncIterator[Message]]
+) -> Service:
+    """A service's online calls; `add` is its `add_…Servicer_to_server`."""
+    return generated(add, SimpleNamespace(**methods), dict.fromkeys(methods, f"{name}:online"))
 
 
 def answer(kind: type[Response], table: str, rows: pa.RecordBatch) -> Response | None:

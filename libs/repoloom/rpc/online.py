@@ -7,11 +7,13 @@ bounded queue on either side: a slow client slows its step, a slow step slows it
 import asyncio
 import contextvars
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import pyarrow as pa
+from google.protobuf.message import Message
 
 from repoloom.engine.step import Reader, Sink
 from repoloom.errors import RepoloomError
@@ -19,12 +21,41 @@ from repoloom.rpc.stream import Limits, StreamReader
 from repoloom.rpc.tables import chunks
 
 T = TypeVar("T")
+Request = TypeVar("Request", bound=Message)
+Response = TypeVar("Response", bound=Message)
 
-Answer = tuple[str, pa.RecordBatch]
-"""Rows that a step wrote, and the table that it wrote them to."""
 
-Work = Callable[[Mapping[str, Reader], Sink], None]
+class Outlet(Sink, Protocol):
+    """Where the work of a call writes what its client is sent."""
+
+    def go_on(self) -> None:
+        """Raises AbandonedError where nobody waits for more."""
+        ...
+
+
+Work = Callable[[Mapping[str, Reader], Outlet], None]
 """What is done in the thread: `Step.run`, or some of them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a call does: its work, and the tables that the work reads besides the stream."""
+
+    work: Work
+    sides: Mapping[str, Reader] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stream(Generic[Request]):
+    """The rows that a client sends."""
+
+    table: str  # that the work reads them as
+    requests: AsyncIterator[Request]
+    rows: Callable[[Sequence[Request]], pa.RecordBatch]  # called in the thread
+
+
+Form = Callable[[str, pa.RecordBatch], Response | None]
+"""Makes a message of rows that were written to a table; None for a table that is not sent. Called in the thread."""
 
 RESPONSE_BYTES = 1 << 20
 """About what one message of an answer holds: far below the limit of a message, far above the cost of one."""
@@ -38,23 +69,17 @@ class AbandonedError(RepoloomError):
 
 
 async def run(
-    work: Work,
-    table: str,
-    incoming: AsyncIterator[pa.RecordBatch],
-    executor: Executor,
-    sides: Mapping[str, Reader] | None = None,
-    limits: Limits | None = None,
-) -> AsyncGenerator[Answer, None]:
-    """Does `work` on the rows that come in as `table`, and yields what it writes, in order.
+    job: Job, form: Form[Response], executor: Executor, stream: Stream[Request] | None = None
+) -> AsyncGenerator[Response, None]:
+    """Does a job, on the rows that come in if there is a stream of them, and yields what it writes, in order.
 
-    Raises what the work raises, and what `incoming` raises.
+    Raises what the work raises, and what iterating over the stream's requests raises.
     """
-    call = _Call()
-    reader = StreamReader(call.pull, limits or Limits())
-    feeding = asyncio.create_task(call.feed(incoming))
-    inputs = {table: reader, **(sides or {})}
+    call = _Call(form, stream)
+    feeding = asyncio.create_task(call.feed())
+    inputs = {stream.table: StreamReader(call.pull, Limits()), **job.sides} if stream else job.sides
     in_context = contextvars.copy_context().run  # the request's id, its trace
-    working = asyncio.get_running_loop().run_in_executor(executor, in_context, call.work, work, inputs)
+    working = asyncio.get_running_loop().run_in_executor(executor, in_context, call.work, job.work, inputs)
     working.add_done_callback(_retrieve)
     try:
         while (answer := await call.outgoing.get()) is not None:
@@ -67,34 +92,39 @@ async def run(
         await asyncio.wait({feeding})  # nobody can close the requests while they are read
 
 
-class _Call:
-    """The two queues of a call, and the `Sink` that its step writes to."""
+class _Call(Generic[Request, Response]):
+    """The two queues of a call, and the `Outlet` that its work writes to."""
 
-    def __init__(self) -> None:
-        self.outgoing: asyncio.Queue[Answer | None] = asyncio.Queue(_WAITING)
-        self._incoming: asyncio.Queue[pa.RecordBatch | BaseException | None] = asyncio.Queue(_WAITING)
+    def __init__(self, form: Form[Response], stream: Stream[Request] | None) -> None:
+        self.outgoing: asyncio.Queue[Response | None] = asyncio.Queue(_WAITING)
+        self._incoming: asyncio.Queue[Request | Exception | None] = asyncio.Queue(_WAITING)
+        self._form = form
+        self._stream = stream
         self._loop = asyncio.get_running_loop()
         self._abandoned = threading.Event()
 
-    async def feed(self, incoming: AsyncIterator[pa.RecordBatch]) -> None:
+    async def feed(self) -> None:
         """Hands on what comes in, then None, or the error that ended it."""
-        end: BaseException | None = None
+        end: Exception | None = None
         try:
-            async for batch in incoming:
-                await self._incoming.put(batch)
+            if self._stream:
+                async for request in self._stream.requests:
+                    await self._incoming.put(request)
         except Exception as error:  # it is raised again where the rows are read
             end = error
         await self._incoming.put(end)
 
     def pull(self) -> Iterator[pa.RecordBatch]:
         """The rows as they come; those that wait already come together."""
+        assert self._stream is not None
         while True:
-            *batches, last = self._wait(self._take())
-            if isinstance(last, pa.RecordBatch):
-                batches.append(last)
-            if batches:
-                yield from pa.Table.from_batches(batches).combine_chunks().to_batches()
-            if isinstance(last, BaseException):
+            *requests, last = self._wait(self._take())
+            if isinstance(last, Message):
+                requests.append(last)
+            rows = self._stream.rows(cast("list[Request]", requests))
+            if rows.num_rows:
+                yield rows
+            if isinstance(last, Exception):
                 raise last
             if last is None:
                 return
@@ -120,7 +150,8 @@ class _Call:
         """Sends rows of a table; waits while the client does not take them."""
         for batch in rows.to_batches() if isinstance(rows, pa.Table) else [rows]:
             for some in chunks(batch, RESPONSE_BYTES):
-                self._wait(self.outgoing.put((table, some)))
+                if response := self._form(table, some):
+                    self._wait(self.outgoing.put(response))
 
     def blob(self, table: str, name: str, content: bytes | memoryview, rows: int) -> None:
         """No step that is served writes raw parts."""
@@ -132,11 +163,16 @@ class _Call:
     def enter(self, files: int, size: int) -> None:
         """A stream has no ledger: its client sees every row."""
 
-    async def _take(self) -> list[pa.RecordBatch | BaseException | None]:
+    def go_on(self) -> None:
+        """Raises AbandonedError once the call has ended."""
+        if self._abandoned.is_set():
+            raise AbandonedError("the call has ended")
+
+    async def _take(self) -> list[Request | Exception | None]:
         taken = [await self._incoming.get()]
         size = 0
-        while isinstance(taken[-1], pa.RecordBatch) and not self._incoming.empty() and size < _BATCH_BYTES:
-            size += taken[-1].nbytes
+        while isinstance(taken[-1], Message) and not self._incoming.empty() and size < _BATCH_BYTES:
+            size += taken[-1].ByteSize()
             taken.append(self._incoming.get_nowait())
         return taken
 
@@ -146,8 +182,7 @@ class _Call:
             coroutine.close()
             raise AbandonedError("the call has ended")
         result = asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
-        if self._abandoned.is_set():
-            raise AbandonedError("the call has ended")
+        self.go_on()
         return result
 
 

@@ -1,10 +1,12 @@
 """Messages to rows and back: a message of the protos is a row of the table of its name, field for column."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+import operator
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 from google.protobuf.message import Message
@@ -16,13 +18,20 @@ from repoloom.protos.corpus.v1.corpus_pb2 import Document, File
 
 M = TypeVar("M", bound=Message)
 
+Where: TypeAlias = Callable[[int], str]
+"""Says in words where the row of a number lies."""
+
 _DOMAIN = "code"
 
 
 def rows(messages: Sequence[Message], schema: pa.Schema) -> pa.RecordBatch:
     """The messages as rows; columns that the message has no field for must be added by the caller."""
-    columns = [pa.array([getattr(message, field.name) for message in messages], field.type) for field in schema]
+    columns = [_column(messages, field) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _column(messages: Sequence[Message], field: pa.Field) -> pa.Array:
+    return pa.array(list(map(operator.attrgetter(field.name), messages)), field.type)
 
 
 def messages(batch: pa.RecordBatch, kind: type[M]) -> Iterator[M]:
@@ -39,30 +48,28 @@ def raw_files(files: Sequence[File]) -> pa.RecordBatch:
 
 def text_files(files: Sequence[File]) -> pa.RecordBatch:
     """Files as the filter leaves them: UTF-8 without NUL, of a known language. Raises InputError."""
-    for file in files:
-        _check_text(file.content, f"{file.repo}: {file.path}")
-        if file.language not in _NAMES:
-            raise _unknown(file.language, f"{file.repo}: {file.path}")
-    return raw_files(files)
+
+    def where(at: int) -> str:
+        return f"{files[at].repo}: {files[at].path}"
+
+    batch = raw_files(files)
+    _check_text(batch["content"], where)
+    _check_languages(batch["language"], where)
+    return batch
 
 
 def documents(given: Sequence[Document]) -> pa.RecordBatch:
     """Documents whose spans lie within their text. Raises InputError."""
-    for document in given:
-        _check_document(document)
     counts = [len(document.spans) for document in given]
     spans = rows([span for document in given for span in document.spans], pa.schema(SPAN))
     columns = {
         "domain": pa.array([document.domain or _DOMAIN for document in given], pa.string()),
         "spans": _lists(counts, spans.columns),
     }
-    arrays = [
-        columns[field.name]
-        if field.name in columns
-        else pa.array([getattr(document, field.name) for document in given], field.type)
-        for field in DOCUMENTS
-    ]
-    return pa.RecordBatch.from_arrays(arrays, schema=DOCUMENTS)
+    arrays = [columns[field.name] if field.name in columns else _column(given, field) for field in DOCUMENTS]
+    batch = pa.RecordBatch.from_arrays(arrays, schema=DOCUMENTS)
+    _check_documents(batch, np.repeat(np.arange(len(given)), counts), spans)
+    return batch
 
 
 def single_file_documents(files: Sequence[File]) -> pa.RecordBatch:
@@ -100,7 +107,7 @@ def _file_columns(files: Sequence[File]) -> list[pa.Array]:
         "content": contents,
     }
     return [
-        pa.array(filled.get(field.name) or [getattr(file, field.name) for file in files], field.type) for field in FILES
+        pa.array(filled[field.name], field.type) if field.name in filled else _column(files, field) for field in FILES
     ]
 
 
@@ -115,44 +122,72 @@ def _lists(counts: Sequence[int], columns: Sequence[pa.Array]) -> pa.ListArray:
     return pa.ListArray.from_arrays(offsets, spans, type=DOCUMENTS.field("spans").type)
 
 
-def _check_document(document: Document) -> None:
-    where = f"{document.repo or '(no repository)'}: document {document.document}"
-    if not document.repo or document.document < 0:
-        raise InputError(f"{where}: a document needs the name of its repository and a number from 0")
-    text = document.text
-    _check_text(text, where)
-    before = 0
-    for span in document.spans:
-        if not before <= span.head <= span.start <= span.end <= len(text) or span.size < 0:
-            raise InputError(
-                f"{where}: the span of {span.path!r} does not hold {before} <= head {span.head} <= "
-                f"start {span.start} <= end {span.end} <= {len(text)}, the length of the text"
-            )
-        if span.language not in _NAMES:
-            raise _unknown(span.language, f"{where}: {span.path}")
-        if any(_is_within_character(text, at) for at in (span.head, span.start, span.end)):
-            raise InputError(f"{where}: the span of {span.path!r} begins or ends within a character of UTF-8")
-        before = span.end
+def _check_documents(batch: pa.RecordBatch, document: npt.NDArray[np.int64], spans: pa.RecordBatch) -> None:
+    """`document` is the row of the batch that each of the spans belongs to."""
+    repos, numbers = batch["repo"].to_pylist(), batch["document"].to_pylist()
+
+    def where(at: int) -> str:
+        return f"{repos[at] or '(no repository)'}: document {numbers[at]}"
+
+    def place(at: int) -> str:
+        return f"{where(document[at])}: the span of {spans['path'][at].as_py()!r}"
+
+    for at, (repo, number) in enumerate(zip(repos, numbers, strict=True)):
+        if not repo or number < 0:
+            raise InputError(f"{where(at)}: a document needs the name of its repository and a number from 0")
+    _check_text(batch["text"], where)
+    _check_bounds(batch["text"], document, spans, place)
+    _check_languages(spans["language"], place)
 
 
-def _is_within_character(text: bytes, at: int) -> bool:
-    return at < len(text) and text[at] & 0xC0 == 0x80  # a continuation byte
+def _check_bounds(texts: pa.BinaryArray, document: npt.NDArray[np.int64], spans: pa.RecordBatch, place: Where) -> None:
+    head, start, end, size = (spans[name].to_numpy() for name in ("head", "start", "end", "size"))
+    before = np.zeros(len(spans), np.int64)
+    before[1:] = np.where(document[1:] == document[:-1], end[:-1], 0)
+    lengths = pc.binary_length(texts).to_numpy().astype(np.int64)
+    length = lengths[document]
+    for at in np.flatnonzero((before > head) | (head > start) | (start > end) | (end > length) | (size < 0))[:1]:
+        raise InputError(
+            f"{place(at)} does not hold {before[at]} <= head {head[at]} <= start {start[at]} <= end {end[at]} <= "
+            f"{length[at]}, the length of the text, and 0 <= size {size[at]}"
+        )
+    content = _bytes(texts)
+    origin = (np.cumsum(lengths) - lengths)[document]
+    for bound in (head, start, end):
+        inside = np.flatnonzero(bound < length)
+        for at in inside[content[(origin + bound)[inside]] & 0xC0 == 0x80][:1]:  # a continuation byte
+            raise InputError(f"{place(at)} begins or ends within a character of UTF-8")
 
 
-def _check_text(content: bytes, where: str) -> None:
+def _check_text(texts: pa.BinaryArray, where: Where) -> None:
     try:
-        content.decode()
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not UTF-8 at byte {error.start}; the filter makes text of files") from None
-    if b"\0" in content:
-        raise InputError(f"{where} holds a NUL byte; the filter drops such files")
+        texts.cast(pa.string())
+        if _bytes(texts).min(initial=1):
+            return
+    except pa.ArrowInvalid:
+        pass
+    for at, text in enumerate(texts.to_pylist()):  # which of them it is
+        try:
+            text.decode()
+        except UnicodeDecodeError as error:
+            raise InputError(
+                f"{where(at)} is not UTF-8 at byte {error.start}; the filter makes text of files"
+            ) from None
+        if b"\0" in text:
+            raise InputError(f"{where(at)} holds a NUL byte; the filter drops such files")
 
 
-def _unknown(language: str, where: str) -> InputError:
-    return InputError(f"{where}: there is no language {language!r}; the filter detects it")
+def _bytes(texts: pa.BinaryArray) -> npt.NDArray[np.uint8]:
+    """Those of all texts, one after another; the array is no slice of another."""
+    return np.frombuffer(texts.buffers()[2] or b"", np.uint8)
 
 
-_NAMES = frozenset(language.name for language in (*LANGUAGES, *PROSE))
+def _check_languages(languages: pa.StringArray, where: Where) -> None:
+    for at in np.flatnonzero(pc.invert(pc.is_in(languages, _NAMES)).to_numpy(zero_copy_only=False))[:1]:
+        raise InputError(f"{where(int(at))}: there is no language {languages[at].as_py()!r}; the filter detects it")
+
+
+_NAMES = pa.array([language.name for language in (*LANGUAGES, *PROSE)], pa.string())
 
 
 def chunks(batch: pa.RecordBatch, most: int) -> Iterator[pa.RecordBatch]:

@@ -19,9 +19,10 @@ _LEAST_BYTES = 2  # of a part
 
 
 def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
-    """Raises TooLargeError for a message of more than `most` parts, InputError for one that breaks off in a part."""
-    if len(content) <= most * _LEAST_BYTES:
-        return
+    """Raises TooLargeError for a message of more than `most` parts, InputError for one seen to break off in one.
+
+    What has too few bytes to hold more is left to the parser.
+    """
     try:
         if _has_more(content, kind, most):
             raise TooLargeError(f"a message has more than {most} rows and fields; send them in several")
@@ -30,10 +31,12 @@ def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
 
 
 def _has_more(content: bytes, kind: Descriptor, most: int) -> bool:
+    """Reads no further than until what is unread has too few bytes to matter."""
     count = fields = 0
-    waiting = [(kind, 0, len(content))]
-    while waiting:
+    waiting, unread = [(kind, 0, len(content))], len(content)
+    while waiting and count + unread // _LEAST_BYTES > most:
         kind, at, end = waiting.pop()
+        unread -= end - at
         while at < end:
             tag, at = _varint(content, at)
             fields += 1
@@ -52,6 +55,7 @@ def _has_more(content: bytes, kind: Descriptor, most: int) -> bool:
                     field = kind.fields_by_number.get(tag >> 3)
                     if field is not None and field.message_type is not None:
                         waiting.append((field.message_type, at, at + size))
+                        unread += size
                     at += size
                 case 5:  # 32 bits
                     at += 4

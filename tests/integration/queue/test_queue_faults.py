@@ -159,7 +159,7 @@ def test_a_run_gives_up_when_redis_stays_away(fleet: Fleet) -> None:
 def test_a_run_ends_when_redis_answers_no_more_though_it_takes_connections(fleet: Fleet) -> None:
     impatient = QUICK.model_copy(update={"patience": 1.0})
     broker = fleet.redis.broker.model_copy(update={"answer": 0.3})
-    tasks = [make_task(fleet.folder / f"{number}") for number in range(2)]
+    tasks = [make_task(fleet.folder / f"{number}", repositories=number) for number in (1, 2)]
 
     def stopped_amid() -> Iterator[Task]:
         yield tasks[0]

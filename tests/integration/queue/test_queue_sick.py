@@ -67,7 +67,7 @@ def test_where_all_workers_are_sick_the_run_ends_with_what_they_say_however_much
 ) -> None:
     with scarce_disk():
         fleet.start(workers)
-    tasks = (make_task(fleet.folder / f"{number}", size=SIZE) for number in range(1000))
+    tasks = (make_task(fleet.folder / f"{size}", size=size) for size in range(SIZE, SIZE + 2000, 2))
     with fleet.redis.pool() as pool, pytest.raises(FatalError, match=r"cannot write .*/probe\.make/"):
         next(pool.run(tasks))
 
@@ -75,7 +75,7 @@ def test_where_all_workers_are_sick_the_run_ends_with_what_they_say_however_much
 def test_a_task_that_no_worker_can_do_ends_the_run_though_all_others_are_done(fleet: Fleet, tmp_path: Path) -> None:
     fleet.start()
     pace = QUICK.model_copy(update={"window": 2})
-    good = (make_task(fleet.folder / f"{number}") for number in itertools.count())
+    good = (make_task(fleet.folder / f"{size}", size=size) for size in itertools.count(2, 2))
     tasks = itertools.chain([make_task(tmp_path / "elsewhere")], good)
     done = []
     with fleet.redis.pool(pace=pace) as pool, pytest.raises(FatalError, match="below none of the stores"):
@@ -101,7 +101,7 @@ def test_a_worker_that_rests_says_so_takes_nothing_and_ends_at_once_when_it_is_a
     with scarce_disk():
         [sick] = fleet.start(REPOLOOM_WORKER_METRICS_ADDRESS=f"127.0.0.1:{port}")
     assert health(port) == 200
-    tasks = [make_task(fleet.folder / f"{number}", size=SIZE) for number in range(2)]
+    tasks = [make_task(fleet.folder / f"{size}", size=size) for size in (SIZE, SIZE + 2)]
     with fleet.redis.pool() as pool, fleet.redis.client() as client:
         running = Running(pool.run(tasks))
         eventually(lambda: client.llen(CPU) == 2)

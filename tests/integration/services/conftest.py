@@ -1,6 +1,7 @@
 """The services on a loopback port, in a thread of the test's own process."""
 
 import asyncio
+import importlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,13 +11,11 @@ from typing import Any
 
 import pytest
 
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.server import running
 from repoloom.rpc.service import Service
 from repoloom.rpc.settings import ServerSettings
-from repoloom_services import crawler, decontaminator, deduper, dependency_sorter, filter, quality_scorer, tokenizer  # noqa: A004
 from repoloom_services.resources import Resources
-
-MODULES = (crawler, decontaminator, deduper, dependency_sorter, filter, quality_scorer, tokenizer)
 
 
 @contextmanager
@@ -40,11 +39,11 @@ def serving(services: list[Service], settings: ServerSettings) -> Iterator[str]:
 def serve(tmp_path: Path) -> Iterator[Callable[..., str]]:
     """Starts all seven at one address; gives it. Keyword arguments are of ServerSettings; `benchmarks` of Resources."""
     with ExitStack() as stack:
-        executor = stack.enter_context(ThreadPoolExecutor(16))
 
-        def start(benchmarks: Path | None = None, **settings: Any) -> str:
+        def start(benchmarks: Path | None = None, threads: int = 16, **settings: Any) -> str:
+            executor = stack.enter_context(ThreadPoolExecutor(threads))
             resources = Resources(executor, str(tmp_path / "store"), benchmarks)
-            services = [module.service(resources) for module in MODULES]
+            services = [importlib.import_module(f"repoloom_services.{name}").service(resources) for name in Name]
             given = {"address": "127.0.0.1:0", "drain_seconds": 5, **settings}
             return stack.enter_context(serving(services, ServerSettings(**given)))
 

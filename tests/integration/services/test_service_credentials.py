@@ -16,11 +16,11 @@ from repoloom import client
 from repoloom.errors import ForbiddenError, UnavailableError
 from repoloom.protos.corpus.v1.corpus_pb2 import File
 from repoloom.rpc.callers import new_caller
+from repoloom.rpc.catalog import Name
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import StatusError
 from repoloom.rpc.settings import ChannelSettings
 
-SERVICES = tuple(sorted(one.name for one in client.ServiceClient.__subclasses__()))
 FOR_ANYONE_KNOWN = "grpc.reflection.v1alpha.ServerReflection"
 HEALTH = "grpc.health.v1.Health"
 SECONDS = 60
@@ -58,7 +58,7 @@ class Guarded:
             return call.code()
 
 
-@pytest.fixture(scope="module", params=SERVICES)
+@pytest.fixture(scope="module", params=Name)
 def guarded(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     with ExitStack() as stack:
         yield Guarded(request.param, tmp_path_factory.mktemp(request.param), stack)
@@ -128,7 +128,7 @@ def test_no_address_outside_of_the_root_is_opened(guarded: Guarded) -> None:
         f"{guarded.store}/.jobs",
     ]
     outside += ["s3://bucket/key", "file:///etc", "http://127.0.0.1/", f"{guarded.store}/%2e%2e/outside"]
-    service = next(one for one in client.ServiceClient.__subclasses__() if one.name == guarded.name)
+    service = client.CLIENTS[guarded.name]
     with service(ChannelSettings(target=guarded.address, token=SecretStr(guarded.right))) as called:
         for uri in filter(None, outside):
             with pytest.raises(ForbiddenError):

@@ -1,10 +1,12 @@
 import contextlib
 
 import pytest
+from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repoloom.errors import InputError, TooLargeError
+from repoloom.protos.corpus.v1.corpus_pb2 import Document, Span
 from repoloom.protos.deduper.v1.deduper_pb2 import SignRequest
 from repoloom.protos.filter.v1.filter_pb2 import FilterFilesRequest
 from repoloom.rpc.wire import check_parts
@@ -23,6 +25,33 @@ def test_what_rows_hold_is_counted_too() -> None:
     with pytest.raises(TooLargeError):
         check_parts(request, SignRequest.DESCRIPTOR, 2000)
     check_parts(request, SignRequest.DESCRIPTOR, 2404)
+
+
+TEXTS = st.sampled_from(["", "a", "a" * 60])
+REQUESTS = st.lists(
+    st.builds(
+        Document, repo=TEXTS, text=TEXTS.map(str.encode), spans=st.lists(st.builds(Span, path=TEXTS), max_size=9)
+    ),
+    max_size=9,
+).map(lambda documents: SignRequest(documents=documents))
+
+
+def parts_of(message: Message) -> int:
+    count = 0
+    for field, value in message.ListFields():
+        each = value if field.is_repeated else [value]
+        count += len(each) if field.type in (field.TYPE_STRING, field.TYPE_BYTES, field.TYPE_MESSAGE) else 0
+        count += sum(map(parts_of, each)) if field.message_type else 0
+    return count
+
+
+@given(REQUESTS, st.integers(0, 120))
+def test_a_message_is_refused_for_its_parts_and_for_nothing_else(request: Message, most: int) -> None:
+    if parts_of(request) > most:
+        with pytest.raises(TooLargeError):
+            check_parts(request.SerializeToString(), request.DESCRIPTOR, most)
+    else:
+        check_parts(request.SerializeToString(), request.DESCRIPTOR, most)
 
 
 def test_a_group_hides_no_rows() -> None:
