@@ -464,7 +464,7 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", type=int, default=12, help="MB of the corpus")
-    parser.add_argument("--seconds", type=float, default=3, help="of each level of steady load")
+    parser.add_argument("--seconds", type=float, default=2, help="of each level of steady load")
     parser.add_argument(
         "--hour", type=int, default=3600, help="requests while memory is watched: an hour of one a second"
     )
