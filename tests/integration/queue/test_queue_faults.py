@@ -175,7 +175,7 @@ def test_a_run_ends_when_redis_answers_no_more_though_it_takes_connections(fleet
 
 @pytest.mark.parametrize("connected", [True, False])
 def test_what_is_published_to_a_redis_that_answers_no_more_is_given_up(fleet: Fleet, connected: bool) -> None:
-    broker = fleet.redis.broker.model_copy(update={"answer": 0.3})
+    broker = fleet.redis.broker.model_copy(update={"answer": 1.0})
     with make_app(broker, QUICK) as app:
         if connected:
             publish(app, CPU, "text")
