@@ -268,7 +268,8 @@ def test_a_client_that_reads_nothing_for_long_makes_the_server_wait_and_not_grow
             sent += 1
             yield rpc.message(f"repo/{number}", content=content)
 
-    with Watched(server) as watched, grpc.insecure_channel(server.address) as channel:
+    little = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 1 << 16)]  # that the client's side takes in
+    with Watched(server) as watched, grpc.insecure_channel(server.address, little) as channel:
         call = channel.stream_stream(rpc.path)(requests(), timeout=120)
         while before < sent < messages:  # until the server takes no more
             before = sent
