@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.ledger import Count
+from repoloom.corpus.parts import sizes_of
 from repoloom.corpus.reading import WAY_OUT, TableReader
 from repoloom.corpus.writing import COUNTED, TaskWriter, count_rows
 from repoloom.engine.step import Params, Step
@@ -82,11 +83,14 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
     cost = Cost(
         seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(time.process_time() - cpu_started, 3),
+        read_bytes=sum(size for share in task.inputs.values() for size in sizes_of(share.resolve())),
         peak_memory=_own_peak() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     )
+    if (done := committed(target, task)) is not None:  # another attempt was faster, perhaps while this one was frozen
+        return done
     commit = Commit(task=task.key, tables=tables, ledger=ledger, cost=cost)
     stores.write(target, task.commit_key, commit.model_dump_json().encode())
-    return commit
+    return committed(target, task) or commit  # of two at the same moment what stands is what counts
 
 
 def _own_peak() -> int:

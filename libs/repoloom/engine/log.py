@@ -8,7 +8,7 @@ commit. So nothing need be told to the log in time, two runs may write it at onc
 import hashlib
 import io
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pyarrow as pa
@@ -90,8 +90,11 @@ class CommitLog:
         written = self._write(pa.concat_tables([*found, added]))
         self._drop([key for key in merged if key != written])
 
-    def keep(self, tasks: Container[bytes]) -> int:
-        """Forgets the commits of all other tasks, and corrupt segments; returns how many of these there were."""
+    def keep(self, held: Mapping[bytes, bytes]) -> int:
+        """Forgets the commits of tasks other than those held, or with other `parts_of`, and corrupt segments.
+
+        Returns how many segments were corrupt.
+        """
         corrupt = 0
         for key in list(self._names()):
             try:
@@ -99,7 +102,7 @@ class CommitLog:
             except CorruptDataError:
                 corrupt += 1
             else:
-                if rows is None or all(kept := [task in tasks for task in rows["task"].to_pylist()]):
+                if rows is None or all(kept := [held.get(task) == parts for task, parts in _parts_by_task(rows)]):
                     continue
                 if any(kept):
                     self._write(rows.filter(pa.array(kept)))
@@ -146,12 +149,27 @@ def rows_of(commits: Sequence[Commit]) -> pa.Table:
     return pa.Table.from_pylist([_row(commit) for commit in commits], COMMITS)
 
 
+def parts_of(commit: Commit) -> bytes:
+    """16 bytes that tell one commit's parts from another's."""
+    return _fingerprint((table, part.sha256) for table, parts in commit.tables.items() for part in parts)
+
+
+def _parts_by_task(rows: pa.Table) -> Iterator[tuple[bytes, bytes]]:
+    for task, parts in zip(rows["task"].to_pylist(), rows["parts"].to_pylist(), strict=True):
+        yield task, _fingerprint((part["table"], part["sha256"]) for part in parts)
+
+
+def _fingerprint(parts: Iterable[tuple[str, str]]) -> bytes:
+    lines = sorted(f"{table} {sha256}\n" for table, sha256 in parts)
+    return hashlib.blake2b("".join(lines).encode(), digest_size=16).digest()
+
+
 def _row(commit: Commit) -> dict[str, object]:
     return {
         "task": bytes.fromhex(commit.task),
         "parts": [{"table": table, **part.model_dump()} for table, parts in commit.tables.items() for part in parts],
         "counts": list(_counts(commit.ledger)),
-        **commit.cost.model_dump(),
+        **commit.cost.model_dump(include={"seconds", "cpu_seconds", "peak_memory"}),
     }
 
 

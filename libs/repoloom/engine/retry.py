@@ -7,7 +7,7 @@ from pydantic import ValidationError
 from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.corpus.reading import verify_part
-from repoloom.engine.log import CommitLog
+from repoloom.engine.log import CommitLog, parts_of
 from repoloom.engine.quarantine import keys_of_failures
 from repoloom.engine.task import Commit
 from repoloom.errors import CorruptDataError
@@ -30,26 +30,28 @@ def forget(uri: str) -> Forgotten:
     """
     store = open_store(uri)
     failures = keys_of_failures(store)
-    commits = {match[0]: bytes.fromhex(match[1]) for key in store.list("tasks") if (match := _COMMIT.fullmatch(key))}
-    corrupt = [key for key in commits if not _holds(store, key)]
+    found = [key for key in store.list("tasks") if _COMMIT.fullmatch(key)]
+    held = {key: parts for key in found if (parts := _parts(store, key)) is not None}
+    corrupt = [key for key in found if key not in held]
     unreadable = store.exists(MANIFEST) and not _lists_its_parts(uri)
     if failures or corrupt or unreadable:
         store.delete(MANIFEST)
-    lost = CommitLog(store).keep({commits[key] for key in commits.keys() - set(corrupt)})
+    lost = CommitLog(store).keep({bytes.fromhex(key.split("/")[1]): parts for key, parts in held.items()})
     for key in (*corrupt, *failures):
         store.delete(key)
     return Forgotten(failures=len(failures), corrupt=len(corrupt) + lost + unreadable)
 
 
-def _holds(store: Store, key: str) -> bool:
+def _parts(store: Store, key: str) -> bytes | None:
+    """The `parts_of` a commit; None where they are not all what was committed."""
     try:
         commit = Commit.model_validate_json(store.read(key))
         for parts in commit.tables.values():
             for part in parts:
                 verify_part(store, part)
     except (CorruptDataError, ValidationError):
-        return False
-    return key == f"tasks/{commit.task}/commit.json"
+        return None
+    return parts_of(commit) if key == f"tasks/{commit.task}/commit.json" else None
 
 
 def _lists_its_parts(uri: str) -> bool:

@@ -125,6 +125,7 @@ class Cost(Record):
 
     seconds: float
     cpu_seconds: float
+    read_bytes: int = 0  # of its parts, as stored
     peak_memory: int  # bytes: of the worker since it began, and of its largest child
 
 

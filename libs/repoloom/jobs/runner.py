@@ -59,10 +59,10 @@ class Runner:
         except HaltError as halt:
             self._conclude(halt.why)
         except RepoloomError as error:
-            self._finish(Outcome.FAILED, failure=Failure.of(error))
+            self._fail(Failure.of(error))
         except Exception:
             logger.exception("the job failed")
-            self._finish(Outcome.FAILED, failure=Failure(error="", message="the runner failed; its log says why"))
+            self._fail(Failure(error="", message="the runner failed; its log says why"))
         else:
             self._finish(Outcome.SUCCEEDED, made)
 
@@ -76,6 +76,15 @@ class Runner:
             ):
                 self._heart.step_done()
                 yield _made(dataset)
+
+    def _fail(self, failure: Failure) -> None:
+        """Ends the job, unless another runner does it, as after this one was frozen: its failure is its own."""
+        try:
+            self._heart.check()
+        except HaltError as halt:
+            self._conclude(halt.why)
+        else:
+            self._finish(Outcome.FAILED, failure=failure)
 
     def _conclude(self, why: Why) -> None:
         match why:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import MANIFEST, Dataset
@@ -27,7 +27,7 @@ RUN = "run.json"
 class Made(Record):
     """A dataset of a run."""
 
-    step: str  # its folder in the run's output is named so
+    step: str = Field(pattern=r"^[a-z_]+(\.[a-z_]+)?$")  # its folder in the run's output is named so
     digest: str
 
 

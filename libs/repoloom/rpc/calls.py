@@ -110,12 +110,17 @@ def values(given: Struct, field: str = "parameters") -> dict[str, object]:
         raise FieldError(field, str(error)) from None
 
 
+_EXACT = 2**53
+
+
 def _whole(value: object) -> object:
     match value:
         case dict():
             return {key: _whole(inner) for key, inner in value.items()}
         case list():
             return [_whole(inner) for inner in value]
+        case float() if abs(value) > _EXACT:
+            raise ValueError(f"{value:.0f} is beyond 2^53, where Struct's numbers are no longer exact")
         case float() if value.is_integer():
             return int(value)
         case _:

@@ -22,7 +22,6 @@ class TaskOutcome(StrEnum):
     """How one attempt of a task ended."""
 
     COMMITTED = "committed"
-    REUSED = "reused"  # it was committed already
     ERROR = "error"
     CRASH = "crash"
     KILLED = "killed"

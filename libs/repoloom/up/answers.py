@@ -1,6 +1,7 @@
 """Whether a part answers: the one question to each kind of server that means it can be used."""
 
 import http.client
+import platform
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -78,6 +79,7 @@ def worker_answers(broker: Broker) -> Callable[[int], bool]:
                 alive = [name for board in boards for name in redis.zrangebyscore(board, seconds * 1000, "+inf")]
         except AWAY:
             return False
-        return any(name.rsplit(b"-", 2)[1] == b"%d" % pid for name in alive)  # host-pid-token
+        own = f"{platform.node()}-{pid}-".encode()
+        return any(name.startswith(own) for name in alive)  # host-pid-token
 
     return answers

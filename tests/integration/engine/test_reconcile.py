@@ -9,14 +9,17 @@ import pytest
 from probing import EXTRA_STAGES, Probe
 
 from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Part, Quarantined
 from repoloom.corpus.parts import columns_of, write_listing
+from repoloom.engine import execute
 from repoloom.engine.execute import load_step, params_model
-from repoloom.engine.plan import Table
+from repoloom.engine.plan import Plan, Table
 from repoloom.engine.pool import Limits, LocalPool
 from repoloom.engine.reconcile import IncompleteInputError, Policy, Status, reconcile
 from repoloom.engine.retry import Forgotten, forget
 from repoloom.engine.step import Params, Step
+from repoloom.engine.task import Commit, Task
 from repoloom.errors import InputError
 
 POLICY = Policy(task_bytes=1, attempts=2)
@@ -73,6 +76,27 @@ def test_whoever_watches_sees_each_task_end(tmp_path: Path, files: Table, pool: 
     again: list[Status] = []
     reconcile(step, {"files": files}, str(tmp_path / "out"), pool, POLICY, again.append)
     assert again == [replace(end, redone=0, reused=2)]
+
+
+def test_an_attempt_that_ends_after_another_leaves_what_that_committed(
+    tmp_path: Path, files: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = Plan(_copy(), {"files": files}, str(tmp_path / "out"), 1)
+    task = plan.task(next(iter(plan)))
+    path = tmp_path / "out" / task.commit_key
+    written: list[int] = []
+
+    def wake(task: Task, table: str) -> Count:
+        """Just before the attempt commits, as it thaws, another has done its task."""
+        monkeypatch.undo()
+        execute.execute(task)
+        written.append(path.stat().st_ino)
+        return execute.entering(task, table)
+
+    monkeypatch.setattr(execute, "entering", wake)
+    commit = execute.execute(task)
+    assert written == [path.stat().st_ino]
+    assert commit == Commit.model_validate_json(path.read_bytes())
 
 
 def test_a_step_over_no_parts_is_an_empty_dataset(tmp_path: Path, files: Table, pool: LocalPool) -> None:

@@ -148,9 +148,8 @@ def _count(outcome: Outcome, seconds: float) -> None:
     """The attempt in metrics."""
     task, result = outcome.task, outcome.result
     if isinstance(result, Commit):
-        read = sum(part.bytes for share in task.inputs.values() for part in share.resolve())
         written = sum(part.bytes for parts in result.tables.values() for part in parts)
-        metrics.task_ended(task.step, metrics.TaskOutcome.COMMITTED, seconds, read, written)
+        metrics.task_ended(task.step, metrics.TaskOutcome.COMMITTED, seconds, result.cost.read_bytes, written)
     else:
         metrics.task_ended(task.step, metrics.TaskOutcome(result.kind.value), seconds)
 
