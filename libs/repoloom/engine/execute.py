@@ -71,7 +71,8 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
     if step_class.version != task.version:
         raise InputError(f"{task.step} is version {step_class.version} here, the task wants version {task.version}")
     step = step_class(params_model(step_class).model_validate(task.params))
-    inputs = {table: TableReader(share.root, share.resolve(), reached) for table, share in task.inputs.items()}
+    parts = {table: share.resolve() for table, share in task.inputs.items()}
+    inputs = {table: TableReader(share.root, parts[table], reached) for table, share in task.inputs.items()}
     with TaskWriter(target, task.prefix, step.writes) as writer:
         step.run(inputs, writer)
         tables = writer.finish()
@@ -83,7 +84,7 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
     cost = Cost(
         seconds=round(time.monotonic() - started, 3),
         cpu_seconds=round(time.process_time() - cpu_started, 3),
-        read_bytes=sum(size for share in task.inputs.values() for size in sizes_of(share.resolve())),
+        read_bytes=sum(sum(sizes_of(some)) for some in parts.values()),
         peak_memory=_own_peak() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     )
     if (done := committed(target, task)) is not None:  # another attempt was faster, perhaps while this one was frozen

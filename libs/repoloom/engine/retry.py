@@ -30,13 +30,13 @@ def forget(uri: str) -> Forgotten:
     """
     store = open_store(uri)
     failures = keys_of_failures(store)
-    found = [key for key in store.list("tasks") if _COMMIT.fullmatch(key)]
-    held = {key: parts for key in found if (parts := _parts(store, key)) is not None}
-    corrupt = [key for key in found if key not in held]
+    commits = {match[0]: bytes.fromhex(match[1]) for key in store.list("tasks") if (match := _COMMIT.fullmatch(key))}
+    held = {key: parts for key in commits if (parts := _parts(store, key)) is not None}
+    corrupt = [key for key in commits if key not in held]
     unreadable = store.exists(MANIFEST) and not _lists_its_parts(uri)
     if failures or corrupt or unreadable:
         store.delete(MANIFEST)
-    lost = CommitLog(store).keep({bytes.fromhex(key.split("/")[1]): parts for key, parts in held.items()})
+    lost = CommitLog(store).keep({commits[key]: parts for key, parts in held.items()})
     for key in (*corrupt, *failures):
         store.delete(key)
     return Forgotten(failures=len(failures), corrupt=len(corrupt) + lost + unreadable)
