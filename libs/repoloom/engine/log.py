@@ -39,6 +39,7 @@ COMMITS = pa.schema(
 )
 """A commit. Its ledger is flat: the side is "entering" (of no name and language), "kept" or "dropped"."""
 
+COSTS = ("seconds", "cpu_seconds", "peak_memory")  # columns, of the names they have in Cost
 FULL = 16384  # commits; a segment of as many, about 3 MB, stays as it is
 _SMALL = 8  # that many smaller segments become one
 _LEAST, _MOST = 16, 4096  # commits between two segments: a killed run hands out so many again
@@ -169,7 +170,7 @@ def _row(commit: Commit) -> dict[str, object]:
         "task": bytes.fromhex(commit.task),
         "parts": [{"table": table, **part.model_dump()} for table, parts in commit.tables.items() for part in parts],
         "counts": list(_counts(commit.ledger)),
-        **commit.cost.model_dump(include={"seconds", "cpu_seconds", "peak_memory"}),
+        **commit.cost.model_dump(include=set(COSTS)),
     }
 
 

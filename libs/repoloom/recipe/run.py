@@ -47,7 +47,9 @@ class RunRecord(Record):
                 f"{out} holds no run: it has no {RUN}; make one with `repoloom run RECIPE --out {out}`"
             ) from None
         except ValidationError as error:
-            raise CorruptDataError(f"{out}/{RUN} cannot be read: {error.errors()[0]['msg']}") from error
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise CorruptDataError(f"{out}/{RUN} cannot be read: {where}: {first['msg']}") from error
 
     def write(self, out: str) -> None:
         """Replaces the record at an address."""

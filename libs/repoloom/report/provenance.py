@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step, params_model
-from repoloom.engine.log import CommitLog
+from repoloom.engine.log import COSTS, CommitLog
 from repoloom.engine.task import Cost
 from repoloom.errors import InputError
 from repoloom.report.limits import Limits
@@ -87,7 +87,7 @@ def _costs(dataset: Dataset) -> Iterator[Cost]:
     """The costs of the tasks whose parts make up the dataset."""
     tasks = {part.key.split("/")[1] for table in dataset.manifest.tables for part in dataset.parts(table)}
     for commits in CommitLog(dataset.store).segments():  # none where the dataset was copied without its log
-        for row in commits.select(["task", *Cost.model_fields]).to_pylist():
+        for row in commits.select(["task", *COSTS]).to_pylist():
             task = row.pop("task").hex()
             if task in tasks:
                 tasks.remove(task)  # a commit may be in the log twice

@@ -1,15 +1,15 @@
 """What a request may ask for; errors name the field."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from repoloom.errors import ForbiddenError, InputError, NotFoundError
+from repoloom.errors import CorruptDataError, ForbiddenError, InputError, NotFoundError
 from repoloom.jobs.admission import Work, admit
 from repoloom.jobs.records import JobRequest
 from repoloom.jobs.settings import JobSettings
-from repoloom.recipe.run import Made, RunRecord
 
 STAGES = ("crawl", "filter", "decontaminate")
 
@@ -66,8 +66,9 @@ def test_an_input_must_be_a_dataset_or_a_run(root: Path) -> None:
 
 @pytest.mark.parametrize("step", ["../../outside", ".jobs/x", "/etc"])
 def test_the_record_of_a_run_names_nothing_outside(root: Path, step: str) -> None:
-    RunRecord(recipe={}, made=(Made(step=step, digest="sha256:0"),)).write(f"{root}/run")
-    with pytest.raises(ForbiddenError, match=r"^inputs\.0: "):
+    (root / "run").mkdir()
+    (root / "run/run.json").write_text(json.dumps({"recipe": {}, "made": [{"step": step, "digest": "sha256:0"}]}))
+    with pytest.raises(CorruptDataError, match=r"run\.json cannot be read: made\.0\.step"):
         _admit(root, "filter", inputs=[f"{root}/run"])
 
 
