@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from fleet import BUILD, QUICK, Fleet, Worker, eventually, free_port
 from running import Running, copy_tasks, make_task
@@ -36,6 +37,13 @@ def scarce_disk() -> Iterator[None]:
 def cure(worker: Worker) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.prlimit(worker.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+
+
+def lives(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def health(port: int) -> int:
@@ -119,8 +127,10 @@ def test_that_a_worker_cannot_start_a_process_is_no_failure_of_the_task(fleet: F
     [worker] = fleet.start(TMPDIR=str(scratch))
     with fleet.redis.pool() as pool:
         next(pool.run([make_task(fleet.folder / "first")]))
-        for child in worker.children():
+        children = worker.children()
+        for child in children:
             child.kill()
+        eventually(lambda: not any(map(lives, children)))
         shutil.rmtree(scratch)
         with pytest.raises(FatalError, match=r"a worker's machine gives it no process or file: .*No such file"):
             next(pool.run([make_task(fleet.folder / "second")]))
