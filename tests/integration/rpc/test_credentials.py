@@ -6,9 +6,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+from certificates import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from rpc.certificates import Authority
 from rpc.probe import NAME, served
 
 from repoloom.errors import InputError, UnavailableError

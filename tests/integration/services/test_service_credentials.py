@@ -6,9 +6,9 @@ from pathlib import Path
 
 import grpc
 import pytest
+from certificates import Authority
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from pydantic import SecretStr
-from rpc.certificates import Authority
 from rpc.process import ServiceProcess
 from rpc.reflected import Method, methods_of
 

@@ -2,10 +2,13 @@
 
 import time
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from certificates import Authority
 from faulty import FaultyProxy
 from s3_servers import S3Server, free_port, serve
+from tls import tls_before
 
 from repoloom.errors import CorruptDataError, StoreError
 from repoloom.store import open_store, s3, write
@@ -53,6 +56,21 @@ def test_a_server_that_is_not_there_is_waited_for_and_then_named(here: str, monk
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", endpoint)
     with pytest.raises(StoreError, match=f"at {endpoint}: given up after 1 s, last the connection was refused; check"):
         S3Store(here, patience=1).read("object")
+
+
+def test_a_server_behind_tls_is_spoken_to_where_its_authority_is_known_and_else_refused(
+    server: S3Server, here: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    ours, others = Authority(tmp_path, "ours"), Authority(tmp_path, "others")
+    port = int(server.address.rpartition(":")[2])
+    with tls_before(port, ours.issue("server")) as ours_port, tls_before(port, others.issue("other")) as others_port:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(ours.file))
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"https://127.0.0.1:{ours_port}")
+        store = S3Store(here)
+        write(store, "large", LARGE)
+        assert store.read("large") == LARGE
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"https://127.0.0.1:{others_port}")
+        _refused(S3Store(here), "the server's certificate is not trusted; give its authority's in AWS_CA_BUNDLE$")
 
 
 def test_what_is_no_s3_server_is_said_to_be_none(here: str, monkeypatch: pytest.MonkeyPatch, tmp_path: object) -> None:

@@ -35,6 +35,7 @@ class Authority:
             .not_valid_before(now - _YEAR)
             .not_valid_after(now + _YEAR)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
             .sign(self._key, hashes.SHA256())
         )
         self.file = folder / f"{name}.ca.pem"
@@ -52,6 +53,7 @@ class Authority:
             .serial_number(x509.random_serial_number())
             .not_valid_before(now - timedelta(days=2))
             .not_valid_after(now + ends)
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
         )
         if alternative:
             loopback = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
