@@ -2,15 +2,14 @@
 
 import contextlib
 import errno
-import glob
+import fcntl
 import io
-import itertools
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
-from repoloom import processes
 from repoloom.errors import InputError, StoreError
 from repoloom.store import Naming, named
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
 
 _SCRATCH = ".tmp"
-_HOST = os.uname().nodename
-_serial = itertools.count()
 _REASONS = {
     errno.ENOSPC: "the disk is full; free some space and run again, what is committed is kept",
     errno.EDQUOT: "the disk quota is used up; free some space and run again, what is committed is kept",
@@ -28,6 +25,8 @@ _REASONS = {
     errno.EPERM: "not permitted; choose another --out or change the folder's owner",
     errno.ENOTDIR: "a file stands where a folder is needed; choose another --out",
     errno.EEXIST: "a file stands where a folder is needed; choose another --out",
+    errno.ENOLCK: "the file system keeps no locks; mount it so that it does, or choose another --out",
+    errno.ENOSYS: "the file system keeps no locks; mount it so that it does, or choose another --out",
 }
 
 
@@ -40,26 +39,25 @@ class FolderStore:
 
     @contextlib.contextmanager
     def create(self, key: Naming) -> Iterator[BinaryIO]:
-        scratch = self.root / _SCRATCH / f"{_HOST}-{processes.mark()}-{next(_serial)}"
-        path = self._path(key) if isinstance(key, str) else scratch
-        with _store_errors(path):
-            scratch.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.root / _SCRATCH
+        path = self._path(key) if isinstance(key, str) else folder
+        with store_errors(path):
+            make_folder(folder)
+            scratch = _Scratch.locked(folder, path)
         try:
-            with _store_errors(path):
-                file = io.BufferedWriter(_Scratch(scratch, path))
-            with file:
+            with io.BufferedWriter(scratch) as file:
                 yield file
                 file.flush()
-                with _store_errors(path):
+                with store_errors(path):
                     os.fsync(file.fileno())
-            path = self._path(named(key))
-            with _store_errors(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                scratch.replace(path)
-                _sync_folder(path.parent)
+                path = self._path(named(key))
+                with store_errors(path):
+                    make_folder(path.parent)
+                    scratch.path.replace(path)  # before it is closed: until then it is locked, and nobody sweeps it
+                    _sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):  # what cannot be removed now is swept later
-                scratch.unlink(missing_ok=True)
+                scratch.path.unlink(missing_ok=True)
             raise
 
     def open(self, key: str) -> io.BufferedIOBase:
@@ -82,15 +80,15 @@ class FolderStore:
                 yield str(PurePosixPath(Path(folder, name).relative_to(self.root)))
 
     def delete(self, key: str) -> None:
-        with _store_errors(self._path(key)):
+        with store_errors(self._path(key)):
             self._path(key).unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        for scratch in (self.root / _SCRATCH).glob(f"{glob.escape(_HOST)}-*-*"):
-            host, writer, _ = scratch.name.rsplit("-", 2)
-            if host == _HOST and not processes.lives(writer):
-                with _store_errors(scratch):
-                    scratch.unlink(missing_ok=True)
+        kept = (BlockingIOError, FileNotFoundError, PermissionError)  # it is alive, an object by now, another user's
+        for scratch in (self.root / _SCRATCH).glob("*"):
+            with store_errors(scratch), contextlib.suppress(*kept), scratch.open("r+b") as file:  # r+: NFS asks for it
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                scratch.unlink()
 
     def _path(self, key: str) -> Path:
         parts = PurePosixPath(key).parts
@@ -100,24 +98,48 @@ class FolderStore:
 
 
 class _Scratch(io.FileIO):
-    """An object while it is written; a refused write says for which object it was."""
+    """An object while it is written; a refused write says for which object it was.
+
+    Its writer holds a lock on it, which the kernel drops with the writer's last descriptor, on whatever machine and in
+    whatever container: so whoever gets the lock may remove the file.
+    """
 
     def __init__(self, scratch: Path, path: Path) -> None:
-        super().__init__(scratch, "wb")
-        self._path = path
+        super().__init__(scratch, "xb")
+        self.path = scratch
+        self._object = path
+
+    @classmethod
+    def locked(cls, folder: Path, path: Path) -> "_Scratch":
+        """A new one, of a name that no other has or had."""
+        while True:
+            scratch = cls(folder / secrets.token_hex(16), path)
+            fcntl.flock(scratch, fcntl.LOCK_EX)
+            if scratch.path.exists():  # else it was swept before it was locked
+                return scratch
+            scratch.close()
 
     def write(self, content: "ReadableBuffer") -> int:
-        with _store_errors(self._path):
+        with store_errors(self._object):
             return super().write(content)
 
 
 @contextlib.contextmanager
-def _store_errors(path: Path) -> Iterator[None]:
+def store_errors(path: Path) -> Iterator[None]:
+    """Says of an error of the file system which file could not be written, and why. Raises StoreError."""
     try:
         yield
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror)
         raise StoreError(f"cannot write {path}: {reason}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder and those above it that are missing, each of which is synced to disk."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,15 +1,20 @@
+import fcntl
 import os
 import resource
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import BinaryIO
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from repoloom.errors import InputError, StoreError
-from repoloom.store import open_store, write
+from repoloom.store import folder, open_store, write
 from repoloom.store.folder import FolderStore
 
 
@@ -119,19 +124,60 @@ def test_a_folder_in_the_place_of_an_object_is_an_error_that_says_so(store: Fold
         write(store, "a/b/c", b"")
 
 
-@pytest.mark.parametrize("dead", ["999999999.1", f"{os.getpid()}.1"], ids=["nobody", "another that had our number"])
-def test_only_what_dead_writers_left_is_swept(store: FolderStore, dead: str) -> None:
-    with store.create("alive") as file:
-        scratch = store.root / ".tmp"
-        (mine,) = scratch.iterdir()
-        host, _, _ = mine.name.rsplit("-", 2)
-        another = f"another-host-{dead}-0"
-        for name in (f"{host}-{dead}-0", another):
-            (scratch / name).touch()
+def test_what_a_writer_leaves_is_swept_once_it_is_dead_wherever_it_ran(store: FolderStore) -> None:
+    program = """
+import sys
+from repoloom.store.folder import FolderStore
+with FolderStore(sys.argv[1]).create("object"):
+    print("begun", flush=True)
+    input()
+"""
+    command = [sys.executable, "-c", program, str(store.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"begun\n"
+        (alive,) = _files(store)
+        alive.with_name(f"another-host-{os.getpid()}-0").touch()
         store.sweep()
-        assert {path.name for path in scratch.iterdir()} == {mine.name, another}
-        file.write(b"done")
-    assert store.read("alive") == b"done"
+        swept = _files(store)
+        writer.kill()
+    assert swept == [alive]
+    store.sweep()
+    assert _files(store) == []
+
+
+def test_what_is_swept_before_it_is_locked_is_begun_anew(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_late(file: BinaryIO, operation: int) -> None:
+        monkeypatch.undo()
+        store.sweep()
+        assert _files(store) == []
+        fcntl.flock(file, operation)
+
+    monkeypatch.setattr(folder, "fcntl", SimpleNamespace(flock=too_late, LOCK_EX=fcntl.LOCK_EX))
+    write(store, "object", b"whole")
+    assert store.read("object") == b"whole"
+    assert _files(store) == [store.root / "object"]
+
+
+def test_what_is_whole_is_not_swept_before_it_is_in_its_place(store: FolderStore) -> None:
+    def name() -> str:
+        store.sweep()
+        return "object"
+
+    with store.create(name) as file:
+        file.write(b"whole")
+    assert store.read("object") == b"whole"
+
+
+def test_each_folder_that_is_made_is_synced_once_into_the_one_above(
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[Path] = []
+    monkeypatch.setattr(folder, "_sync_folder", synced.append)
+    write(store, "a/b/first", b"")
+    write(store, "a/b/second", b"")
+    root = store.root
+    assert synced == [root.parent, root, root, root / "a", root / "a" / "b", root / "a" / "b"]
 
 
 @pytest.mark.parametrize("address", ["{}", "file://{}"])
