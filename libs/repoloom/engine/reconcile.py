@@ -57,6 +57,8 @@ class IncompleteInputError(RepoloomError):
 
 
 Watch = Callable[[Status], None]
+Fence = Callable[[], None]
+"""Raises where the output is no longer the caller's."""
 
 
 def reconcile(
@@ -66,8 +68,12 @@ def reconcile(
     pool: Pool,
     policy: Policy,
     watch: Watch = lambda _: None,
+    fence: Fence = lambda: None,
 ) -> Dataset:
     """Brings the dataset of a step at `root` to be, doing only what is missing.
+
+    `fence` is asked right before the manifest is written, which takes the place of any other: who was frozen for long
+    may come back to an output that is somebody else's.
 
     Raises FatalError, StoreError, and IncompleteInputError where a side table lacks quarantined tasks.
     """
@@ -114,6 +120,7 @@ def reconcile(
                 report()
     gathered.take(log.flush())
     manifest = _manifest(store, plan, work, gathered, quarantine)
+    fence()
     stores.write(store, MANIFEST, manifest.model_dump_json(indent=1).encode())
     return Dataset(store.uri, manifest)
 

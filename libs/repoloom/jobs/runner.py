@@ -72,7 +72,7 @@ class Runner:
         self._heart.begin(len(steps(work.stage)))
         with open_pool(self._charge.settings, work.limits) as pool:
             for dataset in run_stage(
-                work.stage, work.values, work.tables, work.out, pool, work.policy, self._heart.watch
+                work.stage, work.values, work.tables, work.out, pool, work.policy, self._heart.watch, self._heart.check
             ):
                 self._heart.step_done()
                 yield _made(dataset)

@@ -14,7 +14,7 @@ from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool, Pool
-from repoloom.engine.reconcile import Policy, Watch, reconcile
+from repoloom.engine.reconcile import Fence, Policy, Watch, reconcile
 from repoloom.engine.step import Params, Step
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
@@ -101,6 +101,7 @@ def run_stage(
     pool: Pool,
     policy: Policy,
     watch: Watch = lambda _: None,
+    fence: Fence = lambda: None,
 ) -> Iterator[Dataset]:
     """Runs the steps of one stage, each on the tables named before it; adds what they write to `tables`."""
     values = settle(stage, values)
@@ -111,7 +112,7 @@ def run_stage(
             )
         step = configure(step_class, values)
         with _pool_for(step, pool) as chosen:
-            dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", chosen, policy, watch)
+            dataset = reconcile(step, tables, f"{out.rstrip('/')}/{step.name}", chosen, policy, watch, fence)
         tables.update({name: Table(dataset, name) for name in step.writes})
         yield dataset
 
