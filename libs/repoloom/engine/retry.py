@@ -1,6 +1,9 @@
 """Giving failed work another chance: forgets failures, and commits whose parts are no longer what was committed."""
 
+import functools
 import re
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
 
@@ -13,6 +16,7 @@ from repoloom.engine.task import Commit
 from repoloom.errors import CorruptDataError
 from repoloom.store import Store, open_store
 
+_AT_ONCE = 8  # commits whose parts are read
 _COMMIT = re.compile(r"tasks/([0-9a-f]{32})/commit\.json")
 
 
@@ -31,7 +35,7 @@ def forget(uri: str) -> Forgotten:
     store = open_store(uri)
     failures = keys_of_failures(store)
     commits = {match[0]: bytes.fromhex(match[1]) for key in store.list("tasks") if (match := _COMMIT.fullmatch(key))}
-    held = {key: parts for key in commits if (parts := _parts(store, key)) is not None}
+    held = {key: parts for key, parts in _parts_of_each(store, list(commits)) if parts is not None}
     corrupt = [key for key in commits if key not in held]
     unreadable = store.exists(MANIFEST) and not _lists_its_parts(uri)
     if failures or corrupt or unreadable:
@@ -40,6 +44,13 @@ def forget(uri: str) -> Forgotten:
     for key in (*corrupt, *failures):
         store.delete(key)
     return Forgotten(failures=len(failures), corrupt=len(corrupt) + lost + unreadable)
+
+
+def _parts_of_each(store: Store, keys: Sequence[str]) -> Iterator[tuple[str, bytes | None]]:
+    with ThreadPoolExecutor(_AT_ONCE) as readers:
+        for start in range(0, len(keys), _AT_ONCE):
+            some = keys[start : start + _AT_ONCE]
+            yield from zip(some, readers.map(functools.partial(_parts, store), some), strict=True)
 
 
 def _parts(store: Store, key: str) -> bytes | None:

@@ -1,5 +1,6 @@
 """The reconciler and its pool, as a caller in the same process sees them."""
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,8 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Part, Quarantined
 from repoloom.corpus.parts import columns_of, write_listing
-from repoloom.engine import execute
+from repoloom.corpus.reading import verify_part
+from repoloom.engine import execute, retry
 from repoloom.engine.execute import load_step, params_model
 from repoloom.engine.plan import Plan, Table
 from repoloom.engine.pool import Limits, LocalPool
@@ -21,6 +23,7 @@ from repoloom.engine.retry import Forgotten, forget
 from repoloom.engine.step import Params, Step
 from repoloom.engine.task import Commit, Task
 from repoloom.errors import InputError
+from repoloom.store import Store
 
 POLICY = Policy(task_bytes=1, attempts=2)
 
@@ -99,6 +102,29 @@ def test_an_attempt_that_ends_after_another_leaves_what_that_committed(
     assert commit == Commit.model_validate_json(path.read_bytes())
 
 
+class LostError(Exception):
+    """The output is another's by now."""
+
+
+def test_who_no_longer_owns_the_output_writes_no_manifest_and_the_next_needs_only_that(
+    tmp_path: Path, files: Table, pool: LocalPool
+) -> None:
+    out = tmp_path / "out"
+
+    def lost() -> None:
+        assert len(list(out.rglob("commit.json"))) == 3, "it is asked when all else is done"
+        raise LostError
+
+    with pytest.raises(LostError):
+        reconcile(_copy(), {"files": files}, str(out), pool, POLICY, fence=lost)
+    assert not (out / "manifest.json").exists()
+
+    seen: list[Status] = []
+    dataset = reconcile(_copy(), {"files": files}, str(out), pool, POLICY, seen.append)
+    assert seen[0].reused == 3
+    dataset.verify()
+
+
 def test_a_step_over_no_parts_is_an_empty_dataset(tmp_path: Path, files: Table, pool: LocalPool) -> None:
     empty = reconcile(_copy(), {"files": _of_parts(files, [])}, str(tmp_path / "out"), pool, POLICY)
     assert list(empty.parts("files")) == list(empty.parts("dropped")) == []
@@ -136,6 +162,21 @@ def test_what_was_quarantined_is_counted_in_the_ledger(tmp_path: Path) -> None:
     ledger = Dataset.open(str(tmp_path / "probe.copy")).manifest.ledger
     assert ledger.imbalance() is None
     assert (ledger.entering.items, ledger.quarantined.items) == (9, 3)
+
+
+def test_retry_reads_the_parts_of_several_commits_at_once(
+    tmp_path: Path, files: Table, pool: LocalPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = reconcile(_copy(), {"files": files}, str(tmp_path / "out"), pool, POLICY)
+    together = threading.Barrier(3, timeout=60)
+
+    def verify(store: Store, part: Part) -> None:
+        if part.key.rpartition("/")[2].startswith("files-"):
+            together.wait()
+        verify_part(store, part)
+
+    monkeypatch.setattr(retry, "verify_part", verify)
+    assert forget(made.uri) == Forgotten(failures=0, corrupt=0)
 
 
 def test_retry_forgets_only_what_the_engine_wrote(tmp_path: Path) -> None:
