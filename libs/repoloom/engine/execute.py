@@ -87,11 +87,13 @@ def execute(task: Task, reached: Reached = lambda _: None) -> Commit:
         read_bytes=sum(sum(sizes_of(some)) for some in parts.values()),
         peak_memory=_own_peak() + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
     )
-    if (done := committed(target, task)) is not None:  # another attempt was faster, perhaps while this one was frozen
+    # While this attempt was frozen, another may have committed, and log and manifest say what that one did. Of a step
+    # that depends on more than its inputs, as a crawl does, this one's parts may be others.
+    if (done := committed(target, task)) is not None:
         return done
     commit = Commit(task=task.key, tables=tables, ledger=ledger, cost=cost)
     stores.write(target, task.commit_key, commit.model_dump_json().encode())
-    return committed(target, task) or commit  # of two at the same moment what stands is what counts
+    return commit
 
 
 def _own_peak() -> int:
