@@ -1,6 +1,7 @@
 """The command line, as a person or a script meets it, on one small run from folders to a model."""
 
 import json
+import os
 import random
 import re
 import shutil
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from command import Run, interrupted_at, killed_after, repoloom
+
+from repoloom.recipe.hold import hold
 
 
 def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
@@ -99,6 +102,29 @@ def test_what_is_given_up_is_told_by_exit_code_and_report_and_retried(tmp_path: 
     assert "broken" in Path(result.json["report"]).read_text()
     assert "forgot 1 failed" in repoloom("retry", tmp_path / "out").out
     assert repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order").code == 3
+
+
+def test_an_output_that_a_command_writes_to_is_refused_to_others_that_would_and_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.py").write_text("def add(one, other):\n    return one + other\n")
+    recipe, out, report = tmp_path / "recipe.yaml", tmp_path / "out", tmp_path / "report"
+    recipe.write_text(f"name: held\ncrawl:\n  sources:\n    - {{kind: folder, path: {tmp_path}/source}}\n")
+    made = repoloom("run", recipe, "--out", out, "--until", "filter")
+    assert made.code == 0, made.err
+    with hold(str(out)):
+        for writing in (
+            ("run", recipe, "--out", out),
+            ("run", recipe, "--out", report, "--store", out),
+            ("filter", out / "crawl", "--out", out),
+            ("retry", out),
+            ("retry", out / "filter"),
+        ):
+            refused = repoloom(*writing)
+            assert refused.code == 1
+            assert f"is in use by process {os.getpid()}" in refused.err.replace("\n", " ")
+        for reading in ("verify", "digest", "report"):
+            assert repoloom(reading, out).code == 0
+    assert repoloom("retry", out / "filter").code == 0
 
 
 def test_a_stage_alone_makes_the_same_dataset_as_in_a_run(small_run: Run, tmp_path: Path) -> None:

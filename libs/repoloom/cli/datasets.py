@@ -91,11 +91,14 @@ def edges(
 def retry(uri: _Uri, as_json: Json = False) -> None:
     """Forget failures and the commits whose parts are corrupt, so that the next run does them again."""
     from repoloom.engine.retry import forget
+    from repoloom.recipe.hold import hold_around
     from repoloom.recipe.run import dataset_uris_at
 
-    forgotten = {name: forget(name) for name in dataset_uris_at(uri)}
-    if not forgotten:
+    found = dataset_uris_at(uri)
+    if not found:
         raise InputError(f"{uri} holds neither a run nor a dataset")
+    with hold_around(found[0]):
+        forgotten = {name: forget(name) for name in found}
     if as_json:
         print_json({name: kept.model_dump() for name, kept in forgotten.items()})
         return

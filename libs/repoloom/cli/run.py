@@ -40,13 +40,15 @@ def run(
 ) -> None:
     """Run a recipe: data path, tokenizer, training, evaluation, export, report.
 
-    Stopped or killed at any moment, the same command goes on: what is committed is never done again.
+    Stopped or killed at any moment, the same command goes on: what is committed is never done again. While it runs, a
+    second run into the same folder is refused; on S3 that is left to you.
     """
     from rich.console import Console
     from rich.text import Text
 
     from repoloom.cli.progress import RunView
     from repoloom.recipe.finish import write_run_report
+    from repoloom.recipe.hold import hold
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import Watcher, run_data_path
     from repoloom.store import open_store
@@ -54,23 +56,24 @@ def run(
     checked = Recipe.load(recipe)
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
-    try:
-        with RunView(console) as view, open_pool(engine, workers, checked.limits) as pool:
-            datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made))
-    except KeyboardInterrupt:
-        console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
-        raise typer.Exit(STOPPED) from None
-    final = list(datasets.values())[-1]
-    try:
-        if until is None and checked.train is not None:
-            from repoloom.cli.training import finish
+    with hold(out, store or out):
+        try:
+            with RunView(console) as view, open_pool(engine, workers, checked.limits) as pool:
+                datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made))
+        except KeyboardInterrupt:
+            console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
+            raise typer.Exit(STOPPED) from None
+        final = list(datasets.values())[-1]
+        try:
+            if until is None and checked.train is not None:
+                from repoloom.cli.training import finish
 
-            finish(checked, datasets, Path(open_store(out).uri), console)
-    finally:  # what the data path made is told however the model path ends
-        page = write_run_report(checked.name, list(datasets.values()), out)
-        console.print(safe(f"report  {page}"))
-        console.print(f"digest  {final.digest}", highlight=False)
-        given_up = _show_quarantined(list(datasets.values()), console)
+                finish(checked, datasets, Path(open_store(out).uri), console)
+        finally:  # what the data path made is told however the model path ends
+            page = write_run_report(checked.name, list(datasets.values()), out)
+            console.print(safe(f"report  {page}"))
+            console.print(f"digest  {final.digest}", highlight=False)
+            given_up = _show_quarantined(list(datasets.values()), console)
     if as_json:
         print_json(
             {

@@ -96,6 +96,7 @@ def _run(
     from repoloom.cli.progress import RunView
     from repoloom.engine.pool import Limits
     from repoloom.engine.reconcile import Policy
+    from repoloom.recipe.hold import hold
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import run_stage, tables_at
 
@@ -104,7 +105,7 @@ def _run(
     policy, limits = (given.engine, given.limits) if given else (Policy(), Limits())
     tables = tables_at(inputs)
     made = []
-    with RunView(Console(stderr=True)) as view, open_pool(engine, workers, limits) as pool:
+    with hold(out), RunView(Console(stderr=True)) as view, open_pool(engine, workers, limits) as pool:
         for dataset in run_stage(stage, values, tables, out, pool, policy, view.status):
             view.made(dataset)
             made.append(dataset)

@@ -18,7 +18,7 @@ from repoloom.engine.reconcile import Fence, Policy, Watch, reconcile
 from repoloom.engine.step import Params, Step
 from repoloom.errors import CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.sections import DATA_PATH, configure, settle, steps
+from repoloom.recipe.sections import DATA_PATH, configure, settle, step_names, steps
 from repoloom.store import open_store
 
 RUN = "run.json"
@@ -142,10 +142,11 @@ def datasets_at(uri: str) -> list[Dataset]:
 
 def dataset_uris_at(uri: str) -> list[str]:
     """The addresses of the datasets at an address, finished or not: those of a run's steps, or the address itself."""
-    names = [step.name for stage in DATA_PATH for step in steps(stage)]
     store = open_store(uri)
     begun = [
-        name for name in names if any(True for folder in ("tasks", "failures") for _ in store.list(f"{name}/{folder}"))
+        name
+        for name in step_names()
+        if any(True for folder in ("tasks", "failures") for _ in store.list(f"{name}/{folder}"))
     ]
     if begun:
         return [f"{store.uri}/{name}" for name in begun]

@@ -24,6 +24,11 @@ def steps(stage: str) -> tuple[type[Step[Params]], ...]:
     return found
 
 
+def step_names() -> list[str]:
+    """The names of all steps of the data path, in the order they run."""
+    return [step.name for stage in DATA_PATH for step in steps(stage)]
+
+
 @functools.cache
 def section(stage: str) -> type[Params]:
     """The model of a stage's section: the fields of its steps' parameters; steps that name the same one share it."""
