@@ -48,18 +48,35 @@ def test_a_missing_program_is_named_with_the_command_that_installs_it(tmp_path: 
         Client("no-such-program", "apt-get install it").run(job(tmp_path))
 
 
-@pytest.mark.parametrize("path", ["npm", "git", "debian"])
+_TELL = "#!/bin/sh\necho fatal: $HOME ${AWS_SECRET_ACCESS_KEY-none} >&2; exit 1\n"
+SOURCES = [
+    {"kind": "npm", "name": "x", "version": "1.0.0"},
+    {"kind": "git", "url": "https://host/x"},
+    {"kind": "debian", "name": "xx", "version": "1"},
+]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source["kind"])
 def test_every_source_says_which_client_is_missing(
-    path: str, crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: dict[str, str], crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    source = {
-        "npm": {"name": "x", "version": "1.0.0"},
-        "git": {"url": "https://host/x"},
-        "debian": {"name": "xx", "version": "1"},
-    }
     with pytest.raises(SourceUnavailableError, match="is not installed; install it with: "):
-        crawl(kind=path, **source[path])
+        crawl(**source)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda source: source["kind"])
+def test_no_client_is_told_what_opens_the_store(
+    source: dict[str, str], crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in ("npm", "git", "apt-get", "apt-config"):
+        (tmp_path / program).write_text(_TELL)
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", "/a/home")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "a secret")
+    with pytest.raises(SourceUnavailableError, match=r": /a/home none$"):
+        crawl(**source)
 
 
 def test_a_program_that_fails_is_quoted_without_credentials(tmp_path: Path) -> None:

@@ -130,12 +130,21 @@ def test_a_child_ended_from_outside_is_an_error() -> None:
 
 def test_a_child_that_died_while_it_was_not_needed_is_replaced() -> None:
     assert error_shares([(b"x = 1\n", "python")]) == [0.0]
-    parsers = [child for child in psutil.Process().children() if parsing.__name__ in child.cmdline()]
-    assert parsers
-    for child in parsers:
+    assert _parsers()
+    for child in _parsers():
         child.kill()
         child.wait()
     assert error_shares([(b"x = 1\n", "python")]) == [0.0]
+
+
+def test_a_grammar_is_not_told_what_opens_the_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    for child in _parsers():
+        child.kill()
+        child.wait()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    assert error_shares([(b"x = 1\n", "python")]) == [0.0]
+    [child] = _parsers()
+    assert "AWS_SECRET_ACCESS_KEY" not in child.environ()
 
 
 def test_a_fault_of_our_own_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
@@ -149,3 +158,7 @@ def test_threads_ask_at_once() -> None:
     expected = error_shares(files)
     with ThreadPoolExecutor(4) as threads:
         assert list(threads.map(error_shares, [files] * 8)) == [expected] * 8
+
+
+def _parsers() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if parsing.__name__ in child.cmdline()]

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
+from repoloom import programs
 from repoloom.stages.crawl import archive
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry
@@ -179,4 +180,4 @@ def _configured_sources(subject: str) -> SourceLists:
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
+    return {**programs.environment("APT_CONFIG"), "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}

@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import IO
 from urllib.parse import urlsplit
 
+from repoloom import programs
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
 from repoloom.stages.crawl.errors import (
@@ -165,13 +166,10 @@ class _Git:
 
 def _environment(schemes: tuple[str, ...], folder: Path, settings: Mapping[str, str]) -> dict[str, str]:
     """The user's environment, without what a surrounding git says in it, and closed to what a repository might try."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or name.startswith("GIT_SSL_")
-    }
     keys = {f"GIT_CONFIG_KEY_{i}": key for i, key in enumerate(settings)}
     values = {f"GIT_CONFIG_VALUE_{i}": value for i, value in enumerate(settings.values())}
     return {
-        **kept,
+        **programs.environment("GIT_SSL_*", "SSH_AUTH_SOCK"),
         **keys,
         **values,
         "GIT_ALLOW_PROTOCOL": ":".join(schemes),

@@ -2,11 +2,11 @@
 
 import base64
 import hashlib
-import os
 from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from repoloom import programs
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.errors import SourceUnavailableError, UnreadableSourceError
 from repoloom.stages.crawl.gateway import gateway
@@ -26,6 +26,9 @@ _OPTIONS = (
     "--fetch-retry-mintimeout=1000",  # milliseconds, as all its times
     "--fetch-timeout=60000",
 )
+_HEEDED = ("npm_config_*", "NPM_CONFIG_*", "NPM_TOKEN", "NODE_AUTH_TOKEN", "NODE_EXTRA_CA_CERTS")
+"""The tokens are those that an .npmrc names by custom, so that it need not hold them."""
+
 _NO_HOST = ":"  # an empty list would leave the user's own in force
 
 
@@ -37,12 +40,12 @@ def download(source: NpmSource, limits: Limits, scratch: Path) -> Path:
     tarballs = scratch / "npm"
     tarballs.mkdir()
     # In a folder of its own, an .npmrc or package.json of the folder that the user stands in has no say.
-    job = Job(str(source), tarballs, os.environ, limits.timeout, limits.max_repository_bytes)
+    job = Job(str(source), tarballs, programs.environment(*_HEEDED), limits.timeout, limits.max_repository_bytes)
     registries, proxies = _configured(job, source.name.rpartition("/")[0])
     to = ("--pack-destination", tarballs, "--cache", scratch / "npm-cache")
     with gateway(str(source), Policy.here(), registries, proxies) as way:
         led = (f"--proxy={way.url}", f"--https-proxy={way.url}", f"--noproxy={_NO_HOST}")
-        led_job = replace(job, environment={**os.environ, **way.environment})
+        led_job = replace(job, environment={**job.environment, **way.environment})
         _NPM.run(led_job, "pack", f"{source.name}@{source.version}", *to, *led, *_OPTIONS)
     found = list(tarballs.glob("*.tgz"))
     if len(found) != 1:

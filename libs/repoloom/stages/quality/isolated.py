@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 
+from repoloom import programs
 from repoloom.stages.quality import parsing
 from repoloom.stages.quality.parsing import GIVEN_UP, HEADER, SHARE, Limits
 
@@ -49,7 +50,12 @@ class _Child:
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         command = [sys.executable, "-m", parsing.__name__, *map(str, limits)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=programs.environment("PYTHONPATH"),
+        )
 
     def ask(self, files: Sequence[File]) -> list[float]:
         """The shares of the files, up to the one that the child died of. Raises ChildProcessError."""
