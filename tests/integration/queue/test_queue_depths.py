@@ -8,7 +8,9 @@ import pytest
 from fleet import Redis
 
 from repoloom.engine.queue.depths import Depths
-from repoloom.engine.queue.names import QUEUES
+from repoloom.engine.queue.names import QUEUES, queue_name
+from repoloom.engine.queue.state import queue_state
+from repoloom.engine.step import Queue
 
 
 @pytest.fixture
@@ -30,6 +32,15 @@ def test_what_waits_is_told_and_an_answer_is_good_for_some_seconds(server: Redis
         client.rpush("repoloom.cpu.other", "c")
     assert depths() is told
     assert Depths(server.broker)()["repoloom.cpu.other"] == 3
+
+
+def test_a_queue_that_nobody_serves_and_that_holds_nothing_is_named_no_more(server: Redis) -> None:
+    own = {queue_name(queue) for queue in Queue}
+    with server.client() as client:
+        client.sadd(QUEUES, "repoloom.cpu.other", "repoloom.cpu.gone")
+        client.rpush("repoloom.cpu.other", "a")
+        assert {state.name for state in queue_state(server.broker)} == {*own, "repoloom.cpu.other"}
+        assert client.smembers(QUEUES) == {b"repoloom.cpu.other"}
 
 
 def test_nobody_waits_for_a_redis_that_is_frozen(server: Redis) -> None:

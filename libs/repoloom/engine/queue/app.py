@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 from celery import Celery
+from kombu import entity
 
 from repoloom.engine.queue.broker import Broker
 from repoloom.engine.queue.build import build
-from repoloom.engine.queue.names import ATTEMPT, queue_name
+from repoloom.engine.queue.names import ATTEMPT, queue_name, unacked, unacked_index
 from repoloom.engine.queue.pace import Pace
 from repoloom.engine.step import Queue
 
@@ -25,8 +26,8 @@ def make_app(broker: Broker, pace: Pace, may_take: Callable[[], bool] = lambda: 
             "socket_timeout": broker.answer,  # not of BRPOP's second: that is read when there is something to read
             "socket_connect_timeout": broker.answer,
             "health_check_interval": 15,
-            "unacked_key": f"repoloom.unacked.{build()}",  # else a worker of another build would restore them
-            "unacked_index_key": f"repoloom.unacked_index.{build()}",
+            "unacked_key": unacked(),  # of this build, else a worker of another one would restore them
+            "unacked_index_key": unacked_index(),
             "unacked_mutex_key": f"repoloom.unacked_mutex.{build()}",
             "message_bytes": pace.message_bytes,  # this and the next are our own transport's
             "may_take": may_take,
@@ -34,6 +35,10 @@ def make_app(broker: Broker, pace: Pace, may_take: Callable[[], bool] = lambda: 
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,
         task_default_queue=queue_name(Queue.CPU),
+        task_queues=[
+            entity.Queue(name, routing_key=name, expires=pace.leftover)  # type: ignore[no-untyped-call]
+            for name in map(queue_name, Queue)
+        ],
         accept_content=["json"],
         task_serializer="json",
         task_ignore_result=True,

@@ -66,6 +66,19 @@ end
 {_RELEASE}
 return 1
 """
+_KEEP = """
+redis.call('SADD', KEYS[1], ARGV[2])
+for number = 2, #KEYS do redis.call('PEXPIRE', KEYS[number], ARGV[1]) end
+"""
+_QUEUES = """
+local queues = redis.call('SMEMBERS', KEYS[1])
+for _, queue in ipairs(queues) do
+    if redis.call('EXISTS', queue, queue .. '.running', queue .. '.workers') == 0 then
+        redis.call('SREM', KEYS[1], queue)
+    end
+end
+return redis.call('SMEMBERS', KEYS[1])
+"""
 _ANNOUNCE = f"""
 {_NOW}
 for _, key in ipairs(KEYS) do
@@ -121,12 +134,15 @@ class Board:
         register = self._client.register_script
         self._take, self._renew, self._release, self._revoke = map(register, (_TAKE, _RENEW, _RELEASE, _REVOKE))
         self._report, self._announce, self._count = map(register, (_REPORT, _ANNOUNCE, _COUNT))
+        self._keep, self._queues = map(register, (_KEEP, _QUEUES))
 
     def take(self, claim: Claim) -> Holder:
         """Notes that a message was taken from its queue, and claims its task unless a live worker does it."""
         queue = names.queue_name(claim.envelope.queue)
         keys = [*claim.keys, names.taken(queue), names.published(queue)]
-        return _holder(self._take(keys, [claim.token, _ms(self._pace.claim), claim.envelope.number]))
+        holder = _holder(self._take(keys, [claim.token, _ms(self._pace.claim), claim.envelope.number]))
+        self.keep(queue)
+        return holder
 
     def renew(self, claim: Claim) -> Holder:
         """Keeps a claim, also where Redis has forgotten it."""
@@ -155,12 +171,19 @@ class Board:
 
     def announce(self, worker: str, queues: Sequence[str]) -> None:
         """Says that a worker lives and what it serves."""
-        self._client.sadd(names.QUEUES, *queues)
         self._announce([names.workers(queue) for queue in queues], [worker, _ms(self._pace.claim)])
+
+    def keep(self, queue: str) -> None:
+        """Has Redis keep a queue of this build for a while yet: those of builds that nobody runs are forgotten."""
+        kinds = (names.published, names.taken, names.running, names.workers)
+        keys = [names.QUEUES, names.unacked(), names.unacked_index(), queue, *(kind(queue) for kind in kinds)]
+        self._keep(keys, [_ms(self._pace.leftover), queue])
 
     def next_number(self, queue: str) -> int:
         """The number of the message to be published next."""
-        return int(self._client.incr(names.published(queue)))
+        key = names.published(queue)
+        number, _ = self._client.pipeline().incr(key).pexpire(key, _ms(self._pace.leftover)).execute()
+        return int(number)
 
     def end(self, run: str) -> None:
         """Ends a run: its messages are dropped when they are met, its tasks stopped."""
@@ -187,8 +210,8 @@ class Board:
         return Sight(waiting, running, workers, int(published or 0), int(taken or 0))
 
     def queues(self) -> list[str]:
-        """The queues of all builds that were served or given work."""
-        return sorted(name.decode("utf-8", "replace") for name in self._client.smembers(names.QUEUES))
+        """The queues of all builds that are served or hold work."""
+        return sorted(name.decode("utf-8", "replace") for name in self._queues([names.QUEUES]))
 
 
 def _ms(seconds: float) -> int:

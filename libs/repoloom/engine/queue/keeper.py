@@ -83,6 +83,8 @@ class Keeper:
             time.sleep(self._pace.heartbeat)
 
     def _once(self) -> None:
+        for queue in self._queues:
+            self._board.keep(queue)
         if self.drained_at == float("inf"):
             self._board.announce(self.name, self._queues)
         for watched in list(self._watched.values()):

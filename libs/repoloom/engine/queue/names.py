@@ -15,6 +15,16 @@ def queue_name(queue: Queue) -> str:
     return f"repoloom.{queue}.{build()}"
 
 
+def unacked() -> str:
+    """The messages of this build that workers took and have not done with."""
+    return f"repoloom.unacked.{build()}"
+
+
+def unacked_index() -> str:
+    """The same, by when they were taken."""
+    return f"repoloom.unacked_index.{build()}"
+
+
 def published(queue: str) -> str:
     """Counts the messages that a queue was ever given."""
     return f"{queue}.published"

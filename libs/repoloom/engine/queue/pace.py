@@ -18,7 +18,7 @@ class Pace(Record):
     patience: float = Field(default=900, ge=0)  # Redis may be away
     drain: float = Field(default=60, ge=0)  # a running task may still take after SIGTERM
     visibility: float = Field(default=6 * 3600, gt=0)  # Celery delivers an unacknowledged message again
-    leftover: float = Field(default=24 * 3600, gt=0)  # then Redis forgets what a run has left there
+    leftover: float = Field(default=24 * 3600, gt=0)  # then Redis forgets what runs and workers have left there
 
     losses: int = Field(default=3, ge=1)  # so many workers lost with a task count as one failed attempt
     witnesses: int = Field(default=3, ge=1)  # so many workers, or all, who can do nothing for a task end its run

@@ -166,6 +166,7 @@ class Run:
 
     def _see(self, queue: Queue) -> Sight:
         name = names.queue_name(queue)
+        self._patience(lambda: self._board.keep(name))
         sight = self._patience(lambda: self._board.sight(name))
         now = time.monotonic()
         if sight.waiting and not sight.workers and now - self._unserved_said > _SAY_EVERY:

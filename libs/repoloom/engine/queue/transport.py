@@ -51,6 +51,11 @@ class Channel(redis.Channel):
         made.set_response_callback("BRPOP", self._popped)
         return made
 
+    def _do_restore_message(self, payload: Any, exchange: str, routing_key: str, pipe: Any, *rest: Any) -> None:  # noqa: ANN401
+        super()._do_restore_message(payload, exchange, routing_key, pipe, *rest)  # type: ignore[no-untyped-call]
+        for queue, milliseconds in self._expires.items():  # kombu sees to it where it publishes, and forgets it here
+            pipe.pexpire(queue, milliseconds)
+
     def _popped(self, answer: list[bytes] | None, **_: object) -> list[bytes] | None:
         if answer and len(answer[1]) > self.message_bytes:
             raise ValueError
