@@ -21,7 +21,6 @@ from repoloom.engine.pool import Limits
 from repoloom.engine.queue.broker import Broker
 from repoloom.engine.queue.pace import Pace
 from repoloom.engine.queue.pool import CeleryPool
-from repoloom.engine.task import Commit
 
 EXTRA_STAGES = Path(__file__).parent
 BUILD = "under-test"
@@ -199,11 +198,24 @@ class Fleet:
             worker.kill()
 
     @property
-    def begun(self) -> list[tuple[str, float]]:
-        """Which repository was begun when, by any step."""
-        path = self.logs / "begun"
-        lines = path.read_text().splitlines() if path.exists() else []
-        return [(line.rpartition(" ")[0], float(line.rpartition(" ")[2])) for line in lines]
+    def begun(self) -> list[str]:
+        """The repositories that were begun, each as often as it was."""
+        return [repository for repository, _ in self._begun]
+
+    @property
+    def begun_after_commit(self) -> list[str]:
+        """The repositories that a step was given although their task was committed: each would be work done twice."""
+        return [repository for repository, stands in self._begun if stands == "committed"]
+
+    @property
+    def run_log(self) -> Path:
+        """Where the probe stage writes what it begins."""
+        return self.logs / "begun"
+
+    @property
+    def _begun(self) -> list[tuple[str, str]]:
+        lines = self.run_log.read_text().splitlines() if self.run_log.exists() else []
+        return [(repository, stands) for repository, _, stands in (line.rpartition(" ") for line in lines)]
 
     def _start(self, concurrency: int, queues: tuple[str, ...], environment: Mapping[str, str]) -> Worker:
         duty: dict[str, Any] = {
@@ -217,7 +229,7 @@ class Fleet:
             "PYTHONPATH": str(EXTRA_STAGES),
             "REPOLOOM_BUILD": BUILD,
             "PYTHONWARNINGS": "ignore",  # Celery's at being run by root
-            "RUN_LOG": str(self.logs / "begun"),
+            "RUN_LOG": str(self.run_log),
             "HOLD": str(self._released),
             **self.redis.environment,
             "REPOLOOM_CRAWL_ALLOW": "local-files,named-hosts",  # what the tests' recipes crawl
@@ -231,24 +243,6 @@ class Fleet:
                 env=surroundings,
             )
         return Worker(process, log)
-
-
-def begun_after_commit(fleet: Fleet, out: Path) -> list[str]:
-    """The repositories that a step was given although their task was committed: each would be work done twice."""
-    committed: dict[str, float] = {}
-    for path in out.rglob("commit.json"):
-        commit = Commit.model_validate_json(path.read_bytes())
-        for part in commit.tables["files"]:
-            committed[repository_of(path.parents[2] / part.key)] = path.stat().st_mtime
-    return [name for name, begun in fleet.begun if begun > committed.get(name, float("inf"))]
-
-
-def repository_of(part: Path) -> str:
-    """The repository that a part begins with."""
-    import pyarrow.parquet as pq
-
-    name: str = pq.read_table(part, columns=["repo"])["repo"][0].as_py()
-    return name
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import psutil
 import pytest
-from fleet import BUILD, QUICK, Fleet, begun_after_commit, eventually
+from fleet import BUILD, QUICK, Fleet, eventually
 from probing import verify_commits
 from running import Running, copy_tasks, make_task
 
@@ -57,7 +57,7 @@ def test_a_message_that_comes_twice_and_words_that_make_no_sense_are_ignored(fle
         ended = running.join()
         assert sorted(outcome.task.key for outcome in ended) == sorted(task.key for task in tasks)
         assert all(isinstance(outcome.result, Commit) for outcome in ended)
-        assert sorted(name for name, _ in fleet.begun) == ["probe/000", "probe/001", "probe/002"]
+        assert sorted(fleet.begun) == ["probe/000", "probe/001", "probe/002"]
 
 
 def test_a_worker_frozen_past_its_claim_and_the_visibility_timeout_does_no_harm_when_it_wakes(fleet: Fleet) -> None:
@@ -79,7 +79,7 @@ def test_a_worker_frozen_past_its_claim_and_the_visibility_timeout_does_no_harm_
         [outcome] = pool.run([make_task(fleet.folder / "more")])
         assert isinstance(outcome.result, Commit), "the worker that woke works on"
     assert verify_commits(fleet.folder) == 5
-    assert begun_after_commit(fleet, fleet.folder / "probe.copy") == []
+    assert fleet.begun_after_commit == []
 
 
 def test_a_worker_asked_to_end_finishes_its_task(fleet: Fleet) -> None:

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
-from fleet import BUILD, EXTRA_STAGES, Fleet, begun_after_commit, eventually
+from fleet import BUILD, EXTRA_STAGES, Fleet, eventually
 from probing import verify_commits
+from running import copy_tasks
 
 from repoloom.corpus.dataset import Dataset
+from repoloom.engine import execute as engine
 from repoloom.engine.execute import load_step, params_model
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import Limits, LocalPool, Pool
@@ -92,7 +94,7 @@ def test_a_mishap_amid_the_run_costs_time_and_changes_nothing(
 
     assert made.digest == digest
     assert verify_commits(fleet.folder) == 9
-    assert begun_after_commit(fleet, fleet.folder / "probe.copy") == []
+    assert fleet.begun_after_commit == []
 
 
 def test_two_reconcilers_of_one_run_at_once_do_each_other_no_harm(fleet: Fleet, digest: str) -> None:
@@ -112,7 +114,19 @@ def test_two_reconcilers_of_one_run_at_once_do_each_other_no_harm(fleet: Fleet, 
     for each in both:
         each.join()
     assert made == [digest, digest]
-    assert begun_after_commit(fleet, fleet.folder / "probe.copy") == []
+    assert fleet.begun_after_commit == []
+
+
+def test_work_done_twice_would_be_noticed(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
+    fleet.start()
+    with fleet.redis.pool() as pool:
+        [task] = copy_tasks(pool, fleet.folder, {}, repositories=1)
+        list(pool.run([task]))
+    assert fleet.begun_after_commit == []
+    monkeypatch.setenv("RUN_LOG", str(fleet.run_log))
+    monkeypatch.setattr(engine, "committed", lambda *_: None)
+    engine.execute(task)
+    assert fleet.begun_after_commit == ["probe/000"]
 
 
 def test_poison_is_quarantined_as_the_local_pool_does(fleet: Fleet, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from repoloom.corpus.tables import DROPPED, FILES, Drops
+from repoloom.corpus.writing import TaskWriter
 from repoloom.engine.step import Accounts, Params, Reader, Shares, Sink, Step
 from repoloom.errors import RefusedError, UnavailableError
 
@@ -61,7 +62,7 @@ class Copy(Step[CopyParams]):
             how = "" if cured else self.params.bad.get(repository["repo"][0].as_py(), "")
             if how == "lose":
                 continue
-            _note(repository["repo"][0].as_py())
+            _note(repository["repo"][0].as_py(), out)
             _misbehave(how)
             first = repository.slice(0, 1).to_pylist()[0]
             cells = {name: first[name] for name in ("repo", "path", "language", "size", "content")}
@@ -97,11 +98,17 @@ def _misbehave(how: str) -> None:
             signal.pause()
 
 
-def _note(repository: str) -> None:
-    """Where RUN_LOG names a file, writes there when which repository was begun."""
+def _note(repository: str, out: Sink) -> None:
+    """Where RUN_LOG names a file, writes there which repository was begun, and whether its task was done already."""
     if log := os.environ.get("RUN_LOG"):
+        assert isinstance(out, TaskWriter)
+        try:
+            out._store.read(f"{out._prefix}/commit.json")
+            stands = "committed"
+        except FileNotFoundError:
+            stands = "missing"
         with Path(log).open("a") as file:
-            file.write(f"{repository} {time.time()}\n")
+            file.write(f"{repository} {stands}\n")
 
 
 def _file(repo: str, path: str, size: int) -> dict[str, object]:
