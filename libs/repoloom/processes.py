@@ -1,5 +1,6 @@
-"""Processes of this machine: who lives, and who dies with whom."""
+"""Processes of this machine: who lives, who dies with whom, and what they hold."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -7,6 +8,7 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
 
 
@@ -25,6 +27,23 @@ def lives(mark: str) -> bool:
     """Whether a process of this machine that made such a mark still runs."""
     pid, _, began = mark.partition(".")
     return str(_began(int(pid))) == began
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process and all its descendants hold (proc(5), statm); what they share counts for each."""
+    own = 0
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is no more
+        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
+    return own + sum(map(resident, _children(pid)))
+
+
+def _children(pid: int) -> list[int]:
+    """Those of all its threads: one that is started or ends meanwhile may be missed."""
+    children: list[int] = []
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += map(int, (thread / "children").read_text().split())
+    return children
 
 
 def _began(pid: int) -> int | None:

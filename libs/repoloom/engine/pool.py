@@ -7,20 +7,21 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Protocol
 
-import psutil
 from pydantic import Field
 
 from repoloom.corpus.manifest import Record
 from repoloom.engine.task import Attempt, Commit, Kind, Task
 from repoloom.engine.worker import Answer
 from repoloom.errors import RepoloomError
+from repoloom.processes import resident
 
 _SAID_BYTES = 1500  # of a crashed worker's last words
 _LOOK_SECONDS = 0.05  # how often memory and time are looked at
@@ -30,7 +31,7 @@ class Limits(Record):
     """What one attempt of a task may take."""
 
     seconds: float = Field(default=3600, gt=0)
-    memory_bytes: int = Field(default=4 << 30, ge=256 << 20)  # resident, of the worker process
+    memory_bytes: int = Field(default=4 << 30, ge=256 << 20)  # resident, of the worker process and its children
 
 
 class FatalError(RepoloomError):
@@ -63,14 +64,12 @@ class Pool(Protocol):
 class _Worker:
     process: subprocess.Popen[bytes]
     stderr: IO[bytes]
+    limits: Limits
     task: Task | None = None
     deadline: float = 0.0
     at: str = ""
     unread: bytes = b""  # the beginning of a line that has not come whole
-    memory: psutil.Process = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.memory = psutil.Process(self.process.pid)
+    over: tuple[Kind, str] | None = None  # the limit that it was ended for
 
 
 class LocalPool:
@@ -80,6 +79,7 @@ class LocalPool:
         self.size = size
         self.limits = limits  # of the attempts that begin from now on
         self._workers: list[_Worker] = []
+        self._lock = threading.Lock()  # else a worker might be ended for the task before
 
     def __enter__(self) -> "LocalPool":
         return self
@@ -98,7 +98,7 @@ class LocalPool:
         waiting = iter(tasks)
         free = deque(self._workers)
         busy = 0
-        with selectors.DefaultSelector() as selector:
+        with selectors.DefaultSelector() as selector, self._watched():
             try:
                 while True:
                     while busy < self.size and (task := next(waiting, None)) is not None:
@@ -117,13 +117,6 @@ class LocalPool:
                             if key.data.process.poll() is None:
                                 free.append(key.data)
                             yield outcome
-                    for key in list(selector.get_map().values()):
-                        if (attempt := self._over_limit(key.data)) is not None:
-                            selector.unregister(key.fileobj)
-                            busy -= 1
-                            task = key.data.task
-                            self._end(key.data)
-                            yield Outcome(task, attempt)
             finally:
                 for worker in [worker for worker in self._workers if worker.task is not None]:
                     self._end(worker)
@@ -131,7 +124,7 @@ class LocalPool:
     def _take(self, free: deque[_Worker]) -> _Worker:
         while free:
             worker = free.popleft()
-            if worker.process.poll() is None:
+            if worker.over is None and worker.process.poll() is None:
                 return worker
             self._end(worker)
         return self._start()
@@ -146,15 +139,17 @@ class LocalPool:
             stderr=stderr,
             env={**os.environ, **one_thread, "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0"},
         )
-        worker = _Worker(process, stderr)
-        self._workers.append(worker)
+        worker = _Worker(process, stderr, self.limits)
+        with self._lock:
+            self._workers.append(worker)
         return worker
 
     def _give(self, worker: _Worker, task: Task) -> None:
-        worker.task, worker.at = task, ""
         worker.stderr.seek(0)  # the child writes to the same place, and is idle
         worker.stderr.truncate()
-        worker.deadline = time.monotonic() + self.limits.seconds
+        with self._lock:
+            worker.task, worker.at, worker.limits = task, "", self.limits
+            worker.deadline = time.monotonic() + self.limits.seconds
         assert worker.process.stdin is not None
         with contextlib.suppress(BrokenPipeError):  # a worker that died meanwhile is noticed when it is listened to
             worker.process.stdin.write(task.model_dump_json().encode() + b"\n")
@@ -165,7 +160,7 @@ class LocalPool:
         assert worker.task is not None
         chunk = os.read(worker.process.stdout.fileno(), 1 << 16)
         if not chunk:
-            task, attempt = worker.task, self._crash(worker)
+            task, attempt = worker.task, self._failure(worker)
             self._end(worker)
             return Outcome(task, attempt)
         *lines, worker.unread = (worker.unread + chunk).split(b"\n")
@@ -174,25 +169,39 @@ class LocalPool:
             if answer.fatal:
                 raise FatalError(answer.error)
             if answer.commit is not None or answer.error is not None:
-                task, worker.task = worker.task, None
+                with self._lock:
+                    task, worker.task = worker.task, None
                 return Outcome(task, answer.commit or Attempt(kind=answer.kind, error=answer.error or "", at=worker.at))
             worker.at = answer.at or worker.at
         return None
 
-    def _over_limit(self, worker: _Worker) -> Attempt | None:
-        if time.monotonic() > worker.deadline:
-            return Attempt(kind=Kind.TIMEOUT, error=f"not done after {self.limits.seconds:g} s", at=worker.at)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            resident = worker.memory.memory_info().rss
-            if resident > self.limits.memory_bytes:
-                limit = self.limits.memory_bytes >> 20
-                return Attempt(
-                    kind=Kind.MEMORY, error=f"took {resident >> 20} MiB, the limit is {limit} MiB", at=worker.at
-                )
-        return None
+    @contextlib.contextmanager
+    def _watched(self) -> Iterator[None]:
+        """Ends workers that are over their limits, also while whoever takes the outcomes does something else."""
+        ended = threading.Event()
 
-    def _crash(self, worker: _Worker) -> Attempt:
+        def watch() -> None:
+            while not ended.wait(_LOOK_SECONDS):
+                with self._lock:
+                    for worker in self._workers:
+                        if worker.task is not None and (over := _over_limit(worker)) is not None:
+                            worker.over = over
+                            worker.process.kill()
+
+        watcher = threading.Thread(target=watch, name="limits", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
+
+    def _failure(self, worker: _Worker) -> Attempt:
+        """How a process failed that has ended, or was ended."""
         code = worker.process.wait()
+        if worker.over is not None:
+            kind, error = worker.over
+            return Attempt(kind=kind, error=error, at=worker.at)
         size = worker.stderr.seek(0, os.SEEK_END)
         worker.stderr.seek(max(0, size - _SAID_BYTES))
         said = worker.stderr.read(_SAID_BYTES).decode("utf-8", "replace").strip()
@@ -201,7 +210,8 @@ class LocalPool:
         return Attempt(kind=kind, error=f"the worker process {cause}" + (f": {said}" if said else ""), at=worker.at)
 
     def _end(self, worker: _Worker) -> None:
-        self._workers.remove(worker)
+        with self._lock:
+            self._workers.remove(worker)
         worker.process.kill()
         worker.process.wait()
         worker.stderr.close()
@@ -209,3 +219,13 @@ class LocalPool:
             if pipe is not None:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _over_limit(worker: _Worker) -> tuple[Kind, str] | None:
+    limits = worker.limits
+    if time.monotonic() > worker.deadline:
+        return Kind.TIMEOUT, f"not done after {limits.seconds:g} s"
+    held = resident(worker.process.pid)
+    if held > limits.memory_bytes:
+        return Kind.MEMORY, f"took {held >> 20} MiB, the limit is {limits.memory_bytes >> 20} MiB"
+    return None

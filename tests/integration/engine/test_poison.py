@@ -1,18 +1,25 @@
 """A task that cannot be done is given up with its input and its error; all others are done."""
 
 import re
+import time
 from pathlib import Path
 
-from probing import Probe, verify_commits
+import psutil
+import pytest
+from probing import EXTRA_STAGES, Probe, verify_commits
+from running import copy_tasks
 
 from repoloom.corpus.dataset import Dataset
+from repoloom.engine.pool import Limits, LocalPool
 from repoloom.engine.retry import forget
+from repoloom.engine.task import Attempt, Commit, Kind
 
 SYMPTOMS = {
     "crash": ("crash", "was killed by signal 11"),
     "exit": ("crash", "exited with 7"),
     "hang": ("timeout", "not done after 6 s"),
     "memory": ("memory", r"took \d+ MiB, the limit is 400 MiB"),
+    "memory of a child": ("memory", r"took \d+ MiB, the limit is 400 MiB"),
     "raise": ("error", r"ValueError: this repository is poison \\udcff \(__init__.py:\d+\)"),
     "lose": ("error", "3 items of size 3000 entered, but 0 of 0 were kept and 0 of 0 dropped"),
     "unavailable": ("unavailable", "the host does not answer"),
@@ -45,8 +52,8 @@ def test_poison_is_quarantined_while_the_rest_is_done_and_once_cured_leaves_no_t
     copied.verify()
     assert [table["repo"][0].as_py() for table in copied.reader("files").repositories()] == [
         "probe/000",
-        "probe/009",
         "probe/010",
+        "probe/011",
     ]
     assert probe.run() == poisoned, "what was given up is not tried again unasked"
 
@@ -56,6 +63,22 @@ def test_poison_is_quarantined_while_the_rest_is_done_and_once_cured_leaves_no_t
     probe.out = tmp_path / "healthy"
     assert cured.quarantined == {}
     assert cured.digest == probe.run().digest
+
+
+def test_a_limit_holds_while_whoever_takes_the_outcomes_does_something_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
+    with LocalPool(2, Limits(seconds=8)) as pool:
+        outcomes = pool.run(copy_tasks(pool, tmp_path, {"probe/001": "hang"}, repositories=2))
+        assert isinstance(next(outcomes).result, Commit)
+        until = time.monotonic() + 60
+        while not any(worker.status() == psutil.STATUS_ZOMBIE for worker in psutil.Process().children()):
+            assert time.monotonic() < until, "nobody ended it"
+            time.sleep(0.01)
+        [hung] = outcomes
+    assert isinstance(hung.result, Attempt)
+    assert (hung.result.kind, hung.result.at) == (Kind.TIMEOUT, "probe/001")
 
 
 def test_a_quarantined_task_is_part_of_the_digest_and_its_words_are_not(tmp_path: Path) -> None:

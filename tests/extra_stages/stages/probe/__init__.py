@@ -3,6 +3,8 @@
 import hashlib
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -82,6 +84,10 @@ def _misbehave(how: str) -> None:
             while True:
                 held.append(bytearray(b"x") * (8 << 20))
                 time.sleep(0.001)  # the machine is others' too
+        case "memory of a child":
+            program = "held = bytearray(b'x') * (500 << 20); input()"
+            with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE) as child:
+                child.wait()
         case "raise":
             raise ValueError("this repository is poison \udcff")
         case "unavailable":
