@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from repoloom.errors import InputError
 from repoloom.rpc.callers import new_caller
 
 _CALLER = "up"
+_FLOCK = struct.Struct("hhqqi4x")  # struct flock (fcntl(2)): type, whence, start, length, process
 
 
 class Secrets(Record):
@@ -55,25 +57,21 @@ class Folder:
             raise InputError(f"cannot use {self.path}: {error.strerror}; choose another --folder") from error
         try:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _first_bytes(os.getpid()))
             except BlockingIOError:
                 raise AlreadyRunningError(self.path, self.holder() or 0) from None
-            os.ftruncate(file, 0)
-            os.pwrite(file, str(os.getpid()).encode(), 0)
             yield
         finally:
             os.close(file)
 
     def holder(self) -> int | None:
-        """The process whose stack runs here; None where none does."""
+        """The process whose stack runs here; None where none does. To ask takes no lock, so it is in nobody's way."""
         try:
-            with self._lock.open("r+b") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return int(self._lock.read_text() or 0)
+            with self._lock.open("rb") as file:
+                kind, _, _, length, _ = _FLOCK.unpack(fcntl.fcntl(file, fcntl.F_OFD_GETLK, _first_bytes(1)))
         except OSError:
-            pass
-        return None
+            return None
+        return None if kind == fcntl.F_UNLCK else length
 
     def secrets(self) -> Secrets:
         """The secrets of the folder, made at the first time, as are the token and the callers file."""
@@ -90,6 +88,11 @@ class Folder:
             )
             write_private(path, made.model_dump_json())
         return Secrets.model_validate_json(path.read_bytes())
+
+
+def _first_bytes(number: int) -> bytes:
+    """A lock on so many bytes of a file. Who holds a folder locks as many as its process's id says: so it is known."""
+    return _FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, number, 0)
 
 
 def write_private(path: Path, text: str) -> None:

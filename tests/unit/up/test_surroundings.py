@@ -1,6 +1,8 @@
 """The file `env` is read as a shell reads it, and an environment that says where things are is believed."""
 
+import os
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -74,6 +76,25 @@ def test_a_stack_that_runs_is_found_where_the_environment_says_nothing(tmp_path:
     assert surroundings(folder.path, {"HOME": "/"}) == {"HOME": "/"}
     own = {"HOME": "/", "REPOLOOM_BUILD": "mine"}
     assert without_stack({**own, **read_env(folder)}) == own
+
+
+def test_to_ask_who_holds_a_folder_keeps_nobody_from_holding_it(tmp_path: Path) -> None:
+    folder, over = Folder(tmp_path / "up"), threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            folder.holder()
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        for _ in range(300):
+            with folder.held():
+                assert folder.holder() == os.getpid()
+    finally:
+        over.set()
+        asking.join()
+    assert folder.holder() is None
 
 
 def test_ports_follow_the_base_and_free_ones_differ() -> None:
