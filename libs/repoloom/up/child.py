@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,14 +13,14 @@ from repoloom.up.part import Part
 
 _LAUNCH = str(Path(__file__).parent / "launch.py")
 _LAST_WORDS_SECONDS = 1.0
-_LOG_BYTES = 8 << 20  # of a log that is continued; a longer one is set aside, and the one before it goes
+_LOG_BYTES = 8 << 20  # of a log; what a longer one holds is set aside, and what was set aside before goes
 
 
 class Child:
     """A part that was started. Only the main thread starts one: a child dies with the thread that it came from."""
 
     def __init__(self, part: Part) -> None:
-        _set_aside(part.log)
+        bound(part.log)
         with part.log.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own words
                 [sys.executable, "-I", "-S", _LAUNCH, str(os.getpid()), *part.command],
@@ -63,7 +64,12 @@ class Child:
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
 
 
-def _set_aside(log: Path) -> None:
+def bound(log: Path) -> None:
+    """Sets aside what a log holds where that is too much, also of a part that goes on writing to it (it appends).
+
+    What it writes at that very moment may be lost.
+    """
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_BYTES:
-            log.replace(log.with_suffix(".log.1"))
+            shutil.copyfile(log, log.with_suffix(".log.1"))
+            os.truncate(log, 0)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from repoloom.errors import UnavailableError
-from repoloom.up.child import Child
+from repoloom.up.child import Child, bound
 from repoloom.up.part import Part
 
 _TICK = 0.1  # seconds
@@ -66,6 +66,7 @@ class Watched:
             if now >= self._again:
                 self.start()
             return ""
+        bound(self.part.log)
         if self.child.ended:
             return self._died(self.child.bury())
         said = self._answer(now) if self._check is not None and self._check.done() else ""
