@@ -25,7 +25,7 @@ from repoloom.rpc.errors import REQUEST_ID, StatusError, ending
 from repoloom.rpc.observing import observed, received, sent
 from repoloom.rpc.service import ANY_CALLER, Handler, Service, behaviour
 from repoloom.rpc.settings import ServerSettings
-from repoloom.rpc.wire import check_parts
+from repoloom.rpc.wire import LIGHT_BYTES, check_parts
 
 _logger = logging.getLogger(__name__)
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
@@ -55,6 +55,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._settings = settings
         self._callers = callers
         self._admission = admission
+        self._counting = asyncio.Lock()  # one message at a time: the threads that count take turns with the event loop
         self._unknown = self._handler(_Route(_UNKNOWN, _UNKNOWN, ANY_CALLER, None))
         self._handlers = {
             f"/{service.name}/{method}": self._handler(_Route(service.name, method, service.scopes[method], handler))
@@ -140,8 +141,9 @@ class Dispatcher(grpc.GenericRpcHandler):
             if not isinstance(content, bytes):  # grpc.aio.EOF
                 return
             received(call, len(content))
-            if kind is not None:
-                check_parts(content, kind)
+            if kind is not None and len(content) > LIGHT_BYTES:
+                async with self._counting:
+                    await asyncio.to_thread(check_parts, content, kind)
             try:
                 yield handler.request_deserializer(content) if handler.request_deserializer else content
             except DecodeError:

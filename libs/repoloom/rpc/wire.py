@@ -17,6 +17,9 @@ FIELDS = 1 << 19
 _LONGEST_VARINT = 63  # bits before its last byte
 _LEAST_BYTES = 2  # of a part
 
+LIGHT_BYTES = PARTS * _LEAST_BYTES
+"""A message of so many has no more than `PARTS`: nothing of it is counted."""
+
 
 def check_parts(content: bytes, kind: Descriptor, most: int = PARTS) -> None:
     """Raises TooLargeError for a message of more than `most` parts, InputError for one seen to break off in one.

@@ -14,6 +14,7 @@ from rpc.probe import ERRORS, NAME, SECRET, served
 
 from repoloom import errors
 from repoloom.errors import TooLargeError
+from repoloom.rpc import dispatch
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import DETAILS, OverloadedError, StatusError, error_of, raised_as_own
 from repoloom.rpc.service import Service
@@ -187,19 +188,33 @@ def test_a_compressed_message_is_refused(server: str) -> None:
 
 
 def test_a_message_of_another_type_is_the_clients_fault() -> None:
-    async def check(request: health_pb2.HealthCheckRequest, _: object) -> health_pb2.HealthCheckResponse:
-        return health_pb2.HealthCheckResponse(status=len(request.service))
-
-    handler = grpc.unary_unary_rpc_method_handler(
-        check, health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
-    )
-    service = Service("t.Typed", {"Check": handler}, {"Check": "t:online"})
-    with served(service) as server, open_channel(ChannelSettings(target=server.address)) as channel:
+    with served(_typed()) as server, open_channel(ChannelSettings(target=server.address)) as channel:
         method = channel.unary_unary("/t.Typed/Check")
         request = health_pb2.HealthCheckRequest(service="x").SerializeToString()
         assert health_pb2.HealthCheckResponse.FromString(method(request)).status == 1
         with pytest.raises(errors.InputError, match="not of the type"), raised_as_own():
             method(b"\xff\xff")
+
+
+def test_others_are_answered_while_a_large_message_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    counting, answered = threading.Event(), threading.Event()
+
+    def count(*_: object) -> None:
+        counting.set()
+        assert answered.wait(20)
+
+    monkeypatch.setattr(dispatch, "check_parts", count)
+    with (
+        served(_typed()) as server,
+        open_channel(ChannelSettings(target=server.address)) as channel,
+    ):
+        method = channel.unary_unary("/t.Typed/Check")
+        large, small = (health_pb2.HealthCheckRequest(service="x" * size).SerializeToString() for size in (1 << 20, 1))
+        counted = method.future(large)
+        assert counting.wait(20)
+        assert method(small, timeout=10)
+        answered.set()
+        assert counted.result()
 
 
 def test_a_method_that_is_not_there_is_said_to_be_so(channel: grpc.Channel) -> None:
@@ -272,6 +287,18 @@ def test_every_call_has_a_line_in_the_access_log(channel: grpc.Channel, caplog: 
     seen = Counter((line["method"], line["code"], line["received"], line["sent"]) for line in lines)
     assert seen[("Chat", "OK", 2, 2)] == 1
     assert seen[("Fail", "INVALID_ARGUMENT", 1, 0)] == 1
+
+
+def _typed() -> Service:
+    """A service whose messages are of a type; it says how long a name is."""
+
+    async def check(request: health_pb2.HealthCheckRequest, _: object) -> health_pb2.HealthCheckResponse:
+        return health_pb2.HealthCheckResponse(status=len(request.service))
+
+    handler = grpc.unary_unary_rpc_method_handler(
+        check, health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
+    )
+    return Service("t.Typed", {"Check": handler}, {"Check": "t:online"})
 
 
 class _Chat:
