@@ -1,6 +1,7 @@
 """grpc.health.v1: whether each service answers calls now.
 
 grpcio-health-checking has a servicer for grpc.aio, but there one watcher that leaves takes the others' notices with it.
+It is asked without credentials, as clients and probes have none here; so the number of those who watch is bounded.
 """
 
 import asyncio
@@ -16,8 +17,9 @@ _Status = health_pb2.HealthCheckResponse
 class Health(health_pb2_grpc.HealthServicer):
     """The health of services; "" is the server's as a whole. It begins with none serving."""
 
-    def __init__(self, services: Iterable[str]) -> None:
+    def __init__(self, services: Iterable[str], watchers: int) -> None:
         self._services = frozenset(("", *services))
+        self._places = watchers
         self._changed = asyncio.Event()
         self.serving = False
         self._closed = False
@@ -42,14 +44,20 @@ class Health(health_pb2_grpc.HealthServicer):
     async def Watch(  # noqa: N802
         self, request: health_pb2.HealthCheckRequest, context: "grpc.aio.ServicerContext[object, object]"
     ) -> AsyncIterator[health_pb2.HealthCheckResponse]:
-        said = None
-        while not self._closed:
-            changed = self._changed
-            status = self._status(request.service)
-            if status != said:
-                yield status
-                said = status
-            await changed.wait()
+        if not self._places:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "as many watch already as may; Check goes on")
+        self._places -= 1
+        try:
+            said = None
+            while not self._closed:
+                changed = self._changed
+                status = self._status(request.service)
+                if status != said:
+                    yield status
+                    said = status
+                await changed.wait()
+        finally:
+            self._places += 1
         await context.abort(grpc.StatusCode.UNAVAILABLE, "the server is stopping")
 
     def _status(self, service: str) -> health_pb2.HealthCheckResponse:

@@ -52,7 +52,7 @@ async def running(services: Sequence[Service], settings: ServerSettings) -> Asyn
     then ends with UNAVAILABLE. Raises InputError.
     """
     admission = Admission(settings.max_calls)
-    health = Health(service.name for service in services)
+    health = Health((service.name for service in services), watchers=settings.max_connections)  # a client watches once
     server = grpc.aio.server(options=_options(settings))
     callers = CallersFile(settings.callers_file) if settings.callers_file else None
     served = (*services, _reflection(services))

@@ -1,15 +1,19 @@
 """A small HTTP endpoint for machines that watch: /metrics for Prometheus, /healthz for probes."""
 
 import contextlib
+import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from repoloom.errors import InputError
 from repoloom.telemetry.metrics import CONTENT_TYPE, exposition
 
 _SECONDS = 10  # that a connection may be silent
+_CONNECTIONS = 16  # at once, each with a thread of its own
 
 
 @contextlib.contextmanager
@@ -40,6 +44,24 @@ def serving(host: str, port: int, healthy: Callable[[], bool] = lambda: True) ->
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False  # a reader that hangs must not keep the process
+
+    def __init__(self, address: tuple[str, int], handler: type["_Handler"]) -> None:
+        super().__init__(address, handler)
+        self._open: deque[socket.socket] = deque()
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - socketserver's own types
+        """Answers in a thread. For one connection too many the oldest goes: those that ask at once are long done."""
+        self._open.append(request)
+        if len(self._open) > _CONNECTIONS:
+            with contextlib.suppress(IndexError, OSError):  # it ended meanwhile
+                self._open.popleft().shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:  # noqa: ANN401
+        """Is called where a connection ends, however it does."""
+        with contextlib.suppress(ValueError):
+            self._open.remove(request)
+        super().shutdown_request(request)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -1,4 +1,6 @@
 import asyncio
+import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -69,6 +71,27 @@ def test_health_is_told_while_the_server_starts_serves_and_drains(tmp_path: Path
             await serving
 
     asyncio.run(main())
+
+
+def test_watchers_beyond_the_limit_are_refused_and_whoever_asks_once_is_answered() -> None:
+    apart = [("grpc.use_local_subchannel_pool", 1)]  # a connection of its own
+    with served(max_connections=2) as server, grpc.insecure_channel(server.address, apart) as channel:
+        health = health_pb2_grpc.HealthStub(channel)
+        request = health_pb2.HealthCheckRequest(service=NAME)
+        watchers = [health.Watch(request) for _ in range(2)]
+        for watcher in watchers:
+            assert next(watcher).status == status.SERVING
+        with pytest.raises(grpc.RpcError) as refused:
+            next(health.Watch(request))
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert health.Check(request).status == status.SERVING
+        watchers.pop().cancel()
+        until = time.monotonic() + 20
+        while True:  # its place is free when the server has heard of it
+            with contextlib.suppress(grpc.RpcError):
+                assert next(health.Watch(request)).status == status.SERVING
+                break
+            assert time.monotonic() < until
 
 
 def test_reflection_lists_the_services() -> None:

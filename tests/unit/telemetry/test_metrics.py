@@ -1,8 +1,12 @@
+import contextlib
 import json
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -148,3 +152,16 @@ def test_the_endpoint_answers_prometheus_and_probes_and_nobody_else() -> None:
         assert get("/")[0] == get("/metrics/../x")[0] == 404
         with pytest.raises(InputError, match="choose another"), endpoint.serving("127.0.0.1", port):
             pass
+
+
+def test_connections_that_say_nothing_keep_no_probe_waiting_and_no_threads() -> None:
+    with endpoint.serving("127.0.0.1", 0) as port, contextlib.ExitStack() as stack:
+        before = threading.active_count()
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(60)]
+        assert urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5).status == 200
+        silent[0].settimeout(5)
+        assert silent[0].recv(1) == b""  # it had to go, long before it was silent for too long
+        until = time.monotonic() + 5
+        while threading.active_count() > before + 16 and time.monotonic() < until:
+            time.sleep(0.01)
+        assert threading.active_count() <= before + 16
