@@ -1,9 +1,12 @@
-"""Which calls run: a bounded number, none before the server is ready, no new one while it drains."""
+"""Which calls run: none before the server is ready, no new one while it drains, a bounded number of each kind."""
 
 import asyncio
 import contextlib
 import random
-from collections.abc import Iterator
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from repoloom.errors import UnavailableError
 from repoloom.rpc.errors import OverloadedError
@@ -15,8 +18,7 @@ _CUT_SECONDS = 5  # for what a call that is ended has to put away
 class Admission:
     """The calls that run now. It begins closed. Used by one event loop, so it needs no lock."""
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self) -> None:
         self._running: set[asyncio.Task[object]] = set()
         self._cut: set[asyncio.Task[object]] = set()
         self._idle = asyncio.Event()
@@ -26,13 +28,10 @@ class Admission:
 
     @contextlib.contextmanager
     def admitted(self) -> Iterator[None]:
-        """Runs the block as one of the calls. Raises UnavailableError or OverloadedError where it may not run."""
+        """Runs the block as one of the calls. Raises UnavailableError where it may not run."""
         if self._closed is not None:
             self._refused += 1
             raise UnavailableError(self._closed)
-        if len(self._running) >= self._limit:
-            # Spread out, so that those who were refused together do not come back together.
-            raise OverloadedError(f"the server runs {self._limit} calls already", random.uniform(0.5, 1.5))
         task = asyncio.current_task()
         assert task is not None
         self._running.add(task)
@@ -81,3 +80,34 @@ class Admission:
             async with asyncio.timeout(seconds):
                 await self._idle.wait()
         return not self._running
+
+
+class Places:
+    """So many calls of a kind at once, and of one caller a share of them. Any thread may free what was taken."""
+
+    def __init__(self, limit: int, share: float) -> None:
+        self._limit = limit
+        self._each = max(1, int(limit * share))
+        self._taken: Counter[str | None] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, caller: str | None) -> Callable[[], None]:
+        """Takes a place, and gives what frees it; a caller without a name may have all. Raises OverloadedError."""
+        with self._lock:
+            if self._taken.total() >= self._limit:
+                raise OverloadedError(f"the server runs {self._limit} such calls already", _soon())
+            if caller is not None and self._taken[caller] >= self._each:
+                raise OverloadedError(
+                    f"{caller} runs {self._each} such calls already; the rest are for others", _soon()
+                )
+            self._taken[caller] += 1
+        return partial(self._free, caller)
+
+    def _free(self, caller: str | None) -> None:
+        with self._lock:
+            self._taken[caller] -= 1
+
+
+def _soon() -> float:
+    """Seconds, spread out, so that those who were refused together do not come back together."""
+    return random.uniform(0.5, 1.5)

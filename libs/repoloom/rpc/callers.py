@@ -86,6 +86,11 @@ class CallersFile:
         self._seen = self._version()
         self._callers = _read(path)
 
+    @property
+    def several(self) -> bool:
+        """Whether there is more than one."""
+        return len({caller.name for caller in self._callers}) > 1
+
     def find(
         self, metadata: Iterable[tuple[str, str | bytes]], certificate: Mapping[str, Iterable[bytes]]
     ) -> Caller | None:

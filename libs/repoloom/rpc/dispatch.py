@@ -9,7 +9,7 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +18,7 @@ from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from repoloom.errors import InputError, TooLargeError
-from repoloom.rpc.admission import Admission
+from repoloom.rpc.admission import Admission, Places
 from repoloom.rpc.call import Call, entered, request_id_of
 from repoloom.rpc.callers import ANYONE, Caller, CallersFile
 from repoloom.rpc.errors import REQUEST_ID, StatusError, ending
@@ -44,6 +44,7 @@ class _Route:
     method: str
     scope: str
     handler: Handler | None  # None: there is no such method
+    places: Places
 
 
 class Dispatcher(grpc.GenericRpcHandler):
@@ -56,9 +57,14 @@ class Dispatcher(grpc.GenericRpcHandler):
         self._callers = callers
         self._admission = admission
         self._counting = asyncio.Lock()  # one message at a time: the threads that count take turns with the event loop
-        self._unknown = self._handler(_Route(_UNKNOWN, _UNKNOWN, ANY_CALLER, None))
+        work, waits = (Places(most, settings.caller_share) for most in (settings.max_calls, settings.max_waits))
+        self._unknown = self._handler(_Route(_UNKNOWN, _UNKNOWN, ANY_CALLER, None, work))
         self._handlers = {
-            f"/{service.name}/{method}": self._handler(_Route(service.name, method, service.scopes[method], handler))
+            f"/{service.name}/{method}": self._handler(
+                _Route(
+                    service.name, method, service.scopes[method], handler, waits if method in service.waits else work
+                )
+            )
             for service in services
             for method, handler in service.methods.items()
         }
@@ -105,7 +111,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         call.caller = self._known(route, context)
         if route.handler is None:
             raise StatusError(grpc.StatusCode.UNIMPLEMENTED, "the server has no such method")
-        with self._admission.admitted():
+        with self._admission.admitted(), self._placed(route, call):
             async with contextlib.aclosing(self._requests(route.handler, call, context)) as requests:
                 answer = behaviour(route.handler)
                 request = requests if route.handler.request_streaming else await _only(requests)
@@ -115,6 +121,15 @@ class Dispatcher(grpc.GenericRpcHandler):
                 async with contextlib.aclosing(answer(request, context)) as responses:
                     async for response in responses:
                         await self._send(route.handler, call, context, response)
+
+    @contextlib.contextmanager
+    def _placed(self, route: _Route, call: Call) -> Iterator[None]:
+        """Has the call take a place. Raises OverloadedError."""
+        free = route.places.take(call.caller.name if self._callers and self._callers.several else None)
+        try:
+            yield
+        finally:
+            free()
 
     def _known(self, route: _Route, context: Context) -> Caller:
         """Who calls. Raises StatusError."""

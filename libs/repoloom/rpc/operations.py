@@ -44,7 +44,7 @@ _PAGE_BYTES = 4 << 20  # after which a page ends: each operation says what was a
 _FILTERS = {"": None, "done=false": False, "done=true": True}
 _THREADS = 16
 _POLL_SECONDS = 0.5
-_LONGEST_WAIT = 20.0  # seconds; a call that waits takes another's place, and a server that drains waits for it
+_LONGEST_WAIT = 20.0  # seconds; a server that drains waits for it
 _RETURN_SECONDS = 0.2  # before a call's deadline, so that its answer still arrives
 
 
@@ -68,7 +68,12 @@ def job_services(service: str, stages: Sequence[str], settings: JobSettings) -> 
     methods = Operations(book, threads).methods()
     return (
         generated(jobs_pb2_grpc.add_JobsServiceServicer_to_server, jobs, {"StartJob": scope}, life),
-        Service("google.longrunning.Operations", methods, dict.fromkeys(methods, scope)),
+        Service(
+            "google.longrunning.Operations",
+            methods,
+            dict.fromkeys(methods, scope),
+            waits=frozenset({Operations.WaitOperation.__name__}),
+        ),
     )
 
 

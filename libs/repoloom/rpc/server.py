@@ -51,7 +51,7 @@ async def running(services: Sequence[Service], settings: ServerSettings) -> Asyn
     To drain: health says NOT_SERVING, new calls are refused, running ones get `drain_seconds`, and what is not done
     then ends with UNAVAILABLE. Raises InputError.
     """
-    admission = Admission(settings.max_calls)
+    admission = Admission()
     health = Health((service.name for service in services), watchers=settings.max_connections)  # a client watches once
     server = grpc.aio.server(options=_options(settings))
     callers = CallersFile(settings.callers_file) if settings.callers_file else None

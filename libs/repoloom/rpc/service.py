@@ -31,6 +31,8 @@ class Service:
     scopes: Mapping[str, str]  # of each method: what its caller needs
     life: Callable[[], AbstractAsyncContextManager[object]] = field(default=contextlib.nullcontext)
     """Is entered before the first call, while health says NOT_SERVING, and left after the last."""
+    waits: frozenset[str] = frozenset()
+    """Methods whose calls do nothing but wait: they take no place of those that work."""
 
     def __post_init__(self) -> None:
         if set(self.scopes) != set(self.methods):

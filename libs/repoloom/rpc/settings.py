@@ -30,6 +30,8 @@ class ServerSettings(_Settings):
     allow_insecure: bool = False  # beyond loopback without TLS or without callers
     max_message_bytes: int = Field(default=MESSAGE_BYTES, ge=1024)
     max_calls: int = Field(default=64, ge=1)  # that run at once; more are refused at once
+    max_waits: int = Field(default=128, ge=1)  # likewise of calls that only wait, for a job to end
+    caller_share: float = Field(default=0.75, gt=0, le=1)  # of both, which one of several callers may have
     max_streams: int = Field(default=128, ge=1)  # of one connection at once; more wait in the client
     max_connections: int = Field(default=1024, ge=1)
     call_seconds: float = Field(default=3600, gt=0)  # the longest deadline, and that of a call which brings none

@@ -5,12 +5,13 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import grpc
 import pytest
 from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health_pb2
-from rpc.probe import ERRORS, NAME, SECRET, served
+from rpc.probe import ERRORS, NAME, SECRET, SERVICE, served
 
 from repoloom import errors
 from repoloom.errors import TooLargeError
@@ -238,6 +239,18 @@ def test_calls_beyond_the_limit_are_refused_at_once_and_told_when_to_come_back()
         for chat in chats:
             chat.end()
         assert hold(b"0") == b"done"
+
+
+def test_calls_that_only_wait_take_no_place_of_those_that_work() -> None:
+    waiting = replace(SERVICE, waits=frozenset({"Chat"}))
+    with served(waiting, max_calls=1, max_waits=2) as server, grpc.insecure_channel(server.address) as plain:
+        echo = plain.unary_unary(f"/{NAME}/Echo")
+        chats = [_Chat(plain) for _ in range(2)]
+        assert echo(b"x") == b"x"
+        with pytest.raises(OverloadedError, match="runs 2 such calls"), raised_as_own():
+            list(plain.stream_stream(f"/{NAME}/Chat")(iter([b"one too many"])))
+        for chat in chats:
+            chat.end()
 
 
 def test_a_call_that_may_be_repeated_is_repeated_as_the_server_asks() -> None:

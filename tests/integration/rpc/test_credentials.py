@@ -14,7 +14,7 @@ from rpc.probe import NAME, served
 from repoloom.errors import InputError, UnavailableError
 from repoloom.rpc.callers import new_caller
 from repoloom.rpc.channel import open_channel
-from repoloom.rpc.errors import StatusError, raised_as_own
+from repoloom.rpc.errors import OverloadedError, StatusError, raised_as_own
 from repoloom.rpc.settings import ChannelSettings
 from repoloom.telemetry.metrics import exposition
 
@@ -76,6 +76,29 @@ def test_a_token_opens_what_its_scopes_name_and_no_more(callers: Path) -> None:
             assert client.code("Nothing") is grpc.StatusCode.UNIMPLEMENTED
         with Client(target=server.address, token=every) as client:
             assert client.code("Size") is grpc.StatusCode.OK
+
+
+@pytest.mark.parametrize("several", [True, False])
+def test_one_of_several_callers_leaves_some_places_to_the_others(callers: Path, several: bool) -> None:
+    token, entry = new_caller("ci", ["*"])
+    other, entry_of_other = new_caller("other", ["*"])
+    callers.write_text(entry + entry_of_other if several else entry)
+    with (
+        served(callers_file=callers, max_calls=4, caller_share=0.5) as server,
+        open_channel(ChannelSettings(target=server.address, token=token)) as channel,
+        Client(target=server.address, token=other) as client,
+    ):
+        count = channel.unary_stream(f"/{NAME}/Count")
+        calls = [count(b"1000000 0.01") for _ in range(2 if several else 4)]
+        for call in calls:
+            next(call)
+        said = "ci runs 2 such calls already" if several else "the server runs 4 such calls already"
+        with pytest.raises(OverloadedError, match=said), raised_as_own():
+            next(count(b"1 0"))
+        if several:
+            assert client.call() == b"1"
+        for call in calls:
+            call.cancel()
 
 
 @pytest.mark.parametrize(
