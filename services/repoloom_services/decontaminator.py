@@ -32,6 +32,7 @@ def service(resources: Resources) -> Service:
         begin=_Benchmarks(resources.benchmarks).begin,
         response=FindHitsResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(add_DecontaminatorServiceServicer_to_server, Name.DECONTAMINATOR, FindHits=find_hits.answer)
 

@@ -17,13 +17,13 @@ from repoloom.recipe.sections import configure, steps
 from repoloom.rpc.calls import OnlineCall, checked, configured, online
 from repoloom.rpc.catalog import Name
 from repoloom.rpc.online import Job, Outlet
+from repoloom.rpc.room import Room
 from repoloom.rpc.service import Service
 from repoloom.rpc.tables import documents
 from repoloom.stages.dedup.signatures import Signatures
 from repoloom.stages.dedup.survivors import Survivors
 from repoloom_services.chain import Chain, Content
 from repoloom_services.resources import Resources
-from repoloom_services.room import Room
 
 STREAM_BYTES = 128 << 20
 """Of what is known of one stream's repositories: about 9 KB of each with the usual parameters, its name included."""
@@ -42,6 +42,7 @@ def service(resources: Resources) -> Service:
         begin=lambda first: Job(configured(Signatures, first.parameters).run),
         response=SignResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     room = Room(everyone=STREAMS_BYTES, each=STREAM_BYTES)
     deduplicate = OnlineCall[DeduplicateRequest, DeduplicateResponse](
@@ -51,6 +52,7 @@ def service(resources: Resources) -> Service:
         begin=lambda first: _deduplicate(first, room),
         response=DeduplicateResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(add_DeduperServiceServicer_to_server, Name.DEDUPER, Sign=sign.answer, Deduplicate=deduplicate.answer)
 

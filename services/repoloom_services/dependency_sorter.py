@@ -22,5 +22,6 @@ def service(resources: Resources) -> Service:
         begin=lambda first: Job(configured(Order, first.parameters).run),
         response=SortFilesResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(add_DependencySorterServiceServicer_to_server, Name.DEPENDENCY_SORTER, SortFiles=sort_files.answer)

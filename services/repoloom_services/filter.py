@@ -20,5 +20,6 @@ def service(resources: Resources) -> Service:
         begin=lambda first: Job(configured(Filter, first.parameters).run),
         response=FilterFilesResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(add_FilterServiceServicer_to_server, Name.FILTER, FilterFiles=filter_files.answer)

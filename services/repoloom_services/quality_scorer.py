@@ -20,5 +20,6 @@ def service(resources: Resources) -> Service:
         begin=lambda first: Job(configured(Quality, first.parameters).run),
         response=ScoreFilesResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(add_QualityScorerServiceServicer_to_server, Name.QUALITY_SCORER, ScoreFiles=score_files.answer)

@@ -1,8 +1,6 @@
 """tokenizer: texts in, ids out, and back; documents in, training sequences out."""
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -22,6 +20,7 @@ from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
 )
 from repoloom.protos.tokenizer.v1.tokenizer_pb2_grpc import add_TokenizerServiceServicer_to_server
 from repoloom.recipe.run import tables_at
+from repoloom.rpc.call import in_thread
 from repoloom.rpc.calls import OnlineCall, configured, online
 from repoloom.rpc.catalog import Name
 from repoloom.rpc.errors import FieldError
@@ -38,14 +37,16 @@ Request = TypeVar("Request", EncodeRequest, DecodeRequest)
 Response = TypeVar("Response", EncodeResponse, DecodeResponse)
 
 _JSON_BYTES = 16 << 20
-_IDS = 1 << 21  # of a message; while they are decoded each takes some 100 bytes
+_IDS = 1 << 21  # of a message
+_TEXT_COST = 30  # bytes for one of a text that is encoded, at most: where all of it is one line
+_ID_COST = 100  # bytes for one that is decoded
 
 
 def service(resources: Resources) -> Service:
     """See proto/repoloom/tokenizer/v1/tokenizer.proto."""
     tokenizers = _Tokenizers(resources.root)
-    encode = _ByMessage[EncodeRequest, EncodeResponse](_encode, tokenizers, resources.executor)
-    decode = _ByMessage[DecodeRequest, DecodeResponse](_decode, tokenizers, resources.executor)
+    encode = _ByMessage[EncodeRequest, EncodeResponse](_encode, _bytes_to_encode, tokenizers, resources)
+    decode = _ByMessage[DecodeRequest, DecodeResponse](_decode, _bytes_to_decode, tokenizers, resources)
     encode_documents = OnlineCall[EncodeDocumentsRequest, EncodeDocumentsResponse](
         field="documents",
         table="documents",
@@ -53,6 +54,7 @@ def service(resources: Resources) -> Service:
         begin=tokenizers.begin,
         response=EncodeDocumentsResponse,
         executor=resources.executor,
+        room=resources.room,
     )
     return online(
         add_TokenizerServiceServicer_to_server,
@@ -100,19 +102,25 @@ class _ByMessage(Generic[Request, Response]):
     """A call that answers each message by itself, with the tokenizer that the first one names."""
 
     work: Callable[[Encoder, Request], Response]
+    weigh: Callable[[Request], int]  # the bytes that the work takes meanwhile
     tokenizers: _Tokenizers
-    executor: Executor
+    resources: Resources
 
     async def answer(self, requests: AsyncIterator[Request], context: object) -> AsyncIterator[Response]:  # noqa: ARG002
         """The answers to a stream of requests. Raises InputError."""
-        in_thread = asyncio.get_running_loop().run_in_executor
+        executor = self.resources.executor
         encoder: Encoder | None = None
         async for request in requests:
             if encoder is None:
-                encoder = await in_thread(self.executor, self.tokenizers.encoder, request.tokenizer)
+                encoder = await in_thread(executor, self.tokenizers.encoder, request.tokenizer)
             elif request.HasField("tokenizer"):
                 raise FieldError("tokenizer", "is for the first message of a stream only")
-            yield await in_thread(self.executor, self.work, encoder, request)
+            yield await in_thread(executor, self._one, encoder, request)
+
+    def _one(self, encoder: Encoder, request: Request) -> Response:
+        with self.resources.room.share() as share:
+            share.take(self.weigh(request))
+            return self.work(encoder, request)
 
 
 def _encode(encoder: Encoder, request: EncodeRequest) -> EncodeResponse:
@@ -122,7 +130,15 @@ def _encode(encoder: Encoder, request: EncodeRequest) -> EncodeResponse:
         raise InputError(f"a text is not UTF-8 at byte {error.start}") from None
 
 
+def _bytes_to_encode(request: EncodeRequest) -> int:
+    return _TEXT_COST * max(map(len, request.texts), default=0)  # one after another
+
+
 def _decode(encoder: Encoder, request: DecodeRequest) -> DecodeResponse:
     if sum(len(some.ids) for some in request.ids) > _IDS:
         raise TooLargeError(f"a message has more than {_IDS} ids; send them in several")
     return DecodeResponse(texts=[encoder.decode(some.ids).encode() for some in request.ids])
+
+
+def _bytes_to_decode(request: DecodeRequest) -> int:
+    return _ID_COST * sum(len(some.ids) for some in request.ids)

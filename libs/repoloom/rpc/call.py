@@ -5,14 +5,18 @@ import contextlib
 import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import grpc
 
 from repoloom.rpc.callers import ANYONE, Caller
 from repoloom.rpc.errors import REQUEST_ID
+
+T = TypeVar("T")
 
 _SANE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _current: ContextVar["Call | None"] = ContextVar("repoloom_call", default=None)
@@ -32,6 +36,7 @@ class Call:
     received: int = 0  # messages
     sent: int = 0
     sending: asyncio.Future[None] | None = None  # the last message, which the client may not have taken yet
+    working: Future[Any] | None = None  # the last of its threads, which may outlast the call
 
     @property
     def remaining(self) -> float:
@@ -42,10 +47,20 @@ class Call:
 def current_call() -> Call | None:
     """The call that is being answered; None outside of one.
 
-    It follows into tasks and `asyncio.to_thread`; a thread that is started otherwise runs in a copy of the context
-    (`contextvars.copy_context().run`) to see it.
+    It follows into tasks, `asyncio.to_thread` and `in_thread`.
     """
     return _current.get()
+
+
+def in_thread(executor: Executor, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+    """Does work of a call in a thread, one piece after another.
+
+    No thread can be ended from outside: where nobody waits for it any more, it has the call's place until it is done.
+    """
+    working = executor.submit(copy_context().run, work, *arguments)
+    if call := current_call():
+        call.working = working
+    return asyncio.wrap_future(working)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """What all online calls have in common: settings in the first message, rows in every one, an answer by tables."""
 
-import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
@@ -21,8 +20,10 @@ from pydantic import ValidationError
 
 from repoloom.engine.step import P, Params, Step
 from repoloom.recipe.sections import configure, section
+from repoloom.rpc.call import in_thread
 from repoloom.rpc.errors import FieldError
 from repoloom.rpc.online import Job, Stream, run
+from repoloom.rpc.room import Room
 from repoloom.rpc.service import Service, generated
 from repoloom.rpc.tables import messages
 
@@ -40,6 +41,7 @@ class OnlineCall(Generic[Request, Response]):
     begin: Callable[[Request], Job]  # given the first message
     response: type[Response]
     executor: Executor
+    room: Room
 
     async def answer(
         self,
@@ -50,8 +52,8 @@ class OnlineCall(Generic[Request, Response]):
         first = await anext(aiter(requests), None)
         if first is None:
             return
-        job = await asyncio.get_running_loop().run_in_executor(self.executor, self.begin, first)  # it may read files
-        stream = Stream(self.table, self._checked(first, requests), self._rows)
+        job = await in_thread(self.executor, self.begin, first)  # it may read files
+        stream = Stream(self.table, self._checked(first, requests), self._rows, self.room)
         async with contextlib.aclosing(run(job, partial(answer, self.response), self.executor, stream)) as responses:
             async for response in responses:
                 yield response

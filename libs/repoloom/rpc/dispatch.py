@@ -124,12 +124,15 @@ class Dispatcher(grpc.GenericRpcHandler):
 
     @contextlib.contextmanager
     def _placed(self, route: _Route, call: Call) -> Iterator[None]:
-        """Has the call take a place. Raises OverloadedError."""
+        """Has the call take a place, until it has ended and its thread too. Raises OverloadedError."""
         free = route.places.take(call.caller.name if self._callers and self._callers.several else None)
         try:
             yield
         finally:
-            free()
+            if call.working is None:
+                free()
+            else:
+                call.working.add_done_callback(lambda _: free())
 
     def _known(self, route: _Route, context: Context) -> Caller:
         """Who calls. Raises StatusError."""

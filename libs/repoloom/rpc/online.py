@@ -5,7 +5,6 @@ bounded queue on either side: a slow client slows its step, a slow step slows it
 """
 
 import asyncio
-import contextvars
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -17,6 +16,8 @@ from google.protobuf.message import Message
 
 from repoloom.engine.step import Reader, Sink
 from repoloom.errors import RepoloomError
+from repoloom.rpc.call import in_thread
+from repoloom.rpc.room import Room
 from repoloom.rpc.stream import Limits, StreamReader
 from repoloom.rpc.tables import chunks
 
@@ -52,6 +53,7 @@ class Stream(Generic[Request]):
     table: str  # that the work reads them as
     requests: AsyncIterator[Request]
     rows: Callable[[Sequence[Request]], pa.RecordBatch]  # called in the thread
+    room: Room  # for what the work holds of them
 
 
 Form = Callable[[str, pa.RecordBatch], Response | None]
@@ -62,6 +64,7 @@ RESPONSE_BYTES = 1 << 20
 
 _WAITING = 4  # messages that wait on either side
 _BATCH_BYTES = 4 << 20  # rows that are given to a step at once, at most, unless one message holds more
+_LARGE_BYTES = _BATCH_BYTES // _WAITING  # a message that waits alone
 
 
 class AbandonedError(RepoloomError):
@@ -77,9 +80,7 @@ async def run(
     """
     call = _Call(form, stream)
     feeding = asyncio.create_task(call.feed())
-    inputs = {stream.table: StreamReader(call.pull, Limits()), **job.sides} if stream else job.sides
-    in_context = contextvars.copy_context().run  # the request's id, its trace
-    working = asyncio.get_running_loop().run_in_executor(executor, in_context, call.work, job.work, inputs)
+    working = in_thread(executor, call.work, job)
     working.add_done_callback(_retrieve)
     try:
         while (answer := await call.outgoing.get()) is not None:
@@ -110,6 +111,8 @@ class _Call(Generic[Request, Response]):
             if self._stream:
                 async for request in self._stream.requests:
                     await self._incoming.put(request)
+                    if request.ByteSize() > _LARGE_BYTES:
+                        await self._incoming.join()
         except Exception as error:  # it is raised again where the rows are read
             end = error
         await self._incoming.put(end)
@@ -129,10 +132,14 @@ class _Call(Generic[Request, Response]):
             if last is None:
                 return
 
-    def work(self, work: Work, inputs: Mapping[str, Reader]) -> None:
+    def work(self, job: Job) -> None:
         """The thread: does the work, then says that there is no more."""
         try:
-            work(inputs, self)
+            if self._stream is None:
+                job.work(job.sides, self)
+                return
+            with self._stream.room.share() as share:
+                job.work({self._stream.table: StreamReader(self.pull, Limits(), share), **job.sides}, self)
         except AbandonedError:
             return
         finally:
@@ -170,10 +177,12 @@ class _Call(Generic[Request, Response]):
 
     async def _take(self) -> list[Request | Exception | None]:
         taken = [await self._incoming.get()]
+        self._incoming.task_done()
         size = 0
         while isinstance(taken[-1], Message) and not self._incoming.empty() and size < _BATCH_BYTES:
             size += taken[-1].ByteSize()
             taken.append(self._incoming.get_nowait())
+            self._incoming.task_done()
         return taken
 
     def _wait(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from repoloom.corpus.grouping import repositories, runs
 from repoloom.errors import InputError, TooLargeError
+from repoloom.rpc.room import Share
 
 _REMEMBERED = 1 << 16  # repositories of a stream whose return is noticed
 
@@ -23,18 +24,21 @@ class Limits:
 class StreamReader:
     """A table that is read once, while it comes. Raises TooLargeError, and InputError where a repository comes apart.
 
-    Rows come apart where those of another repository stand between them.
+    Rows come apart where those of another repository stand between them. A step that gathers them holds a batch and the
+    repository that began before it: so much is taken of the call's share. Raises OverloadedError where it has no more.
     """
 
-    def __init__(self, pull: Callable[[], Iterator[pa.RecordBatch]], limits: Limits) -> None:
+    def __init__(self, pull: Callable[[], Iterator[pa.RecordBatch]], limits: Limits, share: Share) -> None:
         self._pull = pull
         self._limits = limits
+        self._share = share
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._repository = ""
         self._bytes = self._rows = 0
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         for batch in self._pull():
+            self._share.hold(self._bytes + batch.nbytes)
             for run in runs(batch):
                 self._count(run)
             yield batch if columns is None else batch.select([name for name in columns if name in batch.schema.names])

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import grpc
@@ -16,6 +17,7 @@ from rpc.probe import ERRORS, NAME, SECRET, SERVICE, served
 from repoloom import errors
 from repoloom.errors import TooLargeError
 from repoloom.rpc import dispatch
+from repoloom.rpc.call import in_thread
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import DETAILS, OverloadedError, StatusError, error_of, raised_as_own
 from repoloom.rpc.service import Service
@@ -279,6 +281,39 @@ def test_a_caller_who_leaves_makes_room() -> None:
             with open_channel(ChannelSettings(target=server.address), idempotent=[f"{NAME}/Echo"]) as channel:
                 assert _method(channel, "Echo")(b"x") == b"x"
         assert echo(b"y") == b"y"
+
+
+def test_a_caller_who_leaves_makes_room_when_the_thread_of_its_call_is_done(caplog: pytest.LogCaptureFixture) -> None:
+    begun, over = threading.Event(), threading.Event()
+
+    def work() -> bytes:
+        begun.set()
+        assert over.wait(60)
+        return b""
+
+    async def think(request: bytes, _: object) -> bytes:
+        return await in_thread(executor, work) if request else b"nothing"
+
+    service = Service("t.T", {"Think": grpc.unary_unary_rpc_method_handler(think)}, {"Think": "t:online"})
+    with (
+        caplog.at_level(logging.INFO, "repoloom.rpc.access"),
+        ThreadPoolExecutor(1) as executor,
+        served(service, max_calls=1) as server,
+        open_channel(ChannelSettings(target=server.address), idempotent=["t.T/Think"]) as channel,
+    ):
+        path = "/t.T/Think"
+        left = channel.unary_unary(path).future(b"at length")
+        assert begun.wait(20)
+        left.cancel()
+        until = time.monotonic() + 20
+        while not caplog.records:  # the call has ended
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        with grpc.insecure_channel(server.address) as plain:
+            error = _failure(lambda: plain.unary_unary(path)(b""))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        over.set()
+        assert channel.unary_unary(path)(b"") == b"nothing"
 
 
 def test_connections_beyond_the_limit_are_not_taken() -> None:

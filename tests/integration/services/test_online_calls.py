@@ -1,7 +1,8 @@
 """What a service answers online is what the stage writes in a batch."""
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import pyarrow as pa
@@ -18,12 +19,14 @@ from repoloom.protos.corpus.v1.corpus_pb2 import Document, Dropped, File
 from repoloom.protos.decontaminator.v1.decontaminator_pb2 import BenchmarkText, Hit
 from repoloom.protos.deduper.v1.deduper_pb2 import Alarm, ClusterMember
 from repoloom.protos.dependency_sorter.v1.dependency_sorter_pb2 import Cycle, Edge
+from repoloom.rpc.errors import OverloadedError
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import messages, raw_files, single_file_documents
 from repoloom.stages.filter.step import Filter, FilterParams
 from repoloom.stages.order.step import Order, OrderParams
 from repoloom.stages.quality.step import Quality, QualityParams
 from repoloom.stages.tokenize.vocabulary import train
+from repoloom_services import resources
 
 Serve = Callable[..., str]
 
@@ -228,6 +231,36 @@ def test_a_repository_beyond_the_limit_of_a_stream_is_refused(serve: Serve) -> N
     files = (File(repo="a", path=f"{number}.py", language="Python", content=b"x") for number in range(100_001))
     with client.DependencySorter(serve()) as sorter, pytest.raises(TooLargeError, match="more than 100000 rows"):
         list(sorter.sort(files))
+
+
+def test_streams_hold_together_no_more_than_they_may(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resources, "HELD_BYTES", 1 << 20)
+    large = File(repo="b", path="a.py", language="Python", content=b"x = 1\n" * 100_000)
+    over = threading.Event()
+
+    def held() -> Iterator[File]:
+        yield from [*repository("a"), large]
+        over.wait(60)
+
+    with client.DependencySorter(serve()) as sorter:
+        answers = sorter.sort(held())
+        next(answers)  # about the first repository: the second is held
+        with pytest.raises(OverloadedError, match="of 1048576 that they may"):
+            list(sorter.sort([large]))
+        over.set()
+        assert list(answers)
+        assert list(sorter.sort([large]))
+
+
+def test_a_text_that_is_encoded_takes_as_much_as_the_encoder_may_need(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "HELD_BYTES", 1 << 20)
+    tokenizer = train(iter([PYTHON.decode()] * 20), 400).to_str().encode()
+    with client.Tokenizer(serve()) as service:
+        assert len(list(service.encode(["x" * 30_000] * 9, tokenizer=tokenizer))) == 9
+        with pytest.raises(TooLargeError, match="a call may hold 1048576 bytes"):
+            list(service.encode(["x" * 40_000], tokenizer=tokenizer))
 
 
 def test_what_the_callers_own_rows_raise_is_raised(serve: Serve) -> None:

@@ -1,4 +1,4 @@
-"""Memory that the calls of a service share: each may take some of it, and they together not more than all."""
+"""Memory that calls share: each may take some of it, and they together not more than all."""
 
 import threading
 from collections.abc import Iterator
@@ -28,13 +28,13 @@ class Room:
                 self._taken -= share.taken
 
     def grant(self, size: int, before: int) -> None:
-        """Gives bytes to one that has some. Raises TooLargeError, OverloadedError."""
-        if before + size > self._each:
+        """Lets one that has some bytes have so many instead. Raises TooLargeError, OverloadedError."""
+        if size > self._each:
             raise TooLargeError(f"a call may hold {self._each} bytes; a batch job has no such limit")
         with self._lock:
-            if self._taken + size > self._everyone:
+            if size > before and self._taken + size - before > self._everyone:
                 raise OverloadedError(f"the calls that run hold {self._taken} bytes, of {self._everyone} that they may")
-            self._taken += size
+            self._taken += size - before
 
 
 class Share:
@@ -46,5 +46,9 @@ class Share:
 
     def take(self, size: int) -> None:
         """Takes some more. Raises TooLargeError, OverloadedError."""
+        self.hold(self.taken + size)
+
+    def hold(self, size: int) -> None:
+        """Has so much from now on, and gives back what is above it. Raises TooLargeError, OverloadedError."""
         self._room.grant(size, self.taken)
-        self.taken += size
+        self.taken = size

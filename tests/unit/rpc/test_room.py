@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from repoloom.errors import TooLargeError
 from repoloom.rpc.errors import OverloadedError
-from repoloom_services.room import Room
+from repoloom.rpc.room import Room
 
 EVERYONE, EACH = 100, 60
 
@@ -39,3 +39,15 @@ def test_a_call_that_fails_gives_back_what_it_took() -> None:
         with contextlib.suppress(KeyError), room.share() as share:
             share.take(EACH)
             raise KeyError
+
+
+def test_what_is_held_less_is_free_for_others() -> None:
+    room = Room(EVERYONE, EACH)
+    with room.share() as one, room.share() as other:
+        one.hold(EACH)
+        with pytest.raises(OverloadedError):
+            other.hold(EACH)
+        one.hold(EVERYONE - EACH)
+        other.hold(EACH)
+        one.hold(0)
+        other.hold(1)
