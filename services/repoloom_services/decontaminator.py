@@ -1,5 +1,6 @@
 """decontaminator: files in, what they share with benchmarks out."""
 
+import functools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from repoloom.stages.decontaminate.tables import BENCHMARKS
 from repoloom_services.resources import Resources
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,100}")
+_REMEMBERED = 8  # benchmarks
 
 
 def service(resources: Resources) -> Service:
@@ -55,11 +57,8 @@ class _Benchmarks:
         path = self._files().get(name)
         if path is None:
             raise InputError(f"there is no benchmark {name[:100]!r} here; there are: {self._names()}")
-        texts = [
-            {"benchmark": name, "item": item, "field": field, "text": text.encode("utf-8", "replace")}
-            for item, field, text in read_texts(path.read_bytes(), name)
-        ]
-        return pa.RecordBatch.from_pylist(texts, BENCHMARKS)
+        stat = path.stat()
+        return _texts(path, name, stat.st_mtime_ns, stat.st_size)
 
     def _files(self) -> dict[str, Path]:
         """The benchmark files by name, which is what stands before the first dot."""
@@ -68,3 +67,13 @@ class _Benchmarks:
 
     def _names(self) -> str:
         return ", ".join(self._files()) or "none"
+
+
+@functools.lru_cache(maxsize=_REMEMBERED)
+def _texts(path: Path, name: str, *version: int) -> pa.RecordBatch:  # noqa: ARG001 - what is remembered is of a version
+    """The texts of a benchmark file, as BENCHMARKS has them. Raises InputError."""
+    texts = [
+        {"benchmark": name, "item": item, "field": field, "text": text.encode("utf-8", "replace")}
+        for item, field, text in read_texts(path.read_bytes(), name)
+    ]
+    return pa.RecordBatch.from_pylist(texts, BENCHMARKS)

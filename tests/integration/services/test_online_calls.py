@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyarrow as pa
 import pytest
@@ -22,11 +23,12 @@ from repoloom.protos.dependency_sorter.v1.dependency_sorter_pb2 import Cycle, Ed
 from repoloom.rpc.errors import OverloadedError
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import messages, raw_files, single_file_documents
+from repoloom.stages.decontaminate.formats import read_texts
 from repoloom.stages.filter.step import Filter, FilterParams
 from repoloom.stages.order.step import Order, OrderParams
 from repoloom.stages.quality.step import Quality, QualityParams
 from repoloom.stages.tokenize.vocabulary import train
-from repoloom_services import resources
+from repoloom_services import decontaminator, resources
 
 Serve = Callable[..., str]
 
@@ -137,14 +139,29 @@ def test_the_decontaminator_finds_texts_of_the_caller_and_benchmarks_of_its_own(
     clean = File(repo="a/b", path="own.py", language="Python", content=PYTHON)
     text = BenchmarkText(benchmark="mine", item="0", field="prompt", text=words.encode())
 
-    with client.Decontaminator(serve(benchmarks=tmp_path)) as decontaminator:
+    with client.Decontaminator(serve(benchmarks=tmp_path)) as service:
         for given in ({"texts": [text]}, {"benchmarks": ["exam"]}):
-            rows = list(decontaminator.find([hit, clean], **given))
+            rows = list(service.find([hit, clean], **given))
             assert {row.path for row in rows if isinstance(row, Hit)} == {"copy.py"}
             assert {row.path for row in rows if isinstance(row, Dropped)} == {"copy.py"}
         for name in ("nothing", "../exam", "exam/../exam", ""):
             with pytest.raises(InputError, match="there are: exam"):
-                list(decontaminator.find([clean], benchmarks=[name]))
+                list(service.find([clean], benchmarks=[name]))
+
+
+def test_a_benchmark_is_read_once_and_again_when_it_changes(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Mock(side_effect=read_texts)
+    monkeypatch.setattr(decontaminator, "read_texts", read)
+    exam = tmp_path / "exam.jsonl"
+    files = [File(repo="a/b", path="own.py", language="Python", content=PYTHON)]
+    with client.Decontaminator(serve(benchmarks=tmp_path)) as service:
+        for prompt in ("the quick brown fox jumps over the lazy dog", "and runs away from here as fast as it can"):
+            exam.write_text(json.dumps({"task_id": "exam/0", "prompt": prompt}) + "\n")
+            for _ in range(3):
+                assert not list(service.find(files, benchmarks=["exam"]))
+    assert read.call_count == 2
 
 
 def test_near_duplicates_are_found_among_the_repositories_of_a_stream(serve: Serve) -> None:
