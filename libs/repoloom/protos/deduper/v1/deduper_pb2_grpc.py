@@ -63,8 +63,9 @@ class DeduperServiceServicer:
     def Deduplicate(self, request_iterator, context):
         """Compares all repositories of a stream with one another, and answers at its end.
 
-        Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED beyond the service's limit of
-        bytes for one stream: larger corpora are a batch job.
+        Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED where what is known of the stream's
+        repositories, about 9 KB of each, is more than 128 MiB (larger corpora are a batch job), and, to be tried again
+        later, where that of all streams of the service is more than 512 MiB.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

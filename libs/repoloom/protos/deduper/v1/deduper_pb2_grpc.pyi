@@ -41,8 +41,9 @@ class DeduperServiceStub:
     Deduplicate: _grpc.StreamStreamMultiCallable[_deduper_pb2.DeduplicateRequest, _deduper_pb2.DeduplicateResponse]
     """Compares all repositories of a stream with one another, and answers at its end.
 
-    Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED beyond the service's limit of
-    bytes for one stream: larger corpora are a batch job.
+    Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED where what is known of the stream's
+    repositories, about 9 KB of each, is more than 128 MiB (larger corpora are a batch job), and, to be tried again
+    later, where that of all streams of the service is more than 512 MiB.
     """
 
 @_typing.type_check_only
@@ -58,8 +59,9 @@ class DeduperServiceAsyncStub(DeduperServiceStub):
     Deduplicate: _aio.StreamStreamMultiCallable[_deduper_pb2.DeduplicateRequest, _deduper_pb2.DeduplicateResponse]  # type: ignore[assignment]
     """Compares all repositories of a stream with one another, and answers at its end.
 
-    Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED beyond the service's limit of
-    bytes for one stream: larger corpora are a batch job.
+    Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED where what is known of the stream's
+    repositories, about 9 KB of each, is more than 128 MiB (larger corpora are a batch job), and, to be tried again
+    later, where that of all streams of the service is more than 512 MiB.
     """
 
 class DeduperServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -84,8 +86,9 @@ class DeduperServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_deduper_pb2.DeduplicateResponse], _abc.AsyncIterator[_deduper_pb2.DeduplicateResponse]]:
         """Compares all repositories of a stream with one another, and answers at its end.
 
-        Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED beyond the service's limit of
-        bytes for one stream: larger corpora are a batch job.
+        Errors: INVALID_ARGUMENT for parameters that cannot be used; RESOURCE_EXHAUSTED where what is known of the stream's
+        repositories, about 9 KB of each, is more than 128 MiB (larger corpora are a batch job), and, to be tried again
+        later, where that of all streams of the service is more than 512 MiB.
         """
 
 def add_DeduperServiceServicer_to_server(servicer: DeduperServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
