@@ -1,9 +1,13 @@
 """`repoloom-service NAME`: serves one of the seven, online calls and batch jobs, until it is told to stop."""
 
 import importlib
+import logging
 import os
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +15,8 @@ import typer
 
 from repoloom.errors import RepoloomError
 from repoloom.rpc.catalog import STAGES, Name
+
+_LAST_SECONDS = 2  # for threads that are about to end
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -62,9 +68,29 @@ def serve(
     root = open_store(store).uri
     of_jobs = {"root": root, "benchmarks": benchmarks and str(benchmarks), "local_files": local_files}
     jobs = job_services(name, STAGES[name], from_environment(JobSettings, "REPOLOOM_JOBS", os.environ, **of_jobs))
-    with _queues_watched(), ThreadPoolExecutor(settings.max_calls, thread_name_prefix="call") as executor:
+    with _queues_watched(), call_threads(settings.max_calls) as executor:
         online = importlib.import_module(f"repoloom_services.{name}").service(Resources(executor, root, benchmarks))
         serve_all([online, *jobs], settings)
+
+
+@contextmanager
+def call_threads(count: int) -> Iterator[Executor]:
+    """Threads for calls. After the block the process ends in spite of those that go on though nobody waits for them.
+
+    Python would wait for each of them: a call that was ended when the time to drain was over may compute for long.
+    """
+    executor = ThreadPoolExecutor(count, thread_name_prefix="call")
+    yield executor
+    executor.shutdown(wait=False, cancel_futures=True)
+    until = time.monotonic() + _LAST_SECONDS
+    for thread in threading.enumerate():
+        if thread.daemon or thread is threading.main_thread():
+            continue
+        thread.join(max(0.0, until - time.monotonic()))
+        if thread.is_alive():
+            logging.getLogger(__name__).warning("%s is not done and ends with the process", thread.name)
+            logging.shutdown()
+            os._exit(0)
 
 
 def _queues_watched() -> AbstractContextManager[None]:
