@@ -1,6 +1,6 @@
 """tokenizer: texts in, ids out, and back; documents in, training sequences out."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -29,7 +29,7 @@ from repoloom.rpc.service import Service
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents
 from repoloom.stages.tokenize.encode import Encode
-from repoloom.stages.tokenize.encoder import Encoder, encoder_of
+from repoloom.stages.tokenize.encoder import Encoder, blocks, encoder_of
 from repoloom.stages.tokenize.vocabulary import TOKENIZER
 from repoloom_services.resources import Resources
 
@@ -38,7 +38,7 @@ Response = TypeVar("Response", EncodeResponse, DecodeResponse)
 
 _JSON_BYTES = 16 << 20
 _IDS = 1 << 21  # of a message
-_TEXT_COST = 30  # bytes for one of a text that is encoded, at most: where all of it is one line
+_BLOCK_COST = 30  # bytes for a character of what the encoder cuts at once
 _ID_COST = 100  # bytes for one that is decoded
 
 
@@ -55,6 +55,7 @@ def service(resources: Resources) -> Service:
         response=EncodeDocumentsResponse,
         executor=resources.executor,
         room=resources.room,
+        weigh=_bytes_to_encode_documents,
     )
     return online(
         add_TokenizerServiceServicer_to_server,
@@ -131,7 +132,17 @@ def _encode(encoder: Encoder, request: EncodeRequest) -> EncodeResponse:
 
 
 def _bytes_to_encode(request: EncodeRequest) -> int:
-    return _TEXT_COST * max(map(len, request.texts), default=0)  # one after another
+    return _cost(request.texts)
+
+
+def _bytes_to_encode_documents(rows: pa.RecordBatch) -> int:
+    return int(rows.nbytes) + _cost(rows["text"].to_pylist())
+
+
+def _cost(texts: Iterable[bytes]) -> int:
+    """The most that the encoder takes meanwhile: it encodes block by block, and a long line is one."""
+    sizes = (len(block) for text in texts for block in blocks(text.decode("utf-8", "replace")))
+    return _BLOCK_COST * max(sizes, default=0)
 
 
 def _decode(encoder: Encoder, request: DecodeRequest) -> DecodeResponse:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from types import SimpleNamespace
 from typing import Any, Generic, TypeVar, cast
 
@@ -42,6 +43,7 @@ class OnlineCall(Generic[Request, Response]):
     response: type[Response]
     executor: Executor
     room: Room
+    weigh: Callable[[pa.RecordBatch], int] = attrgetter("nbytes")  # what a batch takes of it
 
     async def answer(
         self,
@@ -53,7 +55,7 @@ class OnlineCall(Generic[Request, Response]):
         if first is None:
             return
         job = await in_thread(self.executor, self.begin, first)  # it may read files
-        stream = Stream(self.table, self._checked(first, requests), self._rows, self.room)
+        stream = Stream(self.table, self._checked(first, requests), self._rows, self.room, self.weigh)
         async with contextlib.aclosing(run(job, partial(answer, self.response), self.executor, stream)) as responses:
             async for response in responses:
                 yield response

@@ -54,6 +54,7 @@ class Stream(Generic[Request]):
     requests: AsyncIterator[Request]
     rows: Callable[[Sequence[Request]], pa.RecordBatch]  # called in the thread
     room: Room  # for what the work holds of them
+    weigh: Callable[[pa.RecordBatch], int]  # what a batch takes of it
 
 
 Form = Callable[[str, pa.RecordBatch], Response | None]
@@ -139,7 +140,8 @@ class _Call(Generic[Request, Response]):
                 job.work(job.sides, self)
                 return
             with self._stream.room.share() as share:
-                job.work({self._stream.table: StreamReader(self.pull, Limits(), share), **job.sides}, self)
+                reader = StreamReader(self.pull, Limits(), share, self._stream.weigh)
+                job.work({self._stream.table: reader, **job.sides}, self)
         except AbandonedError:
             return
         finally:

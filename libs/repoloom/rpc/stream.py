@@ -28,17 +28,24 @@ class StreamReader:
     repository that began before it: so much is taken of the call's share. Raises OverloadedError where it has no more.
     """
 
-    def __init__(self, pull: Callable[[], Iterator[pa.RecordBatch]], limits: Limits, share: Share) -> None:
+    def __init__(
+        self,
+        pull: Callable[[], Iterator[pa.RecordBatch]],
+        limits: Limits,
+        share: Share,
+        weigh: Callable[[pa.RecordBatch], int],
+    ) -> None:
         self._pull = pull
         self._limits = limits
         self._share = share
+        self._weigh = weigh
         self._seen: OrderedDict[str, None] = OrderedDict()
         self._repository = ""
         self._bytes = self._rows = 0
 
     def batches(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         for batch in self._pull():
-            self._share.hold(self._bytes + batch.nbytes)
+            self._share.hold(self._bytes + self._weigh(batch))
             for run in runs(batch):
                 self._count(run)
             yield batch if columns is None else batch.select([name for name in columns if name in batch.schema.names])

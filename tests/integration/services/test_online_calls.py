@@ -274,10 +274,17 @@ def test_a_text_that_is_encoded_takes_as_much_as_the_encoder_may_need(
 ) -> None:
     monkeypatch.setattr(resources, "HELD_BYTES", 1 << 20)
     tokenizer = train(iter([PYTHON.decode()] * 20), 400).to_str().encode()
+
+    def document(number: int, size: int) -> Document:
+        return Document(repo=f"a/{number}", text=b"x" * size, spans=[{"path": "p", "language": "Python", "end": size}])
+
     with client.Tokenizer(serve()) as service:
-        assert len(list(service.encode(["x" * 30_000] * 9, tokenizer=tokenizer))) == 9
+        assert len(list(service.encode(["x" * 20_000] * 9, tokenizer=tokenizer))) == 9
+        assert list(service.encode_documents([document(number, 20_000) for number in range(9)], tokenizer=tokenizer))
         with pytest.raises(TooLargeError, match="a call may hold 1048576 bytes"):
             list(service.encode(["x" * 40_000], tokenizer=tokenizer))
+        with pytest.raises(TooLargeError, match="a call may hold 1048576 bytes"):
+            list(service.encode_documents([document(0, 40_000)], tokenizer=tokenizer))
 
 
 def test_what_the_callers_own_rows_raise_is_raised(serve: Serve) -> None:

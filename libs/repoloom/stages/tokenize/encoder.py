@@ -49,7 +49,7 @@ class Encoder:
 
     def encode(self, text: str) -> Ids:
         """The ids of a text, encoded block by block: no token crosses the end of a line."""
-        return np.concatenate([np.empty(0, dtype="<u2"), *map(self._block, _blocks(text))])
+        return np.concatenate([np.empty(0, dtype="<u2"), *map(self._block, blocks(text))])
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens spelled out. Raises InputError for an id that is not in the vocabulary."""
@@ -120,7 +120,7 @@ def _check(described: Any) -> None:  # noqa: ANN401 - JSON
             raise InputError(f"the tokenizer's added token {token['content'][:50]!r} takes in line breaks")
 
 
-def _blocks(text: str) -> Iterator[str]:
+def blocks(text: str) -> Iterator[str]:
     """The text in parts of at least `_BLOCK` characters, each but the last up to a line break."""
     start = 0
     while start < len(text):
