@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from io import BufferedIOBase
+from itertools import count
 from typing import BinaryIO
 
 from repoloom.store import Store
@@ -42,3 +43,14 @@ class Telling:
 
     def sweep(self) -> None:
         self._store.sweep()
+
+
+def at(event: int, act: Callable[[], object]) -> Callable[[str, str], None]:
+    """Acts at one request, the first is 1, and at no other."""
+    events = count(1)
+
+    def look(call: str, key: str) -> None:  # noqa: ARG001 - what a store tells
+        if next(events) == event:
+            act()
+
+    return look

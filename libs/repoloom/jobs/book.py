@@ -8,6 +8,7 @@ Below `<root>/.jobs/<service>/` lie
     recent/<entry>          of each job: what is listed
     progress/<entry>.json   of each job that has begun
     cancels/<entry>         of each job that is to stop
+    votes/<entry>/…         of each job that ends or has ended: what was proposed as its end
     ends/<entry>.json       of each job that has ended
 
 An id is a hash of the service and the request's id, so a request sent twice is one job. An entry is a time that sorts
@@ -31,6 +32,7 @@ from repoloom import store as stores
 from repoloom.corpus.manifest import Record
 from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, RepoloomError, UnavailableError
 from repoloom.jobs.addresses import overlap
+from repoloom.jobs.agreement import agree
 from repoloom.jobs.records import Accepted, End, JobRequest, Outcome, Progress
 from repoloom.store import open_store
 
@@ -161,9 +163,14 @@ class JobBook:
         return self._read(f"ends/{entry}.json", End)
 
     def finish(self, entry: str, end: End) -> None:
-        """Ends a job, unless it has ended."""
+        """Ends a job, unless it has ended.
+
+        Of several who end it at the same moment all write the same end, on which they agree: who has seen an end never
+        sees another, until the record is deleted.
+        """
         if not self.ended(entry):
-            self._write(f"ends/{entry}.json", end)
+            agreed = agree(self._store, f"votes/{entry}", end.model_dump_json())
+            stores.write(self._store, f"ends/{entry}.json", agreed.encode())
         self.close(entry)
 
     def close(self, entry: str) -> None:
@@ -233,7 +240,8 @@ class JobBook:
         with contextlib.suppress(CorruptDataError):  # it may be of a later job
             if self.accepted(entry) is not None:
                 self._store.delete(f"requests/{id_of(entry)}.json")
-        self._store.delete(f"ends/{entry}.json")
+        for key in (f"ends/{entry}.json", *self._store.list(f"votes/{entry}")):
+            self._store.delete(key)
         self.close(entry)
         self._store.delete(f"recent/{entry}")
 

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from killing import die_at
 from one_process import forked
+from store_calls import Telling, at
 
 from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, UnavailableError
 from repoloom.jobs.addresses import overlap
 from repoloom.jobs.book import ENTRY, ID, JobBook, UnfinishedError, id_of
 from repoloom.jobs.records import End, JobRequest, Outcome, Progress
+from repoloom.store.folder import FolderStore
 
 
 @pytest.fixture
@@ -168,6 +170,24 @@ def test_the_first_end_stays(book: JobBook) -> None:
     assert book.open_entries() == []  # the same request opens no job that has ended
 
 
+@pytest.mark.parametrize("event", range(1, 11))  # all of its requests
+def test_an_end_that_was_seen_stays_whoever_was_about_to_write_another(
+    book: JobBook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: int
+) -> None:
+    entry = book.accept(_request(), most=10)
+    other_replica = JobBook(str(tmp_path), "filter")
+    seen = []
+
+    def end_meanwhile() -> None:
+        other_replica.finish(entry, _end(Outcome.SUCCEEDED))
+        seen.append(other_replica.end(entry))
+
+    monkeypatch.setattr(book, "_store", Telling(FolderStore(tmp_path / ".jobs/filter"), at(event, end_meanwhile)))
+    book.finish(entry, _end(Outcome.CANCELLED))
+    assert seen == [other_replica.end(entry)]
+    assert book.open_entries() == []
+
+
 def test_a_job_is_cancelled_at_once_where_no_runner_has_begun(book: JobBook) -> None:
     waiting, running = book.accept(_request("one"), most=10), book.accept(_request("two"), most=10)
     book.write_progress(running, Progress(runner="r"))
@@ -229,7 +249,7 @@ def test_records_of_jobs_that_ended_long_ago_are_removed_and_no_others(book: Job
         book.expire(entry, datetime.now(UTC) - timedelta(days=30))
     kept = {entries[name] for name in ("recent", "running", "waiting")}
     assert set(book.entries("")) == kept
-    assert {path.name.removesuffix(".json")[-32:] for path in _files(tmp_path)} == {id_of(entry) for entry in kept}
+    assert {ID.findall(str(path))[-1] for path in _files(tmp_path / ".jobs")} == {id_of(entry) for entry in kept}
     assert set(book.open_entries()) == {entries["running"], entries["waiting"]}
     assert book.accept(_request("old"), most=10) != entries["old"]
 

@@ -1,0 +1,111 @@
+"""What is agreed on stays, between whichever of a proposer's requests to the store others propose, and whoever dies."""
+
+import contextlib
+import random
+import threading
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+from store_calls import Telling, at
+
+from repoloom.jobs import agreement
+from repoloom.jobs.agreement import agree
+from repoloom.store import Store
+from repoloom.store.folder import FolderStore
+
+
+class DiedError(BaseException):
+    """A proposer is no more."""
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agreement, "_PAUSE", 0)
+
+
+def _events(store: Store, folder: str) -> int:
+    """How many requests a proposer makes whom nobody disturbs."""
+    made: list[str] = []
+    agree(Telling(store, lambda call, key: made.append(f"{call} {key}")), folder, "alone")
+    return len(made)
+
+
+def test_whoever_proposes_between_two_requests_of_another_both_agree(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    events = _events(store, "alone")
+    for first in range(1, events + 2):
+        for second in range(1, events + 2):
+            folder = f"{first}-{second}"
+            agreed: list[str] = []
+
+            def propose(value: str, through: Store, folder: str = folder, agreed: list[str] = agreed) -> None:
+                agreed.append(agree(through, folder, value))
+
+            between = Telling(store, at(second, partial(propose, "c", store)))
+            propose("a", Telling(store, at(first, partial(propose, "b", between))))
+            propose("d", store)
+            assert len(set(agreed)) == 1, folder
+
+
+def test_a_proposer_that_dies_stops_nobody_and_changes_nothing(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+
+    def die() -> None:
+        raise DiedError
+
+    for event in range(1, _events(store, "alone") + 1):
+        with contextlib.suppress(DiedError):
+            agree(Telling(store, at(event, die)), f"{event}", "died")
+        agreed = agree(store, f"{event}", "lives")
+        assert agree(store, f"{event}", "late") == agreed
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_in_any_order_of_requests_all_agree(tmp_path: Path, seed: int) -> None:
+    agreed: list[str] = []
+    turns = _Turns(3, seed)
+
+    def propose(number: int) -> None:
+        with turns.taken_by(number):
+            store = Telling(FolderStore(tmp_path), lambda *_: turns.wait(number))
+            agreed.append(agree(store, "votes", f"{number}"))
+
+    threads = [threading.Thread(target=propose, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(agreed) == 3
+    assert len(set(agreed)) == 1
+
+
+class _Turns:
+    """Lets threads go on one at a time, in an order that a seed says."""
+
+    def __init__(self, threads: int, seed: int) -> None:
+        self._random = random.Random(seed)
+        self._left = list(range(threads))
+        self._turn = self._random.choice(self._left)
+        self._changed = threading.Condition()
+
+    def wait(self, thread: int) -> None:
+        """Gives the turn away, and waits for the next."""
+        with self._changed:
+            self._give()
+            self._changed.wait_for(lambda: self._turn == thread)
+
+    @contextlib.contextmanager
+    def taken_by(self, thread: int) -> Iterator[None]:
+        with self._changed:
+            self._changed.wait_for(lambda: self._turn == thread)
+        yield
+        with self._changed:
+            self._left.remove(thread)
+            self._give()
+
+    def _give(self) -> None:
+        if self._left:
+            self._turn = self._random.choice(self._left)
+        self._changed.notify_all()
