@@ -1,13 +1,13 @@
 """The heart of a runner: a thread that says again and again that the job goes on, and looks whether it is to stop."""
 
 import logging
-import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from enum import StrEnum
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 from repoloom.engine.reconcile import Status
 from repoloom.errors import RepoloomError
@@ -37,14 +37,16 @@ class HaltError(BaseException):
 class Heart:
     """Beats while the block runs, which is the main thread's; raises HaltError there when the runner is to stop.
 
-    Where the main thread does not come to a halt in time, `conclude` is called and the process ends: all that the
-    engine does may be broken off at any moment.
+    Where the main thread does not come to a halt in time, `begin_anew` is called, which must end it: it could write
+    datasets after the job's end. All that the engine does may be broken off at any moment.
     """
 
-    def __init__(self, book: JobBook, entry: str, runner: str, conclude: Callable[[Why], None], seconds: float) -> None:
+    def __init__(
+        self, book: JobBook, entry: str, runner: str, begin_anew: Callable[[], NoReturn], seconds: float
+    ) -> None:
         self._book = book
         self._entry = entry
-        self._conclude = conclude
+        self._begin_anew = begin_anew
         self._seconds = seconds
         self._lock = threading.Lock()
         self._progress = Progress(runner=runner)
@@ -123,10 +125,7 @@ class Heart:
                 self._why = why
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
                 if not self._over.wait(_GRACE):
-                    try:
-                        self._conclude(why)
-                    finally:
-                        os._exit(0)  # the workers end with their parent
+                    self._begin_anew()
                 return
 
     def _look(self) -> Why | None:

@@ -3,12 +3,14 @@
 What else it needs comes in the environment, variable REPOLOOM_JOB. It ends with its keeper.
 """
 
+import contextlib
 import logging
 import os
 import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import NoReturn
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
@@ -44,7 +46,7 @@ class Runner:
         self._entry = entry
         self._charge = charge
         self._book = JobBook(charge.settings.root, service)
-        self._heart = Heart(self._book, entry, charge.runner, self._conclude, charge.settings.beat_seconds)
+        self._heart = Heart(self._book, entry, charge.runner, self._begin_anew, charge.settings.beat_seconds)
 
     def run(self) -> None:
         """Does the job and writes its end. Raises StoreError where that cannot be: then another runner is to try."""
@@ -95,6 +97,14 @@ class Runner:
             case Why.SUPERSEDED:
                 logger.info("another runner does the job")
 
+    def _begin_anew(self) -> NoReturn:
+        """Replaces this process by one that has nothing under way, and finds the reason to stop before it begins.
+
+        The main thread, in which the job is done, ends at once, and with it the workers that it started.
+        """
+        anew = {**os.environ, VARIABLE: self._charge.model_dump_json()}
+        os.execve(sys.executable, sys.orig_argv, anew)  # noqa: S606 - as this process was started itself
+
     def _finish(self, outcome: Outcome, datasets: tuple[Made, ...] = (), failure: Failure | None = None) -> None:
         end = End(
             outcome=outcome,
@@ -124,9 +134,17 @@ def main() -> None:
     charge = Charge.model_validate_json(os.environ.pop(VARIABLE))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides what it means
     _end_with(charge.keeper)
+    _await_workers()
     configure()
     with bound(run=entry):
         Runner(service, entry, charge).run()
+
+
+def _await_workers() -> None:
+    """Waits for the workers that a runner, which began anew in this process, left to their death."""
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def _end_with(keeper: int) -> None:

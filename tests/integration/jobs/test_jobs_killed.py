@@ -1,6 +1,7 @@
 """Whatever dies, a job goes on, and ends as if nothing had happened."""
 
 import os
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -105,20 +106,54 @@ def test_of_two_runners_of_one_job_one_makes_way(
     assert last_digest(second.wait(name)) == undisturbed(**hang)
 
 
-def test_a_job_whose_runners_die_again_and_again_is_given_up(replica: Start, tmp_path: Path) -> None:
-    dying = tmp_path / "dying"
-    dying.mkdir()
-    (dying / "sitecustomize.py").write_text(
-        "import os, sys\n"
-        "if 'repoloom.jobs.runner' in sys.orig_argv: os.kill(os.getpid(), 9)\n"
+def _in_runners(folder: Path, code: str) -> dict[str, str]:
+    """An environment in which each runner does something as it starts."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(
+        "import sys\n"
         "import repoloom.stages\n"
         f"repoloom.stages.__path__.append({str(EXTRA_STAGES / 'stages')!r})\n"
+        f"if 'repoloom.jobs.runner' in sys.orig_argv:\n{textwrap.indent(code, '    ')}\n"
     )
-    service = replica(environment={"PYTHONPATH": str(dying)})
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_a_job_whose_runners_die_again_and_again_is_given_up(replica: Start, tmp_path: Path) -> None:
+    service = replica(environment=_in_runners(tmp_path / "dying", "import os; os.kill(os.getpid(), 9)"))
     ended = service.wait(service.start().name)
     assert ended.error.code == code_pb2.INTERNAL
     assert "killed by signal 9" in ended.error.message
     assert metadata(ended).state == jobs_pb2.STATE_FAILED
+
+
+def test_what_does_not_hear_that_it_is_cancelled_writes_nothing_once_the_job_has_ended(
+    replica: Start, hang: dict[str, object], root: Path, tmp_path: Path
+) -> None:
+    written = tmp_path / "written"
+    deaf = f"""
+from pathlib import Path
+from repoloom.jobs.heart import Heart
+watch = Heart.watch
+def write_on(heart, status):
+    watch(heart, status)
+    while status.step == "probe.copy" and status.done == 7:
+        try:
+            Path({str(written)!r}).write_text("still")
+        except BaseException:
+            pass
+Heart.watch = write_on
+"""
+    service = replica(environment=_in_runners(tmp_path / "deaf", deaf))
+    name = service.start(**hang).name
+    service.until(name, _stuck)
+    [runner] = service.runners
+    workers = runner.children()
+    assert len(workers) == 2
+    service.cancel(name)
+    assert service.wait(name).error.code == code_pb2.CANCELLED
+    assert _alone(workers)
+    [end] = (root / ".jobs/probe/ends").iterdir()
+    assert written.stat().st_mtime_ns < end.stat().st_mtime_ns
 
 
 def test_records_that_cannot_be_read_end_the_job_and_hide_no_other(replica: Start, root: Path) -> None:
