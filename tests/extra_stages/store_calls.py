@@ -54,3 +54,14 @@ def at(event: int, act: Callable[[], object]) -> Callable[[str, str], None]:
             act()
 
     return look
+
+
+def once(call: str, prefix: str, act: Callable[[], object]) -> Callable[[str, str], None]:
+    """Acts at the first request of a kind for a key that begins so, and at no other."""
+    left = [act]
+
+    def look(called: str, key: str) -> None:
+        if left and called == call and key.startswith(prefix):
+            left.pop()()
+
+    return look

@@ -3,8 +3,8 @@
 Below `<root>/.jobs/<service>/` lie
 
     requests/<id>.json      what was asked for
-    outputs/<entry>         of each job that has not ended: where its datasets go
-    open/<entry>            likewise: what keepers look at
+    outputs/<entry>         of each job that has not ended, or is about to be open: where its datasets go
+    open/<entry>            of each job that has not ended: what keepers look at
     recent/<entry>          of each job: what is listed
     progress/<entry>.json   of each job that has begun
     cancels/<entry>         of each job that is to stop
@@ -18,8 +18,10 @@ the first job is then nothing to the second.
 
 import contextlib
 import hashlib
+import random
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,6 +45,7 @@ ID = re.compile(r"[0-9a-f]{32}")
 ENTRY = re.compile(r"\d{13}-[0-9a-f]{8}-[0-9a-f]{32}")
 _SERVICE = re.compile(r"[a-z][a-z_]{0,63}")
 _MARK = b"\n"  # what an object holds whose name says it all: S3 has no first byte of an empty one to ask for
+_LOOKS, _PAUSE = 10, 0.2  # how often those that are about to open are looked at, and seconds at most between
 _LAST_MOMENT = 10**13  # milliseconds since 1970: in the year 2286
 
 
@@ -75,27 +78,26 @@ class JobBook:
         """Takes a request, unless `most` jobs are open, and returns the job's entry; again, and it is the same job.
 
         Raises ConflictError where another request bore its id, or has its output as long as that job is open, and
-        UnavailableError where too many jobs are open.
+        UnavailableError where too many jobs are open. Of requests for one output that come at the same moment the
+        oldest entry's is taken, by whichever clocks they have. Jobs of other services are not looked at.
         """
-        own = ""
         job = hashlib.sha256(f"{self.service}/{request.request_id}".encode()).hexdigest()[:32]
+        own = ""
         if self._accepted(job) is None:
             if sum(1 for _ in islice(self._store.list("open"), most)) == most:
                 raise UnavailableError(f"{most} jobs wait or run already; start this one when some have ended")
             own = _new_entry(job)
             self._write(f"requests/{job}.json", Accepted(request=request, entry=own, created=datetime.now(UTC)))
-        held = self._accepted(job)  # read back: another replica may have taken the same request at the same time
-        if held is None or held.request != request:
-            raise ConflictError(f"request_id {request.request_id!r} was used for another request; make a new one")
-        if not self.ended(held.entry):
-            if not self._store.exists(f"open/{held.entry}"):
-                try:
-                    self._reserve(held.entry, request.output)
-                except RepoloomError:
-                    if held.entry == own:  # else it is for whoever wrote the request to say
-                        self._remove(own)
-                    raise
-            self.announce(held.entry)
+        try:
+            held = self._accepted(job)  # read back: another replica may have taken the same request at the same time
+            if held is None or held.request != request:
+                raise ConflictError(f"request_id {request.request_id!r} was used for another request; make a new one")
+            if not self.ended(held.entry) and not self._is_open(held.entry):
+                self._open(held.entry, request.output, withdraws=held.entry == own)
+        except BaseException:
+            if own:  # else it is for whoever wrote the request to say
+                self._remove(own)
+            raise
         return held.entry
 
     def announce(self, entry: str) -> None:
@@ -210,24 +212,59 @@ class JobBook:
         """Removes what writers that died left unfinished."""
         self._store.sweep()
 
-    def _reserve(self, entry: str, output: str) -> None:
-        """Takes an output for a job, until the job is closed. Raises ConflictError where another job has it.
+    def _open(self, entry: str, output: str, *, withdraws: bool) -> None:
+        """Takes an output for a job, until the job is closed, and opens the job. Raises ConflictError.
 
-        It is written before the others are looked at: of two that come at the same moment at least one sees the other
-        and makes way. That both do is harmless.
+        Each writes what it takes and then looks at what others took, so of two at least one sees the other. What is
+        open keeps its output, whatever comes later. Of those that are about to open, the oldest entry stays; the others
+        withdraw, each by whoever wrote its request, and look again. What neither opens nor withdraws for so long was
+        left by a replica that died, and keeps its output from nobody. Should it open yet, it sees what has opened
+        meanwhile, and is refused.
         """
-        stores.write(self._store, f"outputs/{entry}", output.encode())
+        for _ in range(_LOOKS):
+            stores.write(self._store, f"outputs/{entry}", output.encode())
+            rivals = self._rivals(entry, output)
+            if not rivals:
+                break
+            self._check_open(rivals, output)
+            if withdraws and max(rivals) > entry:
+                self._store.delete(f"outputs/{entry}")
+            time.sleep(random.uniform(0, _PAUSE))
+        else:
+            stores.write(self._store, f"outputs/{entry}", output.encode())
+        self.announce(entry)
+        try:
+            self._check_open(self._rivals(entry, output), output)
+        except ConflictError:
+            self._remove(entry)
+            raise
+
+    def _check_open(self, rivals: list[str], output: str) -> None:
+        """Raises ConflictError where one of the jobs is open."""
+        for rival in rivals:
+            if self._is_open(rival):
+                raise ConflictError(
+                    f"output: operations/{self.service}/{id_of(rival)} has not ended, and {output!r} is its output, "
+                    "or lies above or below it; of the jobs of one service only one has an output: "
+                    "wait for its end, cancel it, or give another output"
+                )
+
+    def _rivals(self, entry: str, output: str) -> list[str]:
+        """The entries that have taken an output, or what lies above or below it, for other jobs of this service."""
         taken = {other: self._outputs.get(other) or self._output(other) for other in self._entries("outputs")}
         self._outputs = taken
-        for other in taken:
-            if id_of(other) == id_of(entry) or not taken[other] or not overlap(taken[other], output):
-                continue
-            if self.accepted(other) is None or self.ended(other):  # refused, deleted, or not closed to the end
-                continue
-            raise ConflictError(
-                f"output: operations/{self.service}/{id_of(other)} has not ended, and {output!r} is its output, "
-                "or lies above or below it; wait for its end, cancel it, or give another output"
-            )
+        return [
+            other
+            for other in taken
+            if id_of(other) != id_of(entry)
+            and taken[other]
+            and overlap(taken[other], output)
+            and self.accepted(other) is not None  # else it was refused or deleted
+            and not self.ended(other)  # else it was not closed to the end
+        ]
+
+    def _is_open(self, entry: str) -> bool:
+        return self._store.exists(f"open/{entry}")
 
     def _output(self, entry: str) -> str:
         """The output that a job has taken, "" where the job was closed meanwhile."""

@@ -1,14 +1,13 @@
 """What is agreed on stays, between whichever of a proposer's requests to the store others propose, and whoever dies."""
 
 import contextlib
-import random
 import threading
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from store_calls import Telling, at
+from turns import Turns
 
 from repoloom.jobs import agreement
 from repoloom.jobs.agreement import agree
@@ -65,7 +64,7 @@ def test_a_proposer_that_dies_stops_nobody_and_changes_nothing(tmp_path: Path) -
 @pytest.mark.parametrize("seed", range(40))
 def test_in_any_order_of_requests_all_agree(tmp_path: Path, seed: int) -> None:
     agreed: list[str] = []
-    turns = _Turns(3, seed)
+    turns = Turns(3, seed)
 
     def propose(number: int) -> None:
         with turns.taken_by(number):
@@ -79,33 +78,3 @@ def test_in_any_order_of_requests_all_agree(tmp_path: Path, seed: int) -> None:
         thread.join()
     assert len(agreed) == 3
     assert len(set(agreed)) == 1
-
-
-class _Turns:
-    """Lets threads go on one at a time, in an order that a seed says."""
-
-    def __init__(self, threads: int, seed: int) -> None:
-        self._random = random.Random(seed)
-        self._left = list(range(threads))
-        self._turn = self._random.choice(self._left)
-        self._changed = threading.Condition()
-
-    def wait(self, thread: int) -> None:
-        """Gives the turn away, and waits for the next."""
-        with self._changed:
-            self._give()
-            self._changed.wait_for(lambda: self._turn == thread)
-
-    @contextlib.contextmanager
-    def taken_by(self, thread: int) -> Iterator[None]:
-        with self._changed:
-            self._changed.wait_for(lambda: self._turn == thread)
-        yield
-        with self._changed:
-            self._left.remove(thread)
-            self._give()
-
-    def _give(self) -> None:
-        if self._left:
-            self._turn = self._random.choice(self._left)
-        self._changed.notify_all()

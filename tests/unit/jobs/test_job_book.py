@@ -1,6 +1,7 @@
 """The book of jobs: what is written once stays, what is deleted is forgotten, what is broken is said."""
 
 import contextlib
+import hashlib
 import signal
 import threading
 from collections.abc import Callable
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 from killing import die_at
 from one_process import forked
-from store_calls import Telling, at
+from store_calls import Telling, at, once
+from turns import Turns
 
-from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, UnavailableError
+from repoloom.errors import ConflictError, CorruptDataError, NotFoundError, StoreError, UnavailableError
 from repoloom.jobs.addresses import overlap
-from repoloom.jobs.book import ENTRY, ID, JobBook, UnfinishedError, id_of
+from repoloom.jobs.book import ENTRY, FOLDER, ID, JobBook, UnfinishedError, id_of
 from repoloom.jobs.records import End, JobRequest, Outcome, Progress
 from repoloom.store.folder import FolderStore
 
@@ -96,7 +98,10 @@ def test_an_output_by_way_of_a_link_is_where_the_link_leads(book: JobBook, tmp_p
         book.accept(_request("two", f"{tmp_path}/link/below"), most=10)
 
 
-def test_of_requests_that_come_to_several_replicas_at_one_moment_no_two_share_an_output(tmp_path: Path) -> None:
+def test_of_requests_that_come_to_several_replicas_at_one_moment_one_has_the_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("repoloom.jobs.book._LOOKS", 1000)
     replicas = 4
     books = [JobBook(str(tmp_path), "filter") for _ in range(replicas)]
     together = threading.Barrier(replicas)
@@ -111,10 +116,116 @@ def test_of_requests_that_come_to_several_replicas_at_one_moment_no_two_share_an
         for turn in range(20):
             sent = [threads.submit(send, book, number, turn) for number, book in enumerate(books)]
             accepted = [entry for one in sent if (entry := one.result()) is not None]
-            assert len(accepted) <= 1
+            assert len(accepted) == 1
             assert books[0].open_entries() == accepted
-            entries = accepted or [books[0].accept(_request(f"{turn}-again", f"/out/{turn}"), most=1000)]
-            books[0].finish(entries[0], _end())
+            books[0].finish(accepted[0], _end())
+
+
+def _told(book: JobBook, called: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch) -> JobBook:
+    """The same book in another replica, whose requests to the store are told."""
+    replica = JobBook(book.root, book.service)
+    monkeypatch.setattr(replica, "_store", Telling(FolderStore(f"{book.root}/{FOLDER}/{book.service}"), called))
+    return replica
+
+
+def _aged(monkeypatch: pytest.MonkeyPatch, *requests: str) -> None:
+    """Has the entries of some requests be such that each is older than those that follow."""
+    ages = {_id(request): 10**6 - number for number, request in enumerate(requests)}
+    monkeypatch.setattr("repoloom.jobs.book._new_entry", lambda job: f"{ages[job]:013}-{0:08}-{job}")
+
+
+def _id(request_id: str) -> str:
+    return hashlib.sha256(f"filter/{request_id}".encode()).hexdigest()[:32]
+
+
+@pytest.mark.parametrize("older", ["first", "second"])
+def test_of_two_requests_that_see_each_other_the_older_stays(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch, older: str
+) -> None:
+    monkeypatch.setattr("repoloom.jobs.book._LOOKS", 1000)
+    _aged(monkeypatch, older, *{"first", "second"} - {older})
+    both = threading.Barrier(2)
+
+    def send(request: str) -> str | None:
+        meet = once("list", "outputs", both.wait)
+        with contextlib.suppress(ConflictError):
+            return id_of(_told(book, meet, monkeypatch).accept(_request(request, "/out"), most=10))
+        return None
+
+    with ThreadPoolExecutor(2) as threads:
+        assert set(threads.map(send, ("first", "second"))) == {_id(older), None}
+    assert [*map(id_of, book.open_entries())] == [_id(older)]
+
+
+def test_a_job_that_is_open_keeps_its_output_from_an_older_one(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    _aged(monkeypatch, "older", "younger")
+    younger = book.accept(_request("younger", "/out"), most=10)
+    with pytest.raises(ConflictError, match=_id("younger")):
+        book.accept(_request("older", "/out"), most=10)
+    assert book.open_entries() == [younger]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_in_any_order_of_their_requests_to_the_store_one_replica_has_an_output(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch, seed: int
+) -> None:
+    monkeypatch.setattr("repoloom.jobs.book._LOOKS", 1000)
+    monkeypatch.setattr("repoloom.jobs.book._PAUSE", 0)
+    turns = Turns(3, seed)
+
+    def send(number: int) -> str | None:
+        with turns.taken_by(number), contextlib.suppress(ConflictError):
+            replica = _told(book, lambda *_: turns.wait(number), monkeypatch)
+            return replica.accept(_request(f"{number}", "/out"), most=10)
+        return None
+
+    with ThreadPoolExecutor(3) as threads:
+        [accepted] = [entry for entry in threads.map(send, range(3)) if entry is not None]
+    assert book.open_entries() == [accepted]
+
+
+def test_a_replica_that_dies_before_it_opens_a_job_keeps_its_output_from_nobody(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = threading.Event()
+
+    def die(call: str, key: str) -> None:
+        if dead.is_set() or (call, key[:5]) == ("create", "open/"):
+            dead.set()
+            raise StoreError("it is dead")
+
+    with pytest.raises(StoreError):
+        _told(book, die, monkeypatch).accept(_request("one", "/out"), most=10)
+    other = book.accept(_request("two", "/out"), most=10)
+    with pytest.raises(ConflictError, match=_id("two")):
+        book.accept(_request("one", "/out"), most=10)
+    book.finish(other, _end())
+    assert id_of(book.accept(_request("one", "/out"), most=10)) == _id("one")
+
+
+def test_one_that_comes_to_itself_too_late_is_refused(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    other: list[str] = []
+    stopped = once("create", "open/", lambda: other.append(book.accept(_request("two", "/out"), most=10)))
+    with pytest.raises(ConflictError, match=_id("two")):
+        _told(book, stopped, monkeypatch).accept(_request("one", "/out"), most=10)
+    assert book.open_entries() == other
+    with pytest.raises(NotFoundError):
+        book.find(_id("one"))
+
+
+def test_whatever_the_store_refuses_no_output_is_kept(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise StoreError("the disk is full")
+
+    for event in count(1):
+        try:
+            entry = _told(book, at(event, refuse), monkeypatch).accept(_request("one", "/out"), most=10)
+        except StoreError:
+            assert list(_files(Path(book.root, FOLDER, book.service, "outputs"))) == []
+        else:
+            break
+    assert book.open_entries() == [entry]
+    assert event > 8, "it makes several requests to the store"
 
 
 def _accept(book: JobBook) -> None:
@@ -142,8 +253,12 @@ def _have(book: JobBook) -> str:
 
 @pytest.mark.parametrize(("before", "work"), [([], _accept), ([_accept], _be_refused), ([_accept], _finish)])
 def test_killed_at_any_moment_a_replica_leaves_an_output_that_can_be_had(
-    tmp_path: Path, before: list[Callable[[JobBook], None]], work: Callable[[JobBook], None]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    before: list[Callable[[JobBook], None]],
+    work: Callable[[JobBook], None],
 ) -> None:
+    monkeypatch.setattr("repoloom.jobs.book._PAUSE", 0)
     for event in count(1):
         root = tmp_path / f"{event}"
         book = JobBook(str(root), "filter")
@@ -172,19 +287,17 @@ def test_the_first_end_stays(book: JobBook) -> None:
 
 @pytest.mark.parametrize("event", range(1, 11))  # all of its requests
 def test_an_end_that_was_seen_stays_whoever_was_about_to_write_another(
-    book: JobBook, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: int
+    book: JobBook, monkeypatch: pytest.MonkeyPatch, event: int
 ) -> None:
     entry = book.accept(_request(), most=10)
-    other_replica = JobBook(str(tmp_path), "filter")
     seen = []
 
     def end_meanwhile() -> None:
-        other_replica.finish(entry, _end(Outcome.SUCCEEDED))
-        seen.append(other_replica.end(entry))
+        book.finish(entry, _end(Outcome.SUCCEEDED))
+        seen.append(book.end(entry))
 
-    monkeypatch.setattr(book, "_store", Telling(FolderStore(tmp_path / ".jobs/filter"), at(event, end_meanwhile)))
-    book.finish(entry, _end(Outcome.CANCELLED))
-    assert seen == [other_replica.end(entry)]
+    _told(book, at(event, end_meanwhile), monkeypatch).finish(entry, _end(Outcome.CANCELLED))
+    assert seen == [book.end(entry)]
     assert book.open_entries() == []
 
 
