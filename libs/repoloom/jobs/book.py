@@ -116,9 +116,10 @@ class JobBook:
         if accepted is None:
             raise NotFoundError(f"there is no operation {job}: it was never started, or was deleted")
         entry = accepted.entry
-        if (end := self.end(entry)) is not None:
+        progress = self.progress(entry)
+        if (end := self.end(entry)) is not None:  # read after the progress, which is removed when it is there
             return Job(accepted, end.progress, end, end.cancel_requested)
-        return Job(accepted, self.progress(entry), None, self.cancel_requested(entry))
+        return Job(accepted, progress, None, self.cancel_requested(entry))
 
     def open_entries(self) -> list[str]:
         """The entries of the jobs that have not ended, the oldest first."""
@@ -149,7 +150,7 @@ class JobBook:
             return
         stores.write(self._store, f"cancels/{entry}", _MARK)
         # A runner writes its progress before it looks for this mark, so of the two at least one sees the other.
-        if self.progress(entry) is None:
+        if not self._store.exists(f"progress/{entry}.json"):
             self.finish(entry, End(outcome=Outcome.CANCELLED, ended=datetime.now(UTC), cancel_requested=True))
 
     def cancel_requested(self, entry: str) -> bool:

@@ -22,7 +22,7 @@ class Why(StrEnum):
     """Why a runner stops before its job is done."""
 
     CANCELLED = "cancelled"
-    SUPERSEDED = "superseded"  # another runner does the job, or has done it
+    SUPERSEDED = "superseded"  # another runner does the job or has done it, and its record may be deleted by now
     DRAINED = "drained"  # its service goes down
 
 
@@ -121,6 +121,9 @@ class Heart:
             except RepoloomError as error:
                 logger.warning("the job's progress could not be written: %s", error)
                 continue
+            except Exception:  # whatever it is, a runner without a heart could not be stopped
+                logger.exception("the job's progress could not be written")
+                continue
             if why is not None:
                 self._why = why
                 signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
@@ -133,7 +136,7 @@ class Heart:
         before = self._book.progress(self._entry)
         if before is not None and before.runner and before.runner < self._progress.runner:
             return Why.SUPERSEDED
-        if self._book.ended(self._entry):
+        if self._book.ended(self._entry) or self._book.accepted(self._entry) is None:
             return Why.SUPERSEDED
         self._book.write_progress(self._entry, self._update(beat=self._progress.beat + 1))
         return Why.CANCELLED if self._book.cancel_requested(self._entry) else None

@@ -190,6 +190,9 @@ class Keeper:
             if not code:
                 continue
             progress = self._book.progress(entry) or Progress()
+            if progress.runner != runner.token:  # another runner has the job, which may do well where ours died
+                self._deaths.pop(entry, None)
+                continue
             at = (progress.steps_done, progress.done)
             before = self._deaths.get(entry)
             number = before.number + 1 if before and before.at == at else 1

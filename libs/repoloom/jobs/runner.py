@@ -95,7 +95,7 @@ class Runner:
             case Why.DRAINED:
                 self._book.write_progress(self._entry, self._heart.progress.model_copy(update={"runner": ""}))
             case Why.SUPERSEDED:
-                logger.info("another runner does the job")
+                logger.info("the job is not this runner's any more")
 
     def _begin_anew(self) -> NoReturn:
         """Replaces this process by one that has nothing under way, and finds the reason to stop before it begins.

@@ -311,6 +311,25 @@ def test_a_job_is_cancelled_at_once_where_no_runner_has_begun(book: JobBook) -> 
     assert book.cancel_requested(running)
 
 
+def test_a_job_whose_progress_cannot_be_read_has_a_runner_that_is_to_stop(book: JobBook, tmp_path: Path) -> None:
+    entry = book.accept(_request(), most=10)
+    book.write_progress(entry, Progress(runner="r"))
+    (tmp_path / f".jobs/filter/progress/{entry}.json").write_text("{")
+    book.cancel(id_of(entry))
+    assert book.cancel_requested(entry)
+    assert not book.ended(entry)
+
+
+def test_a_job_that_ends_while_it_is_looked_at_does_not_seem_to_wait_again(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = book.accept(_request(), most=10)
+    book.write_progress(entry, Progress(runner="r"))
+    ending = once("read", "progress/", lambda: book.finish(entry, _end()))
+    found = _told(book, ending, monkeypatch).find(id_of(entry))
+    assert found.end is not None or found.progress is not None
+
+
 def test_of_a_deleted_job_nothing_is_left(book: JobBook, tmp_path: Path) -> None:
     entry = book.accept(_request(), most=10)
     book.write_progress(entry, Progress(runner="r", beat=3))
