@@ -219,7 +219,7 @@ class Keeper:
         runner.counted = progress
 
     def _drain(self) -> None:
-        processes = [runner.process for runner in self._running.values()]
+        processes = [runner.process for runner in list(self._running.values())]
         for process in processes:
             process.terminate()
         deadline = time.monotonic() + _DRAIN_SECONDS
