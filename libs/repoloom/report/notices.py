@@ -8,8 +8,10 @@ from repoloom.corpus.manifest import Record
 from repoloom.report.wording import number, percent, plural, size
 from repoloom.stages.mix.scarcity import scarcity
 from repoloom.stages.mix.step import MixParams
+from repoloom.stages.split.step import SplitParams
 
 _NAMED = 8  # languages
+_MUCH, _TIMES = 0.2, 2  # held out: that share of the bytes, and so many times what was asked for
 
 
 class Notice(Record):
@@ -43,6 +45,24 @@ def _scarce_domain(dataset: Dataset) -> Iterator[Notice]:
         )
 
 
+def _held_out(dataset: Dataset) -> Iterator[Notice]:
+    yield from _much_held_out(dataset)
+    yield from _lost_languages(dataset)
+
+
+def _much_held_out(dataset: Dataset) -> Iterator[Notice]:
+    ledger = dataset.manifest.ledger
+    asked = SplitParams.model_validate(dataset.manifest.params).fraction
+    lost = sum(ledger.dropped.get("held_out", {}).values(), Count())
+    if lost.size > ledger.entering.size * max(_MUCH, asked * _TIMES):
+        yield Notice(
+            title=f"{percent(lost.size / ledger.entering.size)} of the bytes are held out, where split.fraction is "
+            f"{asked:g}",
+            text="Repositories are drawn whole, so of few, or of some that are far larger than the rest, the share may "
+            "be far from the fraction. Draw with another split.seed, or add repositories.",
+        )
+
+
 def _lost_languages(dataset: Dataset) -> Iterator[Notice]:
     ledger = dataset.manifest.ledger
     kept = {language for languages in ledger.kept.values() for language, count in languages.items() if count.items}
@@ -68,4 +88,4 @@ def _listed(names: list[str]) -> str:
     return " and ".join(filter(None, (", ".join(named[:-1]), named[-1])))
 
 
-_NOTICES: Mapping[str, Callable[[Dataset], Iterator[Notice]]] = {"mix": _scarce_domain, "split": _lost_languages}
+_NOTICES: Mapping[str, Callable[[Dataset], Iterator[Notice]]] = {"mix": _scarce_domain, "split": _held_out}

@@ -106,7 +106,7 @@ def test_paths_that_leave_the_archive_are_dropped(unpack: Any, pack: Any) -> Non
         )
     )
     assert found.contents == {"top/ok.c": b"int x;\n"}
-    assert set(found.rules.values()) == {"unsafe_path"}
+    assert set(found.rules.values()) == {"unsafe_path", "git_folder"}
     assert len(found.dropped) == 4
 
 

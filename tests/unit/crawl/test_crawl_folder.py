@@ -68,7 +68,7 @@ def test_the_repository_of_a_checkout_is_not_part_of_it(crawl: Any, project: Pat
     (project / ".git" / "objects").mkdir(parents=True)
     (project / ".git" / "config").write_text("[core]\n")
     found = crawl(kind="folder", path=str(project))
-    assert found.rules == {".git": "unsafe_path"}
+    assert found.rules == {".git": "git_folder"}
     assert len(found.files) == 3
 
 

@@ -133,7 +133,7 @@ def test_names_that_git_would_never_check_out_are_dropped(repository: Repository
     tree = repository.git("hash-object", "-t", "tree", "-w", "--literally", "--stdin", given=raw)
     found = crawl_tree(tree)
     assert set(found.files) == {"ok"}
-    assert set(found.rules.values()) == {"unsafe_path"}
+    assert set(found.rules.values()) == {"unsafe_path", "git_folder"}
     assert len(found.dropped) == 5
 
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repoloom.stages.crawl.entry import Refusal
 from repoloom.stages.crawl.limits import Limits
 from repoloom.stages.crawl.paths import normalise, printable, refuse, repository_name
 
@@ -57,8 +58,6 @@ def test_empty_components_are_left_out(path: bytes) -> None:
         b"",
         b"a/",
         b"/",
-        b".git/config",
-        b"a/.GIT/hooks/x",
         b"a" * 2000,
         b"a/" * 100 + b"a",
     ],
@@ -67,6 +66,11 @@ def test_a_path_that_leaves_its_repository_or_could_act_is_refused(path: bytes) 
     refusal = refuse(normalise(path), Limits())
     assert refusal is not None
     assert refusal.rule == "unsafe_path"
+
+
+@pytest.mark.parametrize("path", [b".git", b".git/config", b"a/.GIT/hooks/x"])
+def test_what_lies_in_a_git_folder_is_refused(path: bytes) -> None:
+    assert refuse(path, Limits()) == Refusal("git_folder")
 
 
 @pytest.mark.parametrize("path", [b"a..b/c", b"...", b".github/x.yml", b"a/.gitignore", b"src/x.git/y"])

@@ -126,7 +126,13 @@ def test_a_compiled_script_names_its_source_map_at_its_end() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [CODE, "# Reports are generated here.\n" + CODE, CODE * 9 + "# automatically generated\n"]
+    "text",
+    [
+        CODE,
+        "# Reports are generated here.\n" + CODE,
+        CODE * 9 + "# automatically generated\n",
+        "import re\n" * 40 + 'HEADER = "# This is a generated file!  Do not edit."\n',
+    ],
 )
 def test_talking_of_generating_is_not_being_generated(text: str) -> None:
     assert generated("a.py", "Python", text.encode()) is None

@@ -19,7 +19,7 @@ def mixed(write: Writer, available: dict[str, int], taken: int, **params: object
     return write("mix", {"mixture": (MIXTURE, rows)}, params={"weights": weights, **params})
 
 
-def split(write: Writer, kept: str, lost: dict[str, int]) -> Dataset:
+def split(write: Writer, kept: str, lost: dict[str, int], fraction: float = 0.9) -> Dataset:
     rows = [
         dropped(language, f"{number}", "held_out", language=language)
         for language, files in lost.items()
@@ -31,6 +31,7 @@ def split(write: Writer, kept: str, lost: dict[str, int]) -> Dataset:
         {"documents": (DOCUMENTS, documents), "dropped": (DROPPED, rows)},
         kept=("documents",),
         entering=(len(rows) + 1, 10 * len(rows) + 10),
+        params={"fraction": fraction},
     )
 
 
@@ -64,6 +65,12 @@ def test_many_languages_are_one_notice_that_names_the_largest(write: Writer) -> 
 
 def test_a_split_that_keeps_some_of_every_language_says_nothing(write: Writer) -> None:
     assert not list(notices(split(write, "Python", {"Python": 3})))
+
+
+def test_far_more_held_out_than_was_asked_for_is_told(write: Writer) -> None:
+    (notice,) = notices(split(write, "Python", {"Python": 3}, fraction=0.1))
+    assert notice.title == "75.0% of the bytes are held out, where split.fraction is 0.1"
+    assert not list(notices(split(write, "Python", {"Python": 3}, fraction=0.4)))
 
 
 def test_a_notice_stands_on_the_page_and_on_the_terminal_once(

@@ -77,7 +77,7 @@ def entries(root: Path, limits: Limits) -> Iterator[Entry]:
             if not child.is_dir(follow_symlinks=False):
                 yield _entry(folder + child.name, child.path, child.stat(follow_symlinks=False))
             elif child.name == b".git":
-                yield Entry(folder + child.name, 0, Refusal("unsafe_path", "a .git folder"))
+                yield Entry(folder + child.name, 0, Refusal("git_folder"))
             else:
                 below.append(folder + child.name + b"/")
         waiting.extend(reversed(below))

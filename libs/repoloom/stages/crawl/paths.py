@@ -34,7 +34,7 @@ def refuse(path: bytes, limits: Limits) -> Refusal | None:
     if not parts[-1] or parts[-1] == b".":
         return Refusal("unsafe_path", "the path names no file")
     if b".git" in path.lower() and any(part.lower() == b".git" for part in parts):
-        return Refusal("unsafe_path", "the path is inside a .git folder")
+        return Refusal("git_folder")
     return None
 
 

@@ -59,6 +59,7 @@ class Crawl(Step[Limits]):
     """Fetches one source and turns every file that it lists into a row of FILES or of DROPPED. Runs no code of it."""
 
     name = "crawl"
+    version = 2
     reads = ("sources",)
     writes: ClassVar = {"files": FILES, "repositories": REPOSITORIES, "dropped": DROPPED}
     accounts = Accounts(None, kept=("files",))

@@ -2,8 +2,8 @@
 
 import re
 
-HEAD_BYTES = 4096
-"""Where a file says that it is generated: past a licence comment, before the code."""
+HEAD_BYTES, HEAD_LINES = 4096, 40
+"""Where a file says that it is generated: past a licence comment, before the code, which may hold such words itself."""
 
 _FIRST_LINES = 5
 _TAIL_BYTES = 512
@@ -69,9 +69,13 @@ def generated(path: str, language: str, text: bytes) -> str | None:
     for folder in _FOLDERS:
         if lower.startswith(folder) or f"/{folder}" in lower:
             return folder
-    head = text[:HEAD_BYTES].lower()
-    first_lines = b"\n".join(head.split(b"\n", _FIRST_LINES)[:_FIRST_LINES])
+    head = _lines(text[:HEAD_BYTES].lower(), HEAD_LINES)
+    first_lines = _lines(head, _FIRST_LINES)
     found = next(filter(None, (marker.search(head) for marker in _MARKERS)), None) or _PHRASE.search(first_lines)
     if not found and language in _SCRIPTS:
         found = _SOURCE_MAP.search(text, max(0, len(text) - _TAIL_BYTES))
     return found[0][:80].decode("utf-8", "replace") if found else None
+
+
+def _lines(text: bytes, most: int) -> bytes:
+    return b"\n".join(text.split(b"\n", most)[:most])

@@ -19,6 +19,7 @@ class Filter(Step[FilterParams]):
     """Drops files that fail a rule; what stays is UTF-8 with its language and digest set."""
 
     name = "filter"
+    version = 2
     reads = ("files",)
     writes: ClassVar = {"files": FILES, "dropped": DROPPED}
     accounts = Accounts("files", kept=("files",))
