@@ -1,11 +1,14 @@
 """tokenizer: texts in, ids out, and back; documents in, training sequences out."""
 
-from collections.abc import AsyncIterator, Callable, Iterable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import pyarrow as pa
 
+from repoloom.engine.step import Reader
 from repoloom.errors import InputError, TooLargeError
 from repoloom.jobs.addresses import within
 from repoloom.protos.tokenizer.v1.tokenizer_pb2 import (
@@ -24,7 +27,7 @@ from repoloom.rpc.call import in_thread
 from repoloom.rpc.calls import OnlineCall, configured, online
 from repoloom.rpc.catalog import Name
 from repoloom.rpc.errors import FieldError
-from repoloom.rpc.online import Job
+from repoloom.rpc.online import Job, Outlet
 from repoloom.rpc.service import Service
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents
@@ -37,6 +40,7 @@ Request = TypeVar("Request", EncodeRequest, DecodeRequest)
 Response = TypeVar("Response", EncodeResponse, DecodeResponse)
 
 _JSON_BYTES = 16 << 20
+_TOKENIZER_BYTES = 200 << 20  # the most that one takes with what it remembers, however many calls use it
 _IDS = 1 << 21  # of a message
 _BLOCK_COST = 30  # bytes for a character of what the encoder cuts at once
 _ID_COST = 100  # bytes for one that is decoded
@@ -44,7 +48,7 @@ _ID_COST = 100  # bytes for one that is decoded
 
 def service(resources: Resources) -> Service:
     """See proto/repoloom/tokenizer/v1/tokenizer.proto."""
-    tokenizers = _Tokenizers(resources.root)
+    tokenizers = _Tokenizers(resources)
     encode = _ByMessage[EncodeRequest, EncodeResponse](_encode, _bytes_to_encode, tokenizers, resources)
     decode = _ByMessage[DecodeRequest, DecodeResponse](_decode, _bytes_to_decode, tokenizers, resources)
     encode_documents = OnlineCall[EncodeDocumentsRequest, EncodeDocumentsResponse](
@@ -66,30 +70,54 @@ def service(resources: Resources) -> Service:
     )
 
 
-@dataclass(frozen=True)
 class _Tokenizers:
     """The tokenizers that callers name: datasets below an address, or a tokenizer.json of their own."""
 
-    root: str
+    def __init__(self, resources: Resources) -> None:
+        self._root = resources.root
+        self._room = resources.room
+        self._used: dict[bytes, tuple[int, ExitStack]] = {}  # how many calls use each, and the room that it has
+        self._lock = threading.Lock()
 
     def begin(self, first: EncodeDocumentsRequest) -> Job:
         """Encodes with the tokenizer that a first message names. Raises InputError."""
         step = configured(Encode, first.parameters)
-        row = {"json": self._json(first.tokenizer), "vocab_size": 0, "sample_bytes": 0, "sample_documents": 0}
-        return Job(step.run, {"tokenizer": MemoryReader(pa.Table.from_pylist([row], TOKENIZER))})
+        content = self.find(first.tokenizer)
+        row = {"json": content, "vocab_size": 0, "sample_bytes": 0, "sample_documents": 0}
 
-    def encoder(self, ref: TokenizerRef) -> Encoder:
-        """The tokenizer of a name. Raises InputError."""
-        return encoder_of(self._json(ref))
+        def work(inputs: Mapping[str, Reader], out: Outlet) -> None:
+            with self.used(content):
+                step.run(inputs, out)
 
-    def _json(self, ref: TokenizerRef) -> bytes:
+        return Job(work, {"tokenizer": MemoryReader(pa.Table.from_pylist([row], TOKENIZER))})
+
+    @contextmanager
+    def used(self, content: bytes) -> Iterator[None]:
+        """Has a tokenizer take room while the block runs, unless another call uses it. Raises OverloadedError."""
+        with self._lock:
+            calls, room = self._used.get(content) or (0, ExitStack())
+            if not calls:
+                room.enter_context(self._room.share()).take(_TOKENIZER_BYTES)
+            self._used[content] = calls + 1, room
+        try:
+            yield
+        finally:
+            with self._lock:
+                calls, _ = self._used.pop(content)
+                if calls > 1:
+                    self._used[content] = calls - 1, room
+                else:
+                    room.close()
+
+    def find(self, ref: TokenizerRef) -> bytes:
+        """The tokenizer.json that a caller names. Raises InputError."""
         match ref.WhichOneof("tokenizer"):
             case "json":
                 if len(ref.json) > _JSON_BYTES:
                     raise InputError(f"tokenizer.json has {len(ref.json)} bytes, at most {_JSON_BYTES} are taken")
                 return ref.json
             case "dataset":
-                table = tables_at([within(self.root, ref.dataset, "tokenizer.dataset")]).get("tokenizer")
+                table = tables_at([within(self._root, ref.dataset, "tokenizer.dataset")]).get("tokenizer")
                 if table is None:
                     raise InputError(f"{ref.dataset} has no table 'tokenizer'; run the stage tokenize there")
                 content: bytes = table.dataset.reader("tokenizer").table()["json"][0].as_py()
@@ -110,13 +138,17 @@ class _ByMessage(Generic[Request, Response]):
     async def answer(self, requests: AsyncIterator[Request], context: object) -> AsyncIterator[Response]:  # noqa: ARG002
         """The answers to a stream of requests. Raises InputError."""
         executor = self.resources.executor
-        encoder: Encoder | None = None
-        async for request in requests:
-            if encoder is None:
-                encoder = await in_thread(executor, self.tokenizers.encoder, request.tokenizer)
-            elif request.HasField("tokenizer"):
-                raise FieldError("tokenizer", "is for the first message of a stream only")
-            yield await in_thread(executor, self._one, encoder, request)
+        first = await anext(aiter(requests), None)
+        if first is None:
+            return
+        content = await in_thread(executor, self.tokenizers.find, first.tokenizer)
+        with self.tokenizers.used(content):
+            encoder = await in_thread(executor, encoder_of, content)
+            yield await in_thread(executor, self._one, encoder, first)
+            async for request in requests:
+                if request.HasField("tokenizer"):
+                    raise FieldError("tokenizer", "is for the first message of a stream only")
+                yield await in_thread(executor, self._one, encoder, request)
 
     def _one(self, encoder: Encoder, request: Request) -> Response:
         with self.resources.room.share() as share:

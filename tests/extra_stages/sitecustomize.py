@@ -1,7 +1,8 @@
 """Makes the stages beside this file known to repoloom, in every process that has this folder on PYTHONPATH.
 
 With KILL_TOKENS=<folder> each worker process takes a file out of that folder, as long as there is one, and ends with
-SIGKILL at the file system event below KILL_BELOW=<folder> whose number is the file's name.
+SIGKILL at the file system event below KILL_BELOW=<folder> whose number is the file's name. With UNLIMITED set no task
+is ended for its limits, as where the kernel cannot end a process that waits for a disk.
 """
 
 import os
@@ -29,3 +30,8 @@ if "KILL_TOKENS" in os.environ and "repoloom.engine.worker" in sys.orig_argv:
     event = _claim(Path(os.environ["KILL_TOKENS"]))
     if event is not None:
         killing.die_at(event, below=os.environ["KILL_BELOW"])
+
+if "UNLIMITED" in os.environ:
+    from repoloom.engine import pool
+
+    pool._over_limit = lambda _: None  # type: ignore[attr-defined]

@@ -29,6 +29,7 @@ from repoloom.stages.order.step import Order, OrderParams
 from repoloom.stages.quality.step import Quality, QualityParams
 from repoloom.stages.tokenize.vocabulary import train
 from repoloom_services import decontaminator, resources
+from repoloom_services import tokenizer as tokenizer_service
 
 Serve = Callable[..., str]
 
@@ -273,6 +274,7 @@ def test_a_text_that_is_encoded_takes_as_much_as_the_encoder_may_need(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(resources, "HELD_BYTES", 1 << 20)
+    monkeypatch.setattr(tokenizer_service, "_TOKENIZER_BYTES", 0)
     tokenizer = train(iter([PYTHON.decode()] * 20), 400).to_str().encode()
 
     def document(number: int, size: int) -> Document:
@@ -285,6 +287,31 @@ def test_a_text_that_is_encoded_takes_as_much_as_the_encoder_may_need(
             list(service.encode(["x" * 40_000], tokenizer=tokenizer))
         with pytest.raises(TooLargeError, match="a call may hold 1048576 bytes"):
             list(service.encode_documents([document(0, 40_000)], tokenizer=tokenizer))
+
+
+def test_a_tokenizer_takes_room_once_however_many_use_it_and_as_long_as_any_does(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resources, "HELD_BYTES", 300 << 20)
+    tokenizer = train(iter([PYTHON.decode()] * 20), 400).to_str().encode()
+    over = threading.Event()
+
+    def texts() -> Iterator[str]:
+        yield "x = 1\n" * 400_000  # a message of its own
+        over.wait(60)
+
+    with client.Tokenizer(serve()) as service:
+        answers = service.encode(texts(), tokenizer=tokenizer)
+        next(answers)
+        assert list(service.encode(["y"], tokenizer=tokenizer))
+        for another in (tokenizer + b" ", tokenizer + b"\n"):
+            with pytest.raises(OverloadedError, match="of 314572800 that they may"):
+                list(service.encode(["y"], tokenizer=another))
+            with pytest.raises(OverloadedError, match="of 314572800 that they may"):
+                list(service.encode_documents([Document(repo="a", text=b"y")], tokenizer=another))
+        over.set()
+        assert not list(answers)
+        assert list(service.encode(["y"], tokenizer=tokenizer + b" "))
 
 
 def test_what_the_callers_own_rows_raise_is_raised(serve: Serve) -> None:
