@@ -9,6 +9,7 @@ import typer
 
 from repoloom import __version__
 from repoloom.cli import datasets, models, run, services, stages
+from repoloom.cli.extras import way_out
 from repoloom.cli.output import ShowWarnings, show_error
 from repoloom.errors import RepoloomError
 
@@ -32,6 +33,11 @@ class _Group(typer.core.TyperGroup):
             return super().main(*args, **kwargs)  # type: ignore[arg-type]
         except RepoloomError as error:
             show_error(str(error))
+            sys.exit(1)
+        except ModuleNotFoundError as error:
+            if (command := way_out(error)) is None:
+                raise
+            show_error(f"this needs {error.name}, which is not installed: {command}")
             sys.exit(1)
         except OSError as error:
             if error.errno not in _REFUSALS:

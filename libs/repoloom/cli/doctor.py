@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repoloom.cli.extras import way_out
 from repoloom.cli.output import Json, print_json, safe
 
 if TYPE_CHECKING:
@@ -61,9 +62,10 @@ def _findings(store: str | None, folder: Path) -> "Iterator[Finding]":
         from repoloom.up.doctor.redis import redis_findings
         from repoloom.up.doctor.services import service_findings
         from repoloom.up.doctor.store import store_findings
-    except ImportError as error:
-        way_out = "pip install 'repoloom[services]'"
-        yield Finding.warn("distributed form", f"its libraries are not installed: {error.name}", way_out)
+    except ModuleNotFoundError as error:
+        if (command := way_out(error)) is None:
+            raise
+        yield Finding.warn("distributed form", f"its libraries are not installed: {error.name}", command)
         return
     yield from redis_findings(environment)
     roots = [store] if store else environment.get("REPOLOOM_STORE_ROOTS", "").split()

@@ -1,0 +1,49 @@
+"""Where an extra is not installed, every command that needs it says so in one line, with the command that brings it."""
+
+import sys
+from pathlib import Path
+
+import pytest
+from command import repoloom
+
+from repoloom.cli.extras import EXTRAS
+
+WITHOUT = """
+import sys
+class Missing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in {modules}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing)
+"""
+
+
+def without(extra: str, folder: Path) -> dict[str, str]:
+    """The environment of a process in which the modules of an extra cannot be imported."""
+    (folder / "sitecustomize.py").write_text(WITHOUT.format(modules=EXTRAS[extra]))
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.mark.parametrize(
+    ("extra", "arguments"),
+    [
+        ("services", ("up", "--folder", "stack")),
+        ("services", ("worker", "--store", "data")),
+        ("services", ("jobs", "--target", "localhost:1")),
+        ("services", ("verify", "s3://bucket/run")),
+        ("services", ("run", "recipe.yaml", "--store", "s3://bucket/run")),
+        ("services", ("run", "recipe.yaml", "--engine", "celery")),
+        ("train", ("train", "run", "--recipe", "recipe.yaml")),
+        ("train", ("complete", "--model", "model", "--prefix-file", "recipe.yaml")),
+    ],
+)
+def test_a_missing_extra_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, arguments: tuple[str, ...]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipe.yaml").write_text('name: small\ncrawl: {sources: [{kind: folder, path: "{stdlib}/json"}]}\n')
+    ended = repoloom(*arguments, **without(extra, tmp_path))
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].endswith(f"not installed: {sys.executable} -m pip install 'repoloom[{extra}]'")
+    assert "Traceback" not in ended.err
