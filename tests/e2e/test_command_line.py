@@ -127,6 +127,20 @@ def test_an_output_that_a_command_writes_to_is_refused_to_others_that_would_and_
     assert repoloom("retry", out / "filter").code == 0
 
 
+def test_a_run_whose_datasets_lie_in_a_store_is_read_at_its_folder_too(tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "a.py").write_text("def add(one, other):\n    return one + other\n")
+    recipe, out, store = tmp_path / "recipe.yaml", tmp_path / "out", tmp_path / "store"
+    recipe.write_text(f"name: apart\ncrawl:\n  sources:\n    - {{kind: folder, path: {tmp_path}/source}}\n")
+    made = repoloom("run", recipe, "--out", out, "--store", store, "--until", "order", "--json")
+    assert made.code == 0, made.err
+    assert not (out / "crawl").exists()
+    for reading in (("digest",), ("verify",), ("inspect",), ("retry", "--json")):
+        assert repoloom(*reading, out).out == repoloom(*reading, store).out != ""
+    assert repoloom("report", out).out.strip() == str(out / "report.html")
+    assert repoloom("filter", out, "--out", tmp_path / "again").code == 0
+
+
 def test_a_stage_alone_makes_the_same_dataset_as_in_a_run(small_run: Run, tmp_path: Path) -> None:
     alone = repoloom("filter", small_run.out / "crawl", "--out", tmp_path, "--recipe", small_run.recipe, "--json")
     assert alone.code == 0, alone.err

@@ -59,7 +59,7 @@ def run(
     with hold(out, store or out):
         try:
             with RunView(console) as view, open_pool(engine, workers, checked.limits) as pool:
-                datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made))
+                datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made), out)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
             raise typer.Exit(STOPPED) from None

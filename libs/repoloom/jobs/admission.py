@@ -97,8 +97,9 @@ def _check_input(root: str, uri: str, field: str) -> None:
         return
     if not store.exists(RUN):
         raise NotFoundError(f"{field}: {uri!r} is neither a dataset nor a run: it has no {MANIFEST} and no {RUN}")
-    for made in RunRecord.read(uri).made:
-        within(root, f"{uri}/{made.step}", field)
+    record = RunRecord.read(uri)
+    for made in record.made:
+        within(root, f"{record.store or uri}/{made.step}", field)
 
 
 def _check_tables(stage: str, tables: Mapping[str, Table], out: str) -> None:

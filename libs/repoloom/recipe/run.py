@@ -36,6 +36,7 @@ class RunRecord(Record):
 
     recipe: Mapping[str, JsonValue]
     made: tuple[Made, ...] = ()
+    store: str | None = None  # where the datasets lie, if not beside the record
 
     @classmethod
     def read(cls, out: str) -> "RunRecord":
@@ -69,15 +70,22 @@ class TooFewRepositoriesError(RepoloomError):
 
 
 def run_data_path(
-    recipe: Recipe, out: str, pool: Pool, until: str | None = None, watcher: Watcher | None = None
+    recipe: Recipe,
+    out: str,
+    pool: Pool,
+    until: str | None = None,
+    watcher: Watcher | None = None,
+    beside: str | None = None,
 ) -> dict[str, Dataset]:
     """Brings every dataset of a recipe's data path to be, up to the stage `until`, and returns them by step.
 
+    `beside` is a second address that the run is to be read at; its record names `out`.
     Raises TooFewRepositoriesError, FatalError. A quarantined task is no error here: the datasets' manifests name it.
     """
     watcher = watcher or Watcher()
     record = RunRecord(recipe=recipe.model_dump())
-    before = RunRecord.read(out).made if open_store(out).exists(RUN) else ()
+    before = _made_before(out)
+    store = open_store(out).uri
     tables: dict[str, Table] = {}
     datasets: dict[str, Dataset] = {}
     for stage in stages_until(until):
@@ -86,11 +94,22 @@ def run_data_path(
             made = (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))
             record = record.model_copy(update={"made": made})
             still_holds = before[len(made) :] if before[: len(made)] == made else ()
-            record.model_copy(update={"made": (*made, *still_holds)}).write(out)
+            whole = record.model_copy(update={"made": (*made, *still_holds)})
+            whole.write(out)
+            if beside is not None and open_store(beside).uri != store:
+                whole.model_copy(update={"store": store}).write(beside)
             watcher.made(dataset)
         if stage == "crawl":
             _check_enough(datasets["crawl"], recipe.min_repositories)
     return datasets
+
+
+def _made_before(out: str) -> tuple[Made, ...]:
+    """What an earlier run made at an address; not what it made at another that it named there."""
+    if not open_store(out).exists(RUN):
+        return ()
+    record = RunRecord.read(out)
+    return record.made if record.store is None else ()
 
 
 def run_stage(
@@ -137,12 +156,15 @@ def datasets_at(uri: str) -> list[Dataset]:
     store = open_store(uri)
     if store.exists(MANIFEST):
         return [Dataset.open(uri)]
-    return [_open_made(uri, made) for made in RunRecord.read(uri).made]
+    record = RunRecord.read(uri)
+    return [_open_made(record.store or uri, made) for made in record.made]
 
 
 def dataset_uris_at(uri: str) -> list[str]:
     """The addresses of the datasets at an address, finished or not: those of a run's steps, or the address itself."""
     store = open_store(uri)
+    if store.exists(RUN) and (elsewhere := RunRecord.read(uri).store):
+        store = open_store(elsewhere)
     begun = [
         name
         for name in step_names()

@@ -72,6 +72,14 @@ def test_the_record_of_a_run_names_nothing_outside(root: Path, step: str) -> Non
         _admit(root, "filter", inputs=[f"{root}/run"])
 
 
+def test_the_record_of_a_run_names_no_store_outside(root: Path) -> None:
+    (root / "run").mkdir()
+    made = [{"step": "crawl", "digest": "sha256:0"}]
+    (root / "run/run.json").write_text(json.dumps({"recipe": {}, "made": made, "store": f"{root.parent}/outside"}))
+    with pytest.raises(ForbiddenError, match=r"^inputs\.0: "):
+        _admit(root, "filter", inputs=[f"{root}/run"])
+
+
 @pytest.fixture
 def benchmarks(tmp_path: Path) -> Path:
     folder = tmp_path / "benchmarks"
