@@ -9,6 +9,7 @@ from rich.tree import Tree
 
 from repoloom.cli.output import bytes_text, safe
 from repoloom.recipe.inspect import Dropped, Listed, Repository
+from repoloom.report.wording import plural
 from repoloom.text import visible
 
 _LONGEST_NAME = 60  # that the columns make room for
@@ -37,7 +38,7 @@ def show_repository(repository: Repository) -> None:
     if repository.held_out:
         tree.add(Text("held out for evaluation: nothing is trained on it", "yellow"))
     for document in repository.documents:
-        branch = tree.add(f"document {document.number}: {len(document.files)} files, dependencies first")
+        branch = tree.add(f"document {document.number}: {plural(len(document.files), 'file')}, dependencies first")
         for file in document.files:
             leaf = branch.add(Text.assemble(safe(file.path), safe(f" {file.language}, {file.size} bytes", "dim")))
             for edge in file.imports:
@@ -49,7 +50,7 @@ def show_repository(repository: Repository) -> None:
     for cycle in repository.cycles:
         tree.add(Text.assemble(("import cycle: ", "yellow"), safe(", ".join(cycle))))
     if repository.dropped:
-        branch = tree.add(f"dropped: {len(repository.dropped)} files")
+        branch = tree.add(f"dropped: {plural(len(repository.dropped), 'file')}")
         for drop in repository.dropped:
             branch.add(Text.assemble(safe(drop.path), safe(f" by {drop.step}: ", "dim"), safe(_reason(drop))))
     Console().print(tree)

@@ -66,6 +66,8 @@ def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
     shown = capsys.readouterr().out
     holds(shown)
     assert len(shown.splitlines()) == 8
+    assert "document 0: 1 file, " in shown
+    assert "dropped: 1 file\n" in shown
 
 
 @pytest.mark.parametrize("said", [HOSTILE, ""])
