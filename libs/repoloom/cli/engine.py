@@ -1,14 +1,16 @@
 """Where tasks run: on this machine, or on Celery workers anywhere."""
 
 import os
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from repoloom.engine.pool import Limits, Pool
+    from repoloom.recipe.paths import Where
 
 
 class Engine(StrEnum):
@@ -26,6 +28,15 @@ EngineOption = Annotated[
         "they must see the same store.",
     ),
 ]
+
+
+def check_files(engine: Engine, stage: str, values: Mapping[str, Any], where: "Where") -> None:
+    """Checks the files that a stage is told to read, as the tasks will find them. Raises InputError."""
+    from repoloom.recipe.paths import check_paths, check_shared
+
+    if engine is Engine.CELERY:
+        check_shared(stage, values, where)
+    check_paths(stage, values, where)
 
 
 def open_pool(engine: Engine, workers: int, limits: "Limits") -> AbstractContextManager["Pool"]:

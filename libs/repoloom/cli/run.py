@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoloom.cli.engine import Engine, EngineOption, open_pool
+from repoloom.cli.engine import Engine, EngineOption, check_files, open_pool
 from repoloom.cli.output import CORES, QUARANTINED, STOPPED, Json, Workers, print_json, safe
 
 if TYPE_CHECKING:
@@ -50,10 +50,12 @@ def run(
     from repoloom.recipe.finish import write_run_report
     from repoloom.recipe.hold import hold
     from repoloom.recipe.model import Recipe
-    from repoloom.recipe.run import Watcher, run_data_path
+    from repoloom.recipe.run import Watcher, run_data_path, stages_until
     from repoloom.store import open_store
 
     checked = Recipe.load(recipe)
+    for stage in stages_until(until):
+        check_files(engine, stage, checked.section(stage), checked.where)
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     with hold(out, store or out):

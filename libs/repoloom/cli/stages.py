@@ -1,14 +1,18 @@
 """One command for each stage of the data path, over datasets that are there already."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from repoloom.cli.engine import Engine, EngineOption, open_pool
+from repoloom.cli.engine import Engine, EngineOption, check_files, open_pool
 from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json, show_parameters
 from repoloom.errors import InputError
+
+if TYPE_CHECKING:
+    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.paths import Where
 
 _STAGES = {
     "crawl": "Reads repositories from registries, git, archives, folders and row files into a files table.",
@@ -61,10 +65,22 @@ def _command(stage: str) -> Callable[..., None]:
     return command
 
 
-def _values(stage: str, values: dict[str, Any], settings: list[str]) -> dict[str, Any]:
+def _places(recipe: "Recipe | None", settings: list[str]) -> "Where":
+    """Where a key of a stage was given: with --set, else in the recipe."""
+    given = {setting.partition("=")[0] for setting in settings}
+
+    def where(location: Sequence[str | int]) -> str:
+        if recipe is None or location[1] in given:
+            return f"--set {'.'.join(map(str, location[1:]))}"
+        return recipe.where(location)
+
+    return where
+
+
+def _values(stage: str, values: dict[str, Any], settings: list[str], where: "Where") -> dict[str, Any]:
     from pydantic import ValidationError
 
-    from repoloom.recipe.model import read_yaml
+    from repoloom.recipe.model import explain, read_yaml
     from repoloom.recipe.sections import section
 
     for setting in settings:
@@ -75,9 +91,8 @@ def _values(stage: str, values: dict[str, Any], settings: list[str]) -> dict[str
     try:
         model = section(stage).model_validate(values)
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise InputError(f"{stage}: {where}: {problem['msg']}; see `repoloom {stage} --parameters`") from None
+        said = "\n".join(explain(error, where, (stage,)))
+        raise InputError(f"{said}; see `repoloom {stage} --parameters`") from None
     return {name: getattr(model, name) for name in type(model).model_fields}
 
 
@@ -101,7 +116,9 @@ def _run(
     from repoloom.recipe.run import run_stage, tables_at
 
     given = Recipe.load(recipe) if recipe else None
-    values = _values(stage, given.section(stage) if given else {}, settings)
+    where = _places(given, settings)
+    values = _values(stage, given.section(stage) if given else {}, settings, where)
+    check_files(engine, stage, values, where)
     policy, limits = (given.engine, given.limits) if given else (Policy(), Limits())
     tables = tables_at(inputs)
     made = []

@@ -1,6 +1,8 @@
 """The recipe: read from YAML, checked to the last key; errors say where, what is allowed, and what was meant."""
 
 import difflib
+import functools
+import re
 import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +16,11 @@ from repoloom.engine.pool import Limits
 from repoloom.engine.reconcile import Policy
 from repoloom.engine.step import Params
 from repoloom.errors import InputError
+from repoloom.recipe.paths import Where
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
 from repoloom.training.config import TrainParams
 
+_QUOTED = re.compile(r"'([^']*)'")
 _LARGEST_RECIPE = 16 << 20  # bytes
 
 
@@ -54,7 +58,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise yaml.YAMLError(f"line {mark.line + 1}: aliases are not allowed; write it out")
+            raise yaml.MarkedYAMLError(problem="aliases are not allowed; write it out", problem_mark=mark)
         return super().compose_node(parent, index)
 
 
@@ -66,8 +70,12 @@ def read_yaml(text: str, name: str) -> tuple[yaml.Node | None, Any]:
         if repeated := [] if node is None else list(_repeated(node)):
             raise InputError("\n".join(f"{name}:{problem}" for problem in repeated))
         return node, None if node is None else loader.construct_document(node)
+    except yaml.MarkedYAMLError as error:
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InputError(f"{name}{line}: not YAML: {said}") from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{name} is not YAML: {error}") from error
+        raise InputError(f"{name} is not YAML: {str(error).splitlines()[0]}") from error
     except ValueError as error:  # a date that no calendar has, a number of more digits than Python reads
         raise InputError(f"{name} holds a value that cannot be: {error}") from error
 
@@ -89,10 +97,15 @@ def _repeated(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[str]:
             yield from _repeated(value, known)
 
 
+def _dotted(location: Sequence[str | int]) -> str:
+    return ".".join(map(str, location))
+
+
 class Recipe:
     """A checked recipe."""
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
+    def __init__(self, content: Mapping[str, Any], where: Where = _dotted) -> None:
+        self.where = where
         self._model = recipe_model().model_validate(_share(content))
         self.name: str = self._model.name
         self.min_repositories: int = self._model.min_repositories
@@ -117,15 +130,18 @@ class Recipe:
             if path.stat().st_size > _LARGEST_RECIPE:
                 raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
             text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read: {error}") from error
+        except OSError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{path} is not UTF-8: {error}") from error
         tree, content = read_yaml(text, str(path))
         if tree is None or not isinstance(content, dict):
             raise InputError(f"{path} is not a recipe: it has no keys")
+        where = functools.partial(_where, path, tree)
         try:
-            return cls(content)
+            return cls(content, where)
         except ValidationError as error:
-            raise InputError("\n".join(_explain(path, tree, error))) from None
+            raise InputError("\n".join(explain(error, where))) from None
 
 
 def _share(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,27 +165,47 @@ def _has_defaults(model: type[BaseModel]) -> bool:
     return not any(field.is_required() for field in model.model_fields.values())
 
 
-def _explain(path: Path, tree: yaml.Node, error: ValidationError) -> Iterator[str]:
-    """One line for each thing that is wrong: file, line, key, what is allowed, the nearest right spelling."""
+def explain(error: ValidationError, where: Where, above: tuple[str, ...] = ()) -> Iterator[str]:
+    """One line for each thing that is wrong: where, what is allowed, the nearest right spelling.
+
+    `above` is what stands above the model that was checked.
+    """
     for problem in error.errors(include_url=False):
-        location = tuple(part for part in problem["loc"])
-        line, known = _find(tree, location)
+        location = (*above, *problem["loc"])
+        context, given = problem.get("ctx", {}), problem["input"]
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
             allowed = _allowed(location[:-1])
-            near = difflib.get_close_matches(str(location[-1]), allowed, n=1)
-            message = "there is no such key" + (f"; did you mean {near[0]!r}?" if near else "")
+            message = "there is no such key" + _nearest(str(location[-1]), allowed, "; ")
             message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
         elif problem["type"] == "missing":
             message = "this key is missing"
+        elif problem["type"] == "union_tag_not_found":
+            location = (*location, context["discriminator"].strip("'"))
+            message = "this key is missing"
+        elif problem["type"] == "union_tag_invalid":
+            key, allowed = context["discriminator"].strip("'"), _QUOTED.findall(context["expected_tags"])
+            location = (*location, key)
+            message = f"there is no {key} {_shown(context['tag'])}" + _nearest(context["tag"], allowed, "; ")
+            message += f" Allowed here: {', '.join(allowed)}."
         elif problem["type"] in ("literal_error", "enum"):
-            near = difflib.get_close_matches(
-                _shown(problem["input"]).strip("'"), str(problem["ctx"]["expected"]).replace("'", "").split(), n=1
-            )
-            message += f"; got {_shown(problem['input'])}" + (f", did you mean {near[0].strip(',')!r}?" if near else "")
-        elif not isinstance(problem["input"], Mapping | list):
-            message += f"; got {_shown(problem['input'])}"
-        yield f"{path}:{line}: {'.'.join(map(str, known))}: {message}"
+            near = _nearest(str(given), _QUOTED.findall(context["expected"]), ", ")
+            message += f"; got {_shown(given)}{near}"
+        elif problem["type"] == "value_error":
+            message = str(context["error"])
+        elif not isinstance(given, Mapping | list):
+            message += f"; got {_shown(given)}"
+        yield f"{where(location)}: {message}"
+
+
+def _nearest(word: str, allowed: Sequence[str], before: str) -> str:
+    near = difflib.get_close_matches(word, allowed, n=1)
+    return f"{before}did you mean {near[0]!r}?" if near else ""
+
+
+def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:
+    line, known = _find(tree, location)
+    return f"{path}:{line}: {_dotted(known)}"
 
 
 def _shown(value: object) -> str:

@@ -2,7 +2,8 @@
 
 from typing import Self
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic_core import PydanticKnownError
 
 from repoloom.engine.step import Params
 from repoloom.training.sizes import SIZES, Architecture
@@ -35,10 +36,15 @@ class TrainParams(Params):
     checkpoint_every: PositiveInt = Field(default=1000, description="Steps between two checkpoints.")
     keep: PositiveInt = Field(default=2, description="Checkpoints that are kept, the newest.")
 
+    @field_validator("size")
+    @classmethod
+    def _is_known(cls, size: str | Architecture) -> str | Architecture:
+        if isinstance(size, str) and size not in SIZES:
+            raise PydanticKnownError("literal_error", {"expected": ", ".join(map(repr, SIZES))})
+        return size
+
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        if isinstance(self.size, str) and self.size not in SIZES:
-            raise ValueError(f"no size is called {self.size!r}; there are {', '.join(SIZES)}")
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs")
         if self.steps is not None and self.warmup_steps >= self.steps:

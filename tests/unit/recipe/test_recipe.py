@@ -87,7 +87,7 @@ def test_a_seed_that_cannot_be_is_a_short_error(tmp_path: Path, value: str) -> N
 
 def test_aliases_are_refused_before_they_can_multiply(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
-    assert "line 2: aliases are not allowed" in error(tmp_path, bomb)
+    assert error(tmp_path, bomb).startswith("/recipe.yaml:2: not YAML: aliases are not allowed")
 
 
 @pytest.mark.parametrize(
@@ -135,3 +135,35 @@ def test_every_parameter_says_what_it_is() -> None:
         if not field.description
     ]
     assert not silent
+
+
+def test_a_wrong_size_of_model_is_at_its_line_with_those_there_are(tmp_path: Path) -> None:
+    train = "train:\n  size: tiny1M\n  batch_size: 1\n  micro_batch_size: 1\n  steps: 1\n  warmup_steps: 0\n"
+    message = error(tmp_path, SMALLEST + train + "  learning_rate: 1\n")
+    assert message.startswith("/recipe.yaml:6: train.size: Input should be 'tiny-1M', 'tiny-5M', '1.3B'")
+    assert message.endswith("; got 'tiny1M', did you mean 'tiny-1M'?")
+
+
+def test_a_wrong_combination_is_said_as_it_was_written(tmp_path: Path) -> None:
+    train = "train: {size: tiny-1M, batch_size: 1, micro_batch_size: 1, learning_rate: 1}\n"
+    assert error(tmp_path, SMALLEST + train) == "/recipe.yaml:5: train: give either steps or epochs"
+
+
+def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path: Path) -> None:
+    message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n      kind: foldr\n")
+    said = "/recipe.yaml:5: crawl.sources.0.kind: there is no kind 'foldr'; did you mean 'folder'? Allowed here: pypi,"
+    assert message.startswith(said)
+    assert error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n").endswith(
+        ":4: crawl.sources.0.kind: this key is missing"
+    )
+
+
+def test_a_tab_is_named_with_file_and_line(tmp_path: Path) -> None:
+    message = error(tmp_path, "name: a\ncrawl:\n\tsources: []\n")
+    assert message.startswith("/recipe.yaml:3: not YAML: ")
+    assert len(message.splitlines()) == 1
+
+
+def test_a_recipe_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.yaml cannot be read: No such file or directory$"):
+        Recipe.load(tmp_path / "none.yaml")

@@ -32,7 +32,7 @@ def test_epochs_become_whole_steps() -> None:
     [
         ({"steps": 1, "epochs": 1}, "either steps or epochs"),
         ({}, "either steps or epochs"),
-        ({"steps": 1, "size": "7B"}, "no size is called '7B'"),
+        ({"steps": 1, "size": "7B"}, "Input should be 'tiny-1M', "),
         ({"steps": 1, "micro_batch_size": 3}, "no multiple"),
         ({"steps": 1, "max_seconds": 3}, "Extra inputs"),
         ({"steps": 100, "warmup_steps": 100}, "leave none of the 100 steps"),

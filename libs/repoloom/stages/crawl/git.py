@@ -58,12 +58,17 @@ _SILENT: set[str] = set()
 """Hosts that let `pinned` wait in vain; they are not asked again, since a recipe may have many sources of one."""
 
 
+def is_pinned(source: GitSource) -> bool:
+    """Whether the revision is a commit already."""
+    return _COMMIT.fullmatch(source.revision) is not None
+
+
 def pinned(source: GitSource) -> GitSource:
     """The source with the commit that its revision names now.
 
     It stays as it is where that is a commit already, or where the repository cannot be asked: the crawl says why.
     """
-    if _COMMIT.fullmatch(source.revision):
+    if is_pinned(source):
         return source
     address, host = _address(source), urlsplit(source.url or "").netloc
     if host in _SILENT:

@@ -32,7 +32,9 @@ class BenchmarksParams(Params):
 
 def pin(source: BenchmarkSource) -> BenchmarkSource:
     """The source with the digest of its file as it is now. Raises InputError where it cannot be read."""
-    return source.model_copy(update={"sha256": source.sha256 or hashlib.sha256(_read(Path(source.path))).hexdigest()})
+    return source.model_copy(
+        update={"sha256": source.sha256 or hashlib.sha256(read_benchmark(source.path)).hexdigest()}
+    )
 
 
 class LoadBenchmarks(Step[BenchmarksParams]):
@@ -47,7 +49,7 @@ class LoadBenchmarks(Step[BenchmarksParams]):
 
     def run(self, inputs: Mapping[str, Reader], out: Sink) -> None:  # noqa: ARG002
         for source in self.params.benchmarks:
-            content = _read(Path(source.path))
+            content = read_benchmark(source.path)
             if hashlib.sha256(content).hexdigest() != source.sha256:
                 raise InputError(f"benchmark {source.name} changed after the run was planned: {source.path}")
             rows = [
@@ -57,8 +59,9 @@ class LoadBenchmarks(Step[BenchmarksParams]):
             out.write("benchmarks", pa.RecordBatch.from_pylist(rows, BENCHMARKS))
 
 
-def _read(path: Path) -> bytes:
+def read_benchmark(path: str) -> bytes:
+    """The content of a benchmark's file. Raises InputError where it cannot be read."""
     try:
-        return path.read_bytes()
+        return Path(path).read_bytes()
     except OSError as error:
         raise InputError(f"benchmark {path} cannot be read: {error.strerror}") from None
