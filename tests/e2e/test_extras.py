@@ -18,6 +18,12 @@ class Missing:
 sys.meta_path.insert(0, Missing)
 """
 
+RECIPE = """
+name: small
+crawl: {sources: [{kind: folder, path: "{stdlib}/json"}]}
+train: {size: tiny-1M, steps: 9, learning_rate: 0.001, batch_size: 8, micro_batch_size: 8, warmup_steps: 1}
+"""
+
 
 def without(extra: str, folder: Path) -> dict[str, str]:
     """The environment of a process in which the modules of an extra cannot be imported."""
@@ -34,6 +40,7 @@ def without(extra: str, folder: Path) -> dict[str, str]:
         ("services", ("verify", "s3://bucket/run")),
         ("services", ("run", "recipe.yaml", "--store", "s3://bucket/run")),
         ("services", ("run", "recipe.yaml", "--engine", "celery")),
+        ("train", ("run", "recipe.yaml")),
         ("train", ("train", "run", "--recipe", "recipe.yaml")),
         ("train", ("complete", "--model", "model", "--prefix-file", "recipe.yaml")),
     ],
@@ -42,8 +49,9 @@ def test_a_missing_extra_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: str, arguments: tuple[str, ...]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("recipe.yaml").write_text('name: small\ncrawl: {sources: [{kind: folder, path: "{stdlib}/json"}]}\n')
+    Path("recipe.yaml").write_text(RECIPE)
     ended = repoloom(*arguments, **without(extra, tmp_path))
     assert ended.code == 1
     assert ended.err.splitlines()[-1].endswith(f"not installed: {sys.executable} -m pip install 'repoloom[{extra}]'")
     assert "Traceback" not in ended.err
+    assert extra == "services" or not Path("out").exists(), "nothing has begun"

@@ -1,6 +1,7 @@
 """What an extra brings: which one a missing module belongs to, and the command that installs it where repoloom is."""
 
 import sys
+from importlib.util import find_spec
 
 EXTRAS = {
     "services": (
@@ -28,3 +29,9 @@ def way_out(missing: ImportError) -> str | None:
     module = (missing.name or "").partition(".")[0]
     found = next((extra for extra, modules in EXTRAS.items() if module in modules), None)
     return found and f"{sys.executable} -m pip install 'repoloom[{found}]'"
+
+
+def require(module: str) -> None:
+    """Raises ModuleNotFoundError where a module that is wanted later is not installed."""
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)

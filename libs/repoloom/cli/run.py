@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from repoloom.cli.engine import Engine, EngineOption, check_files, open_pool
+from repoloom.cli.extras import require
 from repoloom.cli.output import CORES, QUARANTINED, STOPPED, Json, Workers, print_json, safe
 
 if TYPE_CHECKING:
@@ -56,6 +57,9 @@ def run(
     checked = Recipe.load(recipe)
     for stage in stages_until(until):
         check_files(engine, stage, checked.section(stage), checked.where)
+    trains = until is None and checked.train is not None
+    if trains:
+        require("torch")
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     with hold(out, store or out):
@@ -67,7 +71,7 @@ def run(
             raise typer.Exit(STOPPED) from None
         final = list(datasets.values())[-1]
         try:
-            if until is None and checked.train is not None:
+            if trains:
                 from repoloom.cli.training import finish
 
                 finish(checked, datasets, Path(open_store(out).uri), console)
