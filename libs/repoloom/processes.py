@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1  # prctl(2)
+_FORKED = 0x40  # of the flags in proc(5), stat: Linux' PF_FORKNOEXEC
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
 
@@ -30,11 +31,28 @@ def lives(mark: str) -> bool:
 
 
 def resident(pid: int) -> int:
-    """Bytes of memory that a process and all its descendants hold (proc(5), statm); what they share counts for each."""
+    """Bytes of memory that a process and all its descendants hold (proc(5), statm); what they share counts for each.
+
+    But one that was forked and has not called execve(2) yet runs in its parent's pages, and what it holds counts only
+    as far as it is more than its parent's: else whoever starts a program would for that moment seem twice its size.
+    """
+    return _PAGE * _pages(pid, 0)
+
+
+def _pages(pid: int, of_parent: int) -> int:
+    shared = (
+        of_parent if _is_forked(pid) else 0
+    )  # asked first: by the time that execve(2) says so, the pages are its own
     own = 0
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is no more
-        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE
-    return own + sum(map(resident, _children(pid)))
+        own = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return max(0, own - shared) + sum(_pages(child, own) for child in _children(pid))
+
+
+def _is_forked(pid: int) -> bool:
+    """Whether it still runs what its parent runs."""
+    stat = _stat(pid)
+    return bool(stat and int(stat[6]) & _FORKED)
 
 
 def _children(pid: int) -> list[int]:
@@ -51,9 +69,14 @@ def _began(pid: int) -> int | None:
 
     None where the process is no more; one that is dead and waits for its parent to take notice (a zombie) is no more.
     """
+    stat = _stat(pid)
+    return int(stat[19]) if stat and stat[0] not in "ZX" else None
+
+
+def _stat(pid: int) -> list[str]:
+    """What the machine says of a process (proc(5), stat), from its state on; nothing where it is no more."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    state, *fields = stat.rpartition(")")[2].split()  # the name before it may hold anything
-    return None if state in "ZX" else int(fields[18])
+        return []
+    return stat.rpartition(")")[2].split()  # the name before it may hold anything

@@ -1,8 +1,28 @@
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from repoloom.processes import lives, mark
+import psutil
+
+from repoloom.processes import lives, mark, resident
+
+_LARGE = 200 << 20
+_FORKS = f"""
+import os, time
+held = b"x" * {_LARGE}
+os.fork() or ALONE
+time.sleep(600)
+"""
+_STARTS = f"""
+import os, sys
+held = b"x" * {_LARGE}
+waits = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)
+os.waitid(os.P_PID, os.posix_spawn("/bin/cat", ["cat"], {{}}, file_actions=[waits]), os.WEXITED)
+"""
 
 
 def test_a_process_that_runs_lives() -> None:
@@ -26,3 +46,43 @@ def test_one_that_is_dead_does_not_even_before_its_parent_takes_notice() -> None
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         assert not lives(born)
     assert not lives(born)
+
+
+def test_who_starts_a_program_does_not_seem_twice_its_size_at_that_moment(tmp_path: Path) -> None:
+    hold = tmp_path / "hold"
+    os.mkfifo(hold)  # to open it is the last thing before execve(2), and waits for somebody to write
+    with _family(_STARTS, str(hold)) as (parent, child):
+        assert child.memory_info().rss >= _LARGE, "it runs in its parent's memory"
+        assert _LARGE <= resident(parent.pid) < 1.5 * _LARGE
+        hold.write_bytes(b"")
+
+
+def test_what_a_forked_process_shares_with_its_parent_counts_once() -> None:
+    with _family(_FORKS.replace("ALONE", "None")) as (parent, child):
+        assert child.memory_info().rss >= _LARGE
+        assert _LARGE <= resident(parent.pid) < 1.5 * _LARGE
+
+
+def test_what_a_forked_process_takes_for_itself_counts() -> None:
+    with _family(_FORKS.replace("ALONE", f"(more := b'y' * {_LARGE})")) as (parent, child):
+        until = time.monotonic() + 60
+        while child.memory_info().rss < 2 * _LARGE:
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        assert 2 * _LARGE <= resident(parent.pid) < 2.5 * _LARGE
+
+
+@contextmanager
+def _family(program: str, *arguments: str) -> Iterator[tuple[psutil.Process, psutil.Process]]:
+    """A process that runs a program, and the one child that it makes."""
+    with subprocess.Popen([sys.executable, "-c", program, *arguments]) as process:
+        parent = psutil.Process(process.pid)
+        try:
+            until = time.monotonic() + 60
+            while not (children := parent.children()):
+                assert time.monotonic() < until
+                time.sleep(0.01)
+            yield parent, children[0]
+        finally:
+            for one in [*parent.children(), parent]:
+                one.kill()
