@@ -79,6 +79,7 @@ class LocalPool:
         self.size = size
         self.limits = limits  # of the attempts that begin from now on
         self._workers: list[_Worker] = []
+        self._unseen: Exception | None = None  # why the limits cannot be looked at
         self._lock = threading.Lock()  # else a worker might be ended for the task before
 
     def __enter__(self) -> "LocalPool":
@@ -109,6 +110,8 @@ class LocalPool:
                     if not busy:
                         return
                     look()
+                    if self._unseen is not None:
+                        raise self._unseen
                     for key, _ in selector.select(_LOOK_SECONDS):
                         outcome = self._listen(key.data)
                         if outcome is not None:
@@ -177,16 +180,20 @@ class LocalPool:
 
     @contextlib.contextmanager
     def _watched(self) -> Iterator[None]:
-        """Ends workers that are over their limits, also while whoever takes the outcomes does something else."""
+        """Ends workers that are over their limits, also while whoever takes the outcomes does something else.
+
+        What hinders it (/proc may need one file too many) is raised in `run`: no task goes on that nothing limits.
+        """
+        self._unseen = None
         ended = threading.Event()
 
         def watch() -> None:
             while not ended.wait(_LOOK_SECONDS):
-                with self._lock:
-                    for worker in self._workers:
-                        if worker.task is not None and (over := _over_limit(worker)) is not None:
-                            worker.over = over
-                            worker.process.kill()
+                try:
+                    self._end_those(_over_time)
+                    self._end_those(_over_memory)
+                except Exception as error:  # whatever it is: a thread that died of it would say nothing
+                    self._unseen = error
 
         watcher = threading.Thread(target=watch, name="limits", daemon=True)
         watcher.start()
@@ -195,6 +202,13 @@ class LocalPool:
         finally:
             ended.set()
             watcher.join()
+
+    def _end_those(self, over: Callable[[_Worker], tuple[Kind, str] | None]) -> None:
+        with self._lock:
+            for worker in self._workers:
+                if worker.task is not None and worker.over is None and (met := over(worker)) is not None:
+                    worker.over = met
+                    worker.process.kill()
 
     def _failure(self, worker: _Worker) -> Attempt:
         """How a process failed that has ended, or was ended."""
@@ -221,11 +235,12 @@ class LocalPool:
                     pipe.close()
 
 
-def _over_limit(worker: _Worker) -> tuple[Kind, str] | None:
-    limits = worker.limits
+def _over_time(worker: _Worker) -> tuple[Kind, str] | None:
     if time.monotonic() > worker.deadline:
-        return Kind.TIMEOUT, f"not done after {limits.seconds:g} s"
-    held = resident(worker.process.pid)
-    if held > limits.memory_bytes:
-        return Kind.MEMORY, f"took {held >> 20} MiB, the limit is {limits.memory_bytes >> 20} MiB"
+        return Kind.TIMEOUT, f"not done after {worker.limits.seconds:g} s"
     return None
+
+
+def _over_memory(worker: _Worker) -> tuple[Kind, str] | None:
+    held, limit = resident(worker.process.pid), worker.limits.memory_bytes
+    return (Kind.MEMORY, f"took {held >> 20} MiB, the limit is {limit >> 20} MiB") if held > limit else None

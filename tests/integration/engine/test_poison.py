@@ -1,5 +1,7 @@
 """A task that cannot be done is given up with its input and its error; all others are done."""
 
+import errno
+import os
 import re
 import time
 from pathlib import Path
@@ -72,13 +74,34 @@ def test_a_limit_holds_while_whoever_takes_the_outcomes_does_something_else(
     with LocalPool(2, Limits(seconds=8)) as pool:
         outcomes = pool.run(copy_tasks(pool, tmp_path, {"probe/001": "hang"}, repositories=2))
         assert isinstance(next(outcomes).result, Commit)
-        until = time.monotonic() + 60
-        while not any(worker.status() == psutil.STATUS_ZOMBIE for worker in psutil.Process().children()):
-            assert time.monotonic() < until, "nobody ended it"
-            time.sleep(0.01)
+        _wait_until_one_is_ended()
         [hung] = outcomes
     assert isinstance(hung.result, Attempt)
     assert (hung.result.kind, hung.result.at) == (Kind.TIMEOUT, "probe/001")
+
+
+def test_where_memory_cannot_be_looked_at_the_time_limit_holds_and_the_run_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
+    with LocalPool(2, Limits(seconds=8)) as pool:
+        outcomes = pool.run(copy_tasks(pool, tmp_path, {"probe/001": "hang"}, repositories=2))
+        assert isinstance(next(outcomes).result, Commit)
+        monkeypatch.setattr("repoloom.engine.pool.resident", _refuse)
+        _wait_until_one_is_ended()
+        with pytest.raises(OSError, match="Too many open files"):
+            next(outcomes)
+
+
+def _refuse(_: int) -> int:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def _wait_until_one_is_ended() -> None:
+    until = time.monotonic() + 60
+    while not any(worker.status() == psutil.STATUS_ZOMBIE for worker in psutil.Process().children()):
+        assert time.monotonic() < until, "nobody ended it"
+        time.sleep(0.01)
 
 
 def test_a_quarantined_task_is_part_of_the_digest_and_its_words_are_not(tmp_path: Path) -> None:
