@@ -67,9 +67,13 @@ class Child:
 def bound(log: Path) -> None:
     """Sets aside what a log holds where that is too much, also of a part that goes on writing to it (it appends).
 
-    What it writes at that very moment may be lost.
+    What it writes at that very moment may be lost, and all of it where the disk is too full to set it aside.
     """
+    aside = log.with_suffix(".log.1")
     with contextlib.suppress(FileNotFoundError):
         if log.stat().st_size > _LOG_BYTES:
-            shutil.copyfile(log, log.with_suffix(".log.1"))
+            try:
+                shutil.copyfile(log, aside)
+            except OSError:
+                aside.unlink(missing_ok=True)
             os.truncate(log, 0)

@@ -49,9 +49,13 @@ def part_records(watched: Sequence[Watched]) -> tuple[PartRecord, ...]:
     )
 
 
-def write_record(folder: Folder, record: StackRecord) -> None:
-    """Replaces the record."""
-    write_private(folder.record, record.model_dump_json(indent=1) + "\n")
+def write_record(folder: Folder, record: StackRecord) -> bool:
+    """Replaces the record. False where the disk takes none, as a full one: no stack is to end for that."""
+    try:
+        write_private(folder.record, record.model_dump_json(indent=1) + "\n")
+    except OSError:
+        return False
+    return True
 
 
 def read_record(folder: Folder) -> StackRecord | None:

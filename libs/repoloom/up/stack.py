@@ -97,8 +97,7 @@ class _Stack:
             ready=self._ready,
             parts=part_records(self._supervisor.watched),
         )
-        if record != self._record:
-            write_record(self._folder, record)
+        if record != self._record and write_record(self._folder, record):
             self._record = record
 
 

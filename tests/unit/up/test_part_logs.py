@@ -44,6 +44,18 @@ def test_a_log_that_grows_too_long_is_set_aside_while_the_part_goes_on(
         watched.child.bury()
 
 
+def test_a_log_that_grows_too_long_is_emptied_also_where_the_disk_has_no_room_to_set_it_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_LOG_BYTES", 1000)
+    log, aside = tmp_path / "part.log", tmp_path / "part.log.1"
+    log.write_text("x" * 2000)
+    aside.symlink_to("/dev/full")
+    child.bound(log)
+    assert log.read_text() == ""
+    assert not aside.is_symlink(), "what took the room has gone"
+
+
 def _wait_for(log: Path, size: int) -> None:
     until = time.monotonic() + 60
     while log.stat().st_size < size:
