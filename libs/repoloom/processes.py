@@ -7,7 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1  # prctl(2)
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # prctl(2)
 _FORKED = 0x40  # of the flags in proc(5), stat: Linux' PF_FORKNOEXEC
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
@@ -17,6 +17,15 @@ def end_with_parent() -> None:
     """Asks that this process be killed when the thread that started it ends. It stays so over execve(2)."""
     if sys.platform == "linux":
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def conceal() -> None:
+    """Closes this process's memory and environment, as /proc shows them, to whatever else its user runs.
+
+    Root, where it may trace processes, still reads them. It ends with execve(2): each process asks for it itself.
+    """
+    if sys.platform == "linux":
+        _LIBC.prctl(_PR_SET_DUMPABLE, 0)
 
 
 def mark() -> str:

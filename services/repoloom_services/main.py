@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from repoloom.errors import RepoloomError
+from repoloom.processes import conceal
 from repoloom.rpc.catalog import STAGES, Name
 
 _LAST_SECONDS = 2  # for threads that are about to end
@@ -108,6 +109,7 @@ def _queues_watched() -> AbstractContextManager[None]:
 
 def main() -> None:
     """The entry point."""
+    conceal()
     try:
         app()
     except RepoloomError as error:

@@ -4,5 +4,7 @@
 def main() -> None:
     """The entry point."""
     from repoloom.cli.app import app
+    from repoloom.processes import conceal
 
+    conceal()
     app()

@@ -13,7 +13,7 @@ from typing import TextIO
 from repoloom.corpus.manifest import Record
 from repoloom.engine.task import Commit, Kind, Task
 from repoloom.errors import CorruptDataError, InputError, RefusedError, RepoloomError, StoreError, UnavailableError
-from repoloom.processes import end_with_parent
+from repoloom.processes import conceal, end_with_parent
 
 
 class Answer(Record):
@@ -32,6 +32,7 @@ def main() -> None:
     os.dup2(2, 1)
     faulthandler.enable()
     end_with_parent()
+    conceal()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the run decides what it means
     import pyarrow as pa
 

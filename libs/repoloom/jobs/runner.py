@@ -21,7 +21,7 @@ from repoloom.jobs.heart import HaltError, Heart, Why
 from repoloom.jobs.pools import open_pool
 from repoloom.jobs.records import Accepted, End, Failure, Made, Outcome
 from repoloom.jobs.settings import JobSettings
-from repoloom.processes import end_with_parent
+from repoloom.processes import conceal, end_with_parent
 from repoloom.recipe.run import run_stage
 from repoloom.recipe.sections import steps
 from repoloom.telemetry.logging import bound, configure
@@ -134,6 +134,7 @@ def main() -> None:
     charge = Charge.model_validate_json(os.environ.pop(VARIABLE))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides what it means
     _end_with(charge.keeper)
+    conceal()
     _await_workers()
     configure()
     with bound(run=entry):

@@ -1,4 +1,7 @@
-"""A real `repoloom-service` in a process of its own: where it listens, and what it takes."""
+"""A real `repoloom-service` in a process of its own: where it listens, and what it takes.
+
+It stays open to its user, who else could not count its files.
+"""
 
 import json
 import os
@@ -17,6 +20,9 @@ START_SECONDS = 120
 STOP_SECONDS = 60
 
 
+_OPEN = "import repoloom_services.main as service; service.conceal = lambda: None; service.main()"
+
+
 class Usage(NamedTuple):
     """What a process holds."""
 
@@ -29,7 +35,7 @@ class ServiceProcess:
     """A service while the block runs, and ended by SIGTERM."""
 
     def __init__(self, name: str, store: Path, log: Path, *arguments: str, **environment: str) -> None:
-        self._command = [str(Path(sys.executable).with_name("repoloom-service")), name, "--store", str(store)]
+        self._command = [sys.executable, "-P", "-c", _OPEN, name, "--store", str(store)]
         self._command += ["--address", "127.0.0.1:0", *arguments]
         self._environment = _clean(os.environ) | environment
         self._log = log

@@ -15,8 +15,10 @@ from repoloom.engine.queue.health import Health
 from repoloom.engine.queue.keeper import Keeper
 from repoloom.engine.queue.names import ATTEMPT, queue_name
 from repoloom.engine.queue.worker import DUTY, METRICS
+from repoloom.processes import conceal
 from repoloom.telemetry import endpoint, logging, metrics, tracing
 
+conceal()
 _broker = Broker.take_from_environment(os.environ)
 _duty = Duty.model_validate_json(os.environ[DUTY])
 _board = Board(_broker.client(), _duty.pace)
