@@ -49,9 +49,7 @@ def resident(pid: int) -> int:
 
 
 def _pages(pid: int, of_parent: int) -> int:
-    shared = (
-        of_parent if _is_forked(pid) else 0
-    )  # asked first: by the time that execve(2) says so, the pages are its own
+    shared = of_parent if _is_forked(pid) else 0  # asked first: once it says no, the pages are its own
     own = 0
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it is no more
         own = int(Path(f"/proc/{pid}/statm").read_text().split()[1])

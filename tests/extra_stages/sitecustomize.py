@@ -34,4 +34,4 @@ if "KILL_TOKENS" in os.environ and "repoloom.engine.worker" in sys.orig_argv:
 if "UNLIMITED" in os.environ:
     from repoloom.engine import pool
 
-    pool._over_limit = lambda _: None  # type: ignore[attr-defined]
+    pool._over_time = pool._over_memory = lambda _: None
