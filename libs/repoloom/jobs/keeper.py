@@ -55,6 +55,7 @@ class _Seen:
 class _Deaths:
     """How often runners of a job died, and where it stood the last time."""
 
+    token: str  # of the last
     number: int
     at: tuple[int, int]
     again: float  # when the next one may start
@@ -143,9 +144,10 @@ class Keeper:
     def _deserted(self, entry: str) -> bool:
         """Whether nobody does a job."""
         now = time.monotonic()
-        if entry in self._deaths:
-            return now >= self._deaths[entry].again
         progress = self._book.progress(entry)
+        died = self._deaths.get(entry)
+        if died is not None and progress is not None and progress.runner == died.token:  # nobody has taken it up since
+            return now >= died.again
         if progress is None and entry in self._new:
             return True
         beat = (progress.runner, progress.beat) if progress else ("", 0)
@@ -187,10 +189,10 @@ class Keeper:
             if code is not None:
                 del self._running[entry]
             self._count(entry, runner)
-            if not code:
+            if code is None:
                 continue
             progress = self._book.progress(entry) or Progress()
-            if progress.runner != runner.token:  # another runner has the job, which may do well where ours died
+            if not code or progress.runner != runner.token:  # another has the job, which may do well where ours died
                 self._deaths.pop(entry, None)
                 continue
             at = (progress.steps_done, progress.done)
@@ -203,7 +205,7 @@ class Keeper:
                 self._book.finish(entry, _failed(Failure(error="", message=message), progress))
             else:
                 pause = self._settings.beat_seconds * (2.0 ** (number - 1) - 1)
-                self._deaths[entry] = _Deaths(number, at, time.monotonic() + pause)
+                self._deaths[entry] = _Deaths(runner.token, number, at, time.monotonic() + pause)
 
     def _count(self, entry: str, runner: _Running) -> None:
         """Adds what a runner did since the last look to the metrics of this process."""

@@ -13,33 +13,75 @@ from repoloom.jobs.records import JobRequest, Progress
 from repoloom.jobs.settings import JobSettings
 
 
+class _Ended:
+    """The process of a runner that has ended."""
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def poll(self) -> int:
+        return self._code
+
+    def terminate(self) -> None:
+        """It is dead."""
+
+    def wait(self, timeout: float) -> int:  # noqa: ARG002 - as of subprocess.Popen
+        return self._code
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> JobBook:
+    return JobBook(str(tmp_path), "filter")
+
+
+@pytest.fixture
+def entry(book: JobBook) -> str:
+    return book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
+
+
 def test_a_job_is_not_given_up_whose_runner_is_another_replicas(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    book: JobBook, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    book = JobBook(str(tmp_path), "filter")
-    entry = book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
     died = threading.Semaphore(0)
 
-    class Dying:
-        """A runner that dies as another replica's takes up its job."""
+    def die_as_another_replica_takes_it_up(*_: Any, **__: Any) -> _Ended:
+        book.write_progress(entry, Progress(runner="of another replica"))
+        died.release()
+        return _Ended(1)
 
-        def __init__(self, *_: Any, **__: Any) -> None:
-            book.write_progress(entry, Progress(runner="of another replica"))
-
-        def poll(self) -> int:
-            died.release()
-            return 1
-
-        def terminate(self) -> None:
-            """It is dead."""
-
-        def wait(self, timeout: float) -> int:  # noqa: ARG002 - as of subprocess.Popen
-            return 1
-
-    monkeypatch.setattr(keepers.subprocess, "Popen", Dying)
-    keeper = Keeper(book, (), JobSettings(root=str(tmp_path), beat_seconds=0.01, silence_seconds=0.03))
+    monkeypatch.setattr(keepers.subprocess, "Popen", die_as_another_replica_takes_it_up)
+    keeper = Keeper(book, (), JobSettings(root=book.root, beat_seconds=0.01, silence_seconds=0.03))
     keeper.start()
     for _ in range(8):
         assert died.acquire(timeout=30), "nobody does the job any more"
     keeper.stop()
+    assert not book.ended(entry)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_a_job_that_another_replica_took_up_after_runners_died_is_left_to_it(
+    book: JobBook, entry: str, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    codes = [1, 1, last]
+    started: list[_Ended] = []
+    looked = threading.Semaphore(0)
+
+    def start(*_: Any, **__: Any) -> _Ended:
+        started.append(_Ended(codes[min(len(started), 2)]))
+        return started[-1]
+
+    def entries() -> list[str]:
+        if len(started) >= len(codes):  # and they are buried
+            book.write_progress(entry, Progress(runner="of another replica"))
+            looked.release()
+        return [entry]
+
+    monkeypatch.setattr(keepers.subprocess, "Popen", start)
+    monkeypatch.setattr(book, "open_entries", entries)
+    keeper = Keeper(book, (), JobSettings(root=book.root, beat_seconds=0.01, silence_seconds=1000))
+    keeper.start()
+    for _ in range(10):
+        assert looked.acquire(timeout=30)
+    keeper.stop()
+    assert len(started) == len(codes)
     assert not book.ended(entry)
