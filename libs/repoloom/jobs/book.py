@@ -166,7 +166,7 @@ class JobBook:
         return self._read(f"ends/{entry}.json", End)
 
     def finish(self, entry: str, end: End) -> None:
-        """Ends a job, unless it has ended.
+        """Ends a job, unless it has ended. Raises CorruptDataError where nobody can say which end it has.
 
         Of several who end it at the same moment all write the same end, on which they agree: who has seen an end never
         sees another, until the record is deleted.

@@ -9,9 +9,10 @@ import pytest
 from store_calls import Telling, at
 from turns import Turns
 
+from repoloom.errors import CorruptDataError
 from repoloom.jobs import agreement
 from repoloom.jobs.agreement import agree
-from repoloom.store import Store
+from repoloom.store import Store, write
 from repoloom.store.folder import FolderStore
 
 
@@ -59,6 +60,29 @@ def test_a_proposer_that_dies_stops_nobody_and_changes_nothing(tmp_path: Path) -
             agree(Telling(store, at(event, die)), f"{event}", "died")
         agreed = agree(store, f"{event}", "lives")
         assert agree(store, f"{event}", "late") == agreed
+
+
+def test_a_write_that_comes_again_late_changes_nothing(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for event in range(1, _events(store, "alone") + 1):
+        folder, sent = f"{event}", dict[str, bytes]()
+
+        def remember(folder: str = folder, sent: dict[str, bytes] = sent) -> None:
+            sent.update((key, store.read(key)) for key in store.list(folder))
+
+        agreed = agree(Telling(store, at(event, remember)), folder, "first")
+        for key, content in sent.items():
+            write(store, key, content)
+        assert agree(store, folder, "second") == agreed
+
+
+def test_a_vote_that_cannot_be_read_is_not_passed_over(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    agree(store, "votes", "first")
+    [cast] = (key for key in store.list("votes") if "cast" in key)
+    write(store, cast, b"{")
+    with pytest.raises(CorruptDataError, match=cast):
+        agree(store, "votes", "second")
 
 
 @pytest.mark.parametrize("seed", range(40))
