@@ -100,6 +100,13 @@ class JobBook:
             raise
         return held.entry
 
+    def check_output(self, entry: str, output: str) -> None:
+        """Raises ConflictError where an output is an older job's that is open too.
+
+        A replica that was frozen, and died right after it opened its job, did not see what had opened meanwhile.
+        """
+        self._check_open([rival for rival in self._rivals(entry, output) if rival > entry], output)
+
     def announce(self, entry: str) -> None:
         """Enters a job into the lists. Whoever takes it up does so again, since its writer may have died between."""
         stores.write(self._store, f"open/{entry}", _MARK)

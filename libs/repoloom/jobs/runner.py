@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from typing import NoReturn
 
 from repoloom.corpus.dataset import Dataset
@@ -69,15 +70,21 @@ class Runner:
             self._finish(Outcome.SUCCEEDED, made)
 
     def _work(self, accepted: Accepted) -> Iterator[Made]:
-        self._heart.check()
+        fence = partial(self._fence, accepted.request.output)
+        fence()
         work = admit(accepted.request, self._charge.stages, self._charge.settings)
         self._heart.begin(len(steps(work.stage)))
         with open_pool(self._charge.settings, work.limits) as pool:
             for dataset in run_stage(
-                work.stage, work.values, work.tables, work.out, pool, work.policy, self._heart.watch, self._heart.check
+                work.stage, work.values, work.tables, work.out, pool, work.policy, self._heart.watch, fence
             ):
                 self._heart.step_done()
                 yield _made(dataset)
+
+    def _fence(self, output: str) -> None:
+        """Raises where the job is not this runner's to do, or its output another job's."""
+        self._heart.check()
+        self._book.check_output(self._entry, output)
 
     def _fail(self, failure: Failure) -> None:
         """Ends the job, unless another runner does it, as after this one was frozen: its failure is its own."""

@@ -213,6 +213,31 @@ def test_one_that_comes_to_itself_too_late_is_refused(book: JobBook, monkeypatch
         book.find(_id("one"))
 
 
+@pytest.mark.parametrize("older", ["frozen", "other"])
+def test_of_two_jobs_that_are_open_for_one_output_the_younger_is_refused(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch, older: str
+) -> None:
+    _aged(monkeypatch, older, *{"frozen", "other"} - {older})
+    meanwhile = once("create", "open/", lambda: book.accept(_request("other", "/out"), most=10))
+    dead = threading.Event()
+
+    def be_frozen_and_die(call: str, key: str) -> None:
+        meanwhile(call, key)
+        if dead.is_set() or (call, key[:7]) == ("create", "recent/"):
+            dead.set()
+            raise StoreError("it is dead")
+
+    with pytest.raises(StoreError):
+        _told(book, be_frozen_and_die, monkeypatch).accept(_request("frozen", "/out"), most=10)
+    first, second = book.open_entries()
+    assert id_of(first) == _id(older)
+    book.check_output(first, "/out")
+    with pytest.raises(ConflictError, match=id_of(first)):
+        book.check_output(second, "/out")
+    book.finish(first, _end())
+    book.check_output(second, "/out")
+
+
 def test_whatever_the_store_refuses_no_output_is_kept(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
         raise StoreError("the disk is full")
