@@ -45,6 +45,7 @@ ID = re.compile(r"[0-9a-f]{32}")
 ENTRY = re.compile(r"\d{13}-[0-9a-f]{8}-[0-9a-f]{32}")
 _SERVICE = re.compile(r"[a-z][a-z_]{0,63}")
 _MARK = b"\n"  # what an object holds whose name says it all: S3 has no first byte of an empty one to ask for
+_KEPT = ("outputs", "recent", "progress", "cancels", "votes", "ends")  # open/ is looked after by keepers
 _LOOKS, _PAUSE = 10, 0.2  # how often those that are about to open are looked at, and seconds at most between
 _LAST_MOMENT = 10**13  # milliseconds since 1970: in the year 2286
 
@@ -203,14 +204,26 @@ class JobBook:
         self._remove(entry)
 
     def started_before(self, moment: datetime) -> Iterator[str]:
-        """The entries of the jobs that were started before a moment, the newest first."""
-        return self.entries(_place(moment))
+        """The entries that were made before a moment and of which anything is left, the newest first.
+
+        Some are in no list: who was frozen writes of a job that was deleted meanwhile, who dies leaves a request alone.
+        """
+        kept = {entry for folder in _KEPT for entry in self._entries(folder)}
+        listed = {id_of(entry) for entry in kept}
+        for key in self._store.list("requests"):
+            job = ID.match(key, len("requests/"))
+            if job and job[0] not in listed:
+                with contextlib.suppress(CorruptDataError):  # nobody can say which entry it has
+                    if (held := self._accepted(job[0])) is not None:
+                        kept.add(held.entry)
+        return (entry for entry in sorted(kept) if entry > _place(moment))
 
     def expire(self, entry: str, moment: datetime) -> None:
-        """Removes what is left of an entry, if its job ended before a moment or was deleted; nothing of an open one."""
+        """Removes what is left of an entry, if its job ended before a moment, or neither ended nor is open."""
+        is_open = self._is_open(entry)  # first: a job that is closed has its end by then
         try:
             end = self.end(entry)
-            over = end.ended < moment if end else self.accepted(entry) is None
+            over = end.ended < moment if end else not is_open
         except CorruptDataError:  # it may say nothing else, but it says that there was an end
             over = self.ended(entry)
         if over:
@@ -291,8 +304,8 @@ class JobBook:
         self._store.delete(f"recent/{entry}")
 
     def _entries(self, folder: str) -> Iterator[str]:
-        names = (key.rpartition("/")[2] for key in self._store.list(folder))
-        return (name for name in names if ENTRY.fullmatch(name))
+        found = (ENTRY.match(key, len(folder) + 1) for key in self._store.list(folder))
+        return (entry[0] for entry in found if entry)
 
     def _accepted(self, job: str) -> Accepted | None:
         return self._read(f"requests/{job}.json", Accepted)

@@ -419,6 +419,51 @@ def test_only_what_was_started_long_ago_is_looked_at(book: JobBook) -> None:
     assert sorted(book.started_before(after)) == sorted(entries)
 
 
+def _sweep(book: JobBook) -> None:
+    """As if all that ended was kept long enough."""
+    soon = datetime.now(UTC) + timedelta(days=1)
+    for left in book.started_before(soon):
+        book.expire(left, soon)
+
+
+def test_what_is_written_of_a_job_after_it_was_deleted_is_removed(book: JobBook, tmp_path: Path) -> None:
+    entry = book.accept(_request(), most=10)
+    book.finish(entry, _end())
+    book.delete(id_of(entry))
+    book.write_progress(entry, Progress(runner="frozen"))
+    _sweep(book)
+    assert _files(tmp_path) == set()
+    book.finish(entry, _end())
+    _sweep(book)
+    assert _files(tmp_path) == set()
+
+
+def test_killed_at_any_moment_a_replica_leaves_an_open_job_or_nothing_for_ever(tmp_path: Path) -> None:
+    for event in count(1):
+        root = tmp_path / f"{event}"
+        book = JobBook(str(root), "filter")
+        status = forked(lambda root=root, book=book, event=event: (die_at(event, below=str(root)), _accept(book)))
+        book.sweep()
+        _sweep(book)
+        for entry in book.open_entries():
+            book.announce(entry)
+            book.finish(entry, _end())
+        _sweep(book)
+        assert _files(root) == set()
+        if status == 0:
+            break
+        assert status == -signal.SIGKILL
+    assert event > 10, "each of its objects takes several events"
+
+
+@pytest.mark.parametrize("event", [1, 2])  # all of its requests
+def test_a_job_that_ends_while_it_is_swept_is_kept(book: JobBook, monkeypatch: pytest.MonkeyPatch, event: int) -> None:
+    entry = book.accept(_request(), most=10)
+    ending = at(event, lambda: book.finish(entry, _end()))
+    _told(book, ending, monkeypatch).expire(entry, datetime.now(UTC) - timedelta(days=30))
+    assert book.find(id_of(entry)).end is not None
+
+
 def test_a_sweep_killed_at_any_moment_is_done_by_the_next(tmp_path: Path) -> None:
     for event in count(1):
         root = tmp_path / f"{event}"
