@@ -49,7 +49,8 @@ class Heart:
         self._begin_anew = begin_anew
         self._seconds = seconds
         self._lock = threading.Lock()
-        self._progress = Progress(runner=runner)
+        stood = book.progress(entry)  # as its keeper, or itself before it began anew, has written it
+        self._progress = stood if stood is not None and stood.runner == runner else Progress(runner=runner)
         self._step_began = 0.0
         self._lost_before = 0  # tasks of the step that were given up before this runner came to it
         self._why = Why.DRAINED
@@ -81,8 +82,9 @@ class Heart:
             raise HaltError(why)
 
     def begin(self, steps: int) -> None:
-        """Says how many steps there are."""
-        self._update(steps=steps)
+        """Says how many steps there are, of which this runner has come to none: until now the one before it counts."""
+        with self._lock:
+            self._progress = Progress(runner=self._progress.runner, beat=self._progress.beat, steps=steps)
 
     def watch(self, status: Status) -> None:
         """Says where the step at work stands."""

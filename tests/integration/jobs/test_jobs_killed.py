@@ -150,7 +150,9 @@ Heart.watch = write_on
     workers = runner.children()
     assert len(workers) == 2
     service.cancel(name)
-    assert service.wait(name).error.code == code_pb2.CANCELLED
+    ended = service.wait(name)
+    assert ended.error.code == code_pb2.CANCELLED
+    assert metadata(ended).tasks_done == 7
     assert _alone(workers)
     [end] = (root / ".jobs/probe/ends").iterdir()
     assert written.stat().st_mtime_ns < end.stat().st_mtime_ns

@@ -12,7 +12,7 @@ from store_calls import Telling
 
 from repoloom.jobs.book import JobBook, id_of
 from repoloom.jobs.heart import HaltError, Heart, Why
-from repoloom.jobs.records import End, JobRequest, Outcome
+from repoloom.jobs.records import End, JobRequest, Outcome, Progress
 from repoloom.store.folder import FolderStore
 
 
@@ -41,6 +41,7 @@ def _never() -> NoReturn:
 @pytest.mark.usefixtures("_signals")
 def test_it_beats_on_after_an_error_of_whatever_kind(book: JobBook, monkeypatch: pytest.MonkeyPatch) -> None:
     entry = book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
+    heart = _heart(book, entry)
     failed, beaten = threading.Event(), threading.Event()
 
     def fail_once(call: str, key: str) -> None:
@@ -51,7 +52,7 @@ def test_it_beats_on_after_an_error_of_whatever_kind(book: JobBook, monkeypatch:
             beaten.set()
 
     monkeypatch.setattr(book, "_store", Telling(FolderStore(f"{book.root}/.jobs/filter"), fail_once))
-    with _heart(book, entry):
+    with heart:
         assert beaten.wait(30)
     assert failed.is_set()
 
@@ -64,3 +65,22 @@ def test_it_begins_nothing_for_a_job_that_was_deleted(book: JobBook, tmp_path: P
         _heart(book, entry).check()
     assert halted.value.why is Why.SUPERSEDED
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_it_goes_on_from_the_progress_that_was_written_for_its_runner(book: JobBook) -> None:
+    entry = book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
+    stood = Progress(runner="runner", beat=5, steps=2, steps_done=1, tasks=8, done=7)
+    book.write_progress(entry, stood)
+    book.cancel(id_of(entry))
+    heart = _heart(book, entry)
+    with pytest.raises(HaltError):
+        heart.check()
+    assert heart.progress == book.progress(entry) == stood.model_copy(update={"beat": 6})
+    heart.begin(3)
+    assert heart.progress == Progress(runner="runner", beat=6, steps=3)
+
+
+def test_it_takes_no_progress_of_another_runner_for_its_own(book: JobBook) -> None:
+    entry = book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
+    book.write_progress(entry, Progress(runner="zzz", tasks=8, done=7))
+    assert _heart(book, entry).progress == Progress(runner="runner")
