@@ -92,9 +92,10 @@ def test_a_replica_that_is_stopped_gives_its_jobs_back(
 def test_of_two_runners_of_one_job_one_makes_way(
     replica: Start, undisturbed: Callable[..., str], hang: dict[str, object], cure: Callable[[], None]
 ) -> None:
-    first, second = replica(), replica(silence_seconds=1)
+    first = replica()
     name = first.start(**hang).name
     first.until(name, _stuck)
+    second = replica(silence_seconds=1)  # not before the runner beats: it may take longer to start
     [frozen] = first.runners
     frozen.suspend()
     eventually(lambda: bool(second.runners))
