@@ -136,10 +136,18 @@ class Keeper:
         self._deaths = {entry: self._deaths[entry] for entry in entries if entry in self._deaths}
         self._new.intersection_update(entries)
         for entry in waiting:
-            if self._deserted(entry) and self._start(entry):
+            if self._takes_up(entry):
                 free -= 1
                 if not free:
                     return
+
+    def _takes_up(self, entry: str) -> bool:
+        """Starts a runner where nobody does a job. One whose record cannot be read keeps none from the others."""
+        try:
+            return self._deserted(entry) and self._start(entry)
+        except CorruptDataError as error:
+            logger.warning("a job could not be looked after: %s", error, extra={"fields": {"run": entry}})
+            return False
 
     def _deserted(self, entry: str) -> bool:
         """Whether nobody does a job."""

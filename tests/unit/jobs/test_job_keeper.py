@@ -1,13 +1,14 @@
-"""The keeper judges its own runners alone."""
+"""The keeper judges its own runners alone, and each job by itself."""
 
 import threading
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import pytest
 
 from repoloom.jobs import keeper as keepers
-from repoloom.jobs.book import JobBook
+from repoloom.jobs.book import JobBook, id_of
 from repoloom.jobs.keeper import Keeper
 from repoloom.jobs.records import JobRequest, Progress
 from repoloom.jobs.settings import JobSettings
@@ -85,3 +86,24 @@ def test_a_job_that_another_replica_took_up_after_runners_died_is_left_to_it(
     keeper.stop()
     assert len(started) == len(codes)
     assert not book.ended(entry)
+
+
+def test_a_job_whose_record_is_corrupt_keeps_no_other_from_its_runner(
+    book: JobBook, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    later = book.accept(JobRequest(request_id="two", stage="filter", output="/elsewhere"), most=10)
+    records = Path(book.root, ".jobs/filter")
+    (records / f"requests/{id_of(entry)}.json").write_text("?")
+    (records / f"votes/{entry}").mkdir(parents=True)
+    (records / f"votes/{entry}/one-1-begun.json").write_text("?")
+    started: SimpleQueue[str] = SimpleQueue()
+
+    def start(command: list[str], **_: Any) -> _Ended:
+        started.put(command[-1])
+        return _Ended(0)
+
+    monkeypatch.setattr(keepers.subprocess, "Popen", start)
+    keeper = Keeper(book, (), JobSettings(root=book.root, beat_seconds=0.01))
+    keeper.start()
+    assert started.get(timeout=30) == later
+    keeper.stop()
