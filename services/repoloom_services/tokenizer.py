@@ -29,6 +29,7 @@ from repoloom.rpc.catalog import Name
 from repoloom.rpc.errors import FieldError
 from repoloom.rpc.online import Job, Outlet
 from repoloom.rpc.service import Service
+from repoloom.rpc.settings import MESSAGE_BYTES
 from repoloom.rpc.stream import MemoryReader
 from repoloom.rpc.tables import documents
 from repoloom.stages.tokenize.encode import Encode
@@ -43,7 +44,7 @@ _JSON_BYTES = 16 << 20
 _TOKENIZER_BYTES = 200 << 20  # the most that one takes with what it remembers, however many calls use it
 _IDS = 1 << 21  # of a message
 _BLOCK_COST = 30  # bytes for a character of what the encoder cuts at once
-_ID_COST = 100  # bytes for one that is decoded
+_ID_COST, _TEXT_COST = 100, 4  # bytes for an id that is decoded, and for each byte of its text
 
 
 def service(resources: Resources) -> Service:
@@ -131,7 +132,7 @@ class _ByMessage(Generic[Request, Response]):
     """A call that answers each message by itself, with the tokenizer that the first one names."""
 
     work: Callable[[Encoder, Request], Response]
-    weigh: Callable[[Request], int]  # the bytes that the work takes meanwhile
+    weigh: Callable[[Encoder, Request], int]  # the bytes that the work takes meanwhile
     tokenizers: _Tokenizers
     resources: Resources
 
@@ -152,7 +153,7 @@ class _ByMessage(Generic[Request, Response]):
 
     def _one(self, encoder: Encoder, request: Request) -> Response:
         with self.resources.room.share() as share:
-            share.take(self.weigh(request))
+            share.take(self.weigh(encoder, request))
             return self.work(encoder, request)
 
 
@@ -163,7 +164,7 @@ def _encode(encoder: Encoder, request: EncodeRequest) -> EncodeResponse:
         raise InputError(f"a text is not UTF-8 at byte {error.start}") from None
 
 
-def _bytes_to_encode(request: EncodeRequest) -> int:
+def _bytes_to_encode(encoder: Encoder, request: EncodeRequest) -> int:  # noqa: ARG001
     return _cost(request.texts)
 
 
@@ -178,10 +179,15 @@ def _cost(texts: Iterable[bytes]) -> int:
 
 
 def _decode(encoder: Encoder, request: DecodeRequest) -> DecodeResponse:
-    if sum(len(some.ids) for some in request.ids) > _IDS:
-        raise TooLargeError(f"a message has more than {_IDS} ids; send them in several")
     return DecodeResponse(texts=[encoder.decode(some.ids).encode() for some in request.ids])
 
 
-def _bytes_to_decode(request: DecodeRequest) -> int:
-    return _ID_COST * sum(len(some.ids) for some in request.ids)
+def _bytes_to_decode(encoder: Encoder, request: DecodeRequest) -> int:
+    """Asked first: how long a token's text is, a caller's own tokenizer says."""
+    count = sum(len(some.ids) for some in request.ids)
+    if count > _IDS:
+        raise TooLargeError(f"a message has more than {_IDS} ids; send them in several")
+    size = sum(encoder.size_of(some.ids) for some in request.ids)
+    if size > MESSAGE_BYTES:
+        raise TooLargeError(f"the texts of a message have {size} bytes, at most {MESSAGE_BYTES} are sent in one")
+    return _ID_COST * count + _TEXT_COST * size

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -136,18 +137,11 @@ class Keeper:
         self._deaths = {entry: self._deaths[entry] for entry in entries if entry in self._deaths}
         self._new.intersection_update(entries)
         for entry in waiting:
-            if self._takes_up(entry):
-                free -= 1
-                if not free:
-                    return
-
-    def _takes_up(self, entry: str) -> bool:
-        """Starts a runner where nobody does a job. One whose record cannot be read keeps none from the others."""
-        try:
-            return self._deserted(entry) and self._start(entry)
-        except CorruptDataError as error:
-            logger.warning("a job could not be looked after: %s", error, extra={"fields": {"run": entry}})
-            return False
+            with _by_itself(entry):
+                if self._deserted(entry) and self._start(entry):
+                    free -= 1
+            if not free:
+                return
 
     def _deserted(self, entry: str) -> bool:
         """Whether nobody does a job."""
@@ -196,24 +190,28 @@ class Keeper:
             code = runner.process.poll()
             if code is not None:
                 del self._running[entry]
-            self._count(entry, runner)
-            if code is None:
-                continue
-            progress = self._book.progress(entry) or Progress()
-            if not code or progress.runner != runner.token:  # another has the job, which may do well where ours died
-                self._deaths.pop(entry, None)
-                continue
-            at = (progress.steps_done, progress.done)
-            before = self._deaths.get(entry)
-            number = before.number + 1 if before and before.at == at else 1
-            cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
-            logger.warning("a runner %s", cause, extra={"fields": {"run": entry}})
-            if number >= _DEATHS:
-                message = f"its runner died {number} times without getting on, the last time it {cause}"
-                self._book.finish(entry, _failed(Failure(error="", message=message), progress))
-            else:
-                pause = self._settings.beat_seconds * (2.0 ** (number - 1) - 1)
-                self._deaths[entry] = _Deaths(runner.token, number, at, time.monotonic() + pause)
+            with _by_itself(entry):
+                self._count(entry, runner)
+            if code is not None:
+                with _by_itself(entry):
+                    self._judge(entry, runner, code)
+
+    def _judge(self, entry: str, runner: _Running, code: int) -> None:
+        """Has a job go on whose runner ended, after a pause where it died, or gives it up."""
+        progress = self._book.progress(entry) or Progress()
+        if not code or progress.runner != runner.token:  # another has the job, which may do well where ours died
+            self._deaths.pop(entry, None)
+            return
+        at = (progress.steps_done, progress.done)
+        before = self._deaths.get(entry)
+        number = before.number + 1 if before and before.at == at else 1
+        pause = self._settings.beat_seconds * (2.0 ** (number - 1) - 1)
+        self._deaths[entry] = _Deaths(runner.token, number, at, time.monotonic() + pause)
+        cause = f"was killed by signal {-code}" if code < 0 else f"exited with {code}"
+        logger.warning("a runner %s", cause, extra={"fields": {"run": entry}})
+        if number >= _DEATHS:
+            message = f"its runner died {number} times without getting on, the last time it {cause}"
+            self._book.finish(entry, _failed(Failure(error="", message=message), progress))
 
     def _count(self, entry: str, runner: _Running) -> None:
         """Adds what a runner did since the last look to the metrics of this process."""
@@ -239,6 +237,15 @@ class Keeper:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+@contextmanager
+def _by_itself(entry: str) -> Iterator[None]:
+    """Looks after one job: one whose record cannot be read keeps nobody from the others."""
+    try:
+        yield
+    except CorruptDataError as error:
+        logger.warning("a job could not be looked after: %s", error, extra={"fields": {"run": entry}})
 
 
 def _failed(failure: Failure, progress: Progress) -> End:

@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import NoReturn
@@ -43,9 +43,10 @@ class Charge(Record):
 class Runner:
     """One runner at one job."""
 
-    def __init__(self, service: str, entry: str, charge: Charge) -> None:
+    def __init__(self, service: str, entry: str, charge: Charge, environment: Mapping[str, str]) -> None:
         self._entry = entry
         self._charge = charge
+        self._environment = environment
         self._book = JobBook(charge.settings.root, service)
         self._heart = Heart(self._book, entry, charge.runner, self._begin_anew, charge.settings.beat_seconds)
 
@@ -109,8 +110,7 @@ class Runner:
 
         The main thread, in which the job is done, ends at once, and with it the workers that it started.
         """
-        anew = {**os.environ, VARIABLE: self._charge.model_dump_json()}
-        os.execve(sys.executable, sys.orig_argv, anew)  # noqa: S606 - as this process was started itself
+        os.execve(sys.executable, sys.orig_argv, self._environment)  # noqa: S606 - as this process was started itself
 
     def _finish(self, outcome: Outcome, datasets: tuple[Made, ...] = (), failure: Failure | None = None) -> None:
         end = End(
@@ -138,6 +138,7 @@ def _made(dataset: Dataset) -> Made:
 def main() -> None:
     """See the module's docstring."""
     service, entry = sys.argv[1:]
+    environment = dict(os.environ)  # before what is secret is taken out of it
     charge = Charge.model_validate_json(os.environ.pop(VARIABLE))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the service decides what it means
     _end_with(charge.keeper)
@@ -145,7 +146,7 @@ def main() -> None:
     _await_workers()
     configure()
     with bound(run=entry):
-        Runner(service, entry, charge).run()
+        Runner(service, entry, charge, environment).run()
 
 
 def _await_workers() -> None:

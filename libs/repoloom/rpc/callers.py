@@ -17,6 +17,7 @@ import hmac
 import logging
 import os
 import secrets
+import time
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +39,7 @@ from repoloom.telemetry.redaction import TOKEN_PREFIX
 
 _logger = logging.getLogger(__name__)
 _TOKEN_BYTES = 32  # of randomness: nothing that could be guessed, so a plain SHA-256 keeps it safe
+_GRACE = 60.0  # seconds
 _LONGEST_TOKEN = 4096
 
 Scope = Annotated[str, StringConstraints(pattern=r"^(\*|[a-z0-9_.-]+:(\*|[a-z0-9_.-]+))$")]
@@ -78,13 +80,15 @@ ANYONE = Caller.model_construct(name="anyone", scopes=("*",))
 class CallersFile:
     """The callers of a file, read again when it changes. Raises InputError where it cannot be read at first.
 
-    A file that later turns unreadable leaves the callers as they were, and is logged: the service goes on.
+    A file that later turns unreadable leaves the callers as they were for a minute, so that who edits it may do so in
+    place; then nobody is let in until it can be read: it may have been to take somebody's right.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen = self._version()
         self._callers = _read(path)
+        self._unread_since: float | None = None
 
     @property
     def several(self) -> bool:
@@ -112,13 +116,19 @@ class CallersFile:
 
     def _current(self) -> tuple[Caller, ...]:
         version = self._version()
-        if version != self._seen:
-            self._seen = version
+        if version != self._seen or self._unread_since is not None:
             try:
                 self._callers = _read(self._path)
+                self._unread_since = None
                 _logger.info("read the callers again", extra={"fields": {"callers": len(self._callers)}})
             except InputError as error:
-                _logger.error("the callers stay as they were: %s", error)
+                if version != self._seen:
+                    _logger.error("the callers stay as they were for %.0f s: %s", _GRACE, error)
+                if self._unread_since is None:
+                    self._unread_since = time.monotonic()
+            self._seen = version
+        if self._unread_since is not None and time.monotonic() - self._unread_since > _GRACE:
+            return ()
         return self._callers
 
     def _version(self) -> tuple[int, int, int] | None:

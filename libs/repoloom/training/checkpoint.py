@@ -65,19 +65,21 @@ class Checkpoints:
         A damaged one is set aside under another name and the one before it is taken. Raises InputError if the folder
         holds another run, CorruptDataError if every checkpoint in it is damaged.
         """
-        found = self._complete()
-        for path in reversed(found):
+        damaged = []
+        for path in reversed(self._complete()):
             try:
                 _verify(path)
             except CorruptDataError as error:
-                logger.warning("%s; it is set aside, and the checkpoint before it is used", error)
-                _replace(path, path.with_name(f"damaged-{path.name}"))
+                damaged.append((path, error))
                 continue
             progress = Progress.model_validate_json((path / PROGRESS).read_bytes())
             if progress.run != run:
                 raise InputError(f"{path} was written by a run with other parameters or data; choose another folder")
+            for other, why in damaged:  # now, not before: a folder of damaged ones alone is no new run's
+                logger.warning("%s; it is set aside, and %s is used", why, path.name)
+                _replace(other, other.with_name(f"damaged-{other.name}"))
             return progress, State(load_file(path / MODEL), load_file(path / OPTIMIZER))
-        if found:
+        if damaged:
             raise CorruptDataError(f"{self._folder}: not one checkpoint in it is whole; remove it to start anew")
         return Progress(run=run), None
 

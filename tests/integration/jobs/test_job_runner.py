@@ -1,13 +1,17 @@
 """A runner in the test's own process, and what comes between its steps."""
 
+import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from fleet import EXTRA_STAGES
 
+from repoloom.engine.queue.broker import Broker
 from repoloom.engine.reconcile import Status
+from repoloom.jobs import runner
 from repoloom.jobs.book import JobBook, id_of
 from repoloom.jobs.heart import Heart
 from repoloom.jobs.records import End, EngineRequest, JobRequest, Outcome
@@ -46,7 +50,7 @@ def _open(book: JobBook, request: str, monkeypatch: pytest.MonkeyPatch, age: int
 
 def _run(book: JobBook, entry: str) -> End:
     settings = JobSettings(root=book.root, workers=1)
-    Runner(book.service, entry, Charge(settings=settings, stages=("probe",), runner="runner", keeper=0)).run()
+    Runner(book.service, entry, Charge(settings=settings, stages=("probe",), runner="runner", keeper=0), {}).run()
     end = book.end(entry)
     assert end is not None
     return end
@@ -82,3 +86,28 @@ def test_a_job_whose_output_an_older_one_has_by_now_writes_no_manifest(
     assert [str(path.relative_to(root)) for path in root.glob("out/*/manifest.json")] == [
         "out/probe.make/manifest.json"
     ]
+
+
+def test_a_runner_that_begins_anew_has_all_that_its_keeper_gave_it(
+    book: JobBook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charge = Charge(settings=JobSettings(root=book.root), stages=("probe",), runner="runner", keeper=os.getppid())
+    given = {runner.VARIABLE: charge.model_dump_json(), "REPOLOOM_REDIS_URL": "redis://:secret@host:6379/0"}
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+
+    def work(self: Runner) -> None:
+        Broker.take_from_environment(os.environ)  # as its pool does
+        self._begin_anew()
+
+    began = Mock()
+    monkeypatch.setattr(Runner, "run", work)
+    monkeypatch.setattr(runner.sys, "argv", ["runner", book.service, "0"])
+    monkeypatch.setattr(runner.os, "execve", began)
+    for name in ("end_with_parent", "conceal", "configure"):  # they are of a process of its own
+        monkeypatch.setattr(runner, name, Mock())
+    interrupt = signal.getsignal(signal.SIGINT)
+    runner.main()
+    signal.signal(signal.SIGINT, interrupt)
+    _, _, environment = began.call_args.args
+    assert given.items() <= environment.items()

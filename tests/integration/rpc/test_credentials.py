@@ -149,8 +149,8 @@ def test_tokens_rotate_without_a_restart_of_either_side(callers: Path, tmp_path:
         assert client.code() is REFUSED
 
 
-def test_a_callers_file_that_breaks_leaves_the_callers_as_they_were(
-    callers: Path, caplog: pytest.LogCaptureFixture
+def test_a_callers_file_that_breaks_leaves_the_callers_as_they_were_for_a_while(
+    callers: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     token, entry = new_caller("ci", ["*"])
     callers.write_text(entry)
@@ -159,6 +159,10 @@ def test_a_callers_file_that_breaks_leaves_the_callers_as_they_were(
         assert client.code() is grpc.StatusCode.OK
         assert "stay as they were" in caplog.text
         callers.unlink()
+        assert client.code() is grpc.StatusCode.OK
+        monkeypatch.setattr("repoloom.rpc.callers._GRACE", 0)
+        assert client.code() is REFUSED
+        callers.write_text(entry)
         assert client.code() is grpc.StatusCode.OK
 
 

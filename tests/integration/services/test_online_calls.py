@@ -289,6 +289,18 @@ def test_a_text_that_is_encoded_takes_as_much_as_the_encoder_may_need(
             list(service.encode_documents([document(0, 40_000)], tokenizer=tokenizer))
 
 
+def test_a_tokenizer_of_long_tokens_makes_no_text_beyond_a_message(serve: Serve) -> None:
+    described = json.loads(train(iter([PYTHON.decode()] * 20), 400).to_str())
+    vocabulary = described["model"]["vocab"]
+    vocabulary["a" * (1 << 20)] = number = vocabulary.pop("ÿ")
+    described["model"]["merges"] = []
+    with client.Tokenizer(serve()) as service:
+        tokenizer = json.dumps(described).encode()
+        assert list(map(len, service.decode([[number] * 15], tokenizer))) == [15 << 20]
+        with pytest.raises(TooLargeError, match="the texts of a message have 17825792 bytes"):
+            list(service.decode([[number] * 17], tokenizer))
+
+
 def test_a_tokenizer_takes_room_once_however_many_use_it_and_as_long_as_any_does(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,18 @@ def entry(book: JobBook) -> str:
     return book.accept(JobRequest(request_id="one", stage="filter", output="/out"), most=10)
 
 
+def _starts(monkeypatch: pytest.MonkeyPatch, code: int) -> "SimpleQueue[str]":
+    """The entries of the runners that are started from now on, which end at once."""
+    started: SimpleQueue[str] = SimpleQueue()
+
+    def start(command: list[str], **_: Any) -> _Ended:
+        started.put(command[-1])
+        return _Ended(code)
+
+    monkeypatch.setattr(keepers.subprocess, "Popen", start)
+    return started
+
+
 def test_a_job_is_not_given_up_whose_runner_is_another_replicas(
     book: JobBook, entry: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,14 +108,26 @@ def test_a_job_whose_record_is_corrupt_keeps_no_other_from_its_runner(
     (records / f"requests/{id_of(entry)}.json").write_text("?")
     (records / f"votes/{entry}").mkdir(parents=True)
     (records / f"votes/{entry}/one-1-begun.json").write_text("?")
-    started: SimpleQueue[str] = SimpleQueue()
-
-    def start(command: list[str], **_: Any) -> _Ended:
-        started.put(command[-1])
-        return _Ended(0)
-
-    monkeypatch.setattr(keepers.subprocess, "Popen", start)
+    started = _starts(monkeypatch, 0)
     keeper = Keeper(book, (), JobSettings(root=book.root, beat_seconds=0.01))
     keeper.start()
     assert started.get(timeout=30) == later
     keeper.stop()
+
+
+def test_a_dead_runner_whose_job_cannot_be_ended_keeps_no_other_from_its_runner(
+    book: JobBook, entry: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    votes = Path(book.root, f".jobs/filter/votes/{entry}")
+    votes.mkdir(parents=True)
+    (votes / "one-1-begun.json").write_text("?")
+    monkeypatch.setattr(keepers, "_DEATHS", 1)
+    started = _starts(monkeypatch, 1)
+    keeper = Keeper(book, (), JobSettings(root=book.root, beat_seconds=0.01))
+    keeper.start()
+    assert started.get(timeout=30) == entry
+    later = book.accept(JobRequest(request_id="two", stage="filter", output="/elsewhere"), most=10)
+    while started.get(timeout=30) != later:
+        """It is tried again, and the other comes to its turn."""
+    keeper.stop()
+    assert not book.ended(entry)

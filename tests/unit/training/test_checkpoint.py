@@ -93,8 +93,9 @@ def test_a_damaged_newest_gives_way_to_the_one_before(
 def test_a_folder_without_one_whole_checkpoint_is_an_error_not_a_new_run(tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, keep=1)
     (save(checkpoints, 1) / MODEL).unlink()
-    with pytest.raises(CorruptDataError, match="not one checkpoint"):
-        checkpoints.restore("r")
+    for _ in range(2):
+        with pytest.raises(CorruptDataError, match="not one checkpoint"):
+            checkpoints.restore("r")
 
 
 def test_another_runs_checkpoints_are_refused(tmp_path: Path) -> None:

@@ -53,12 +53,28 @@ class Encoder:
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids, special tokens spelled out. Raises InputError for an id that is not in the vocabulary."""
-        size = self._tokenizer.get_vocab_size()
-        for number in ids:
-            if not 0 <= number < size:
-                raise InputError(f"there is no token {number}: the vocabulary has {size}")
+        self.size_of(ids)
         text: str = self._tokenizer.decode(list(ids), skip_special_tokens=False)
         return text
+
+    def size_of(self, ids: Sequence[int]) -> int:
+        """Bytes of the text of ids. Raises InputError for an id that is not in the vocabulary."""
+        given = np.asarray(ids, dtype=np.int64)
+        for number in given[(given < 0) | (given >= len(self._sizes))][:1]:
+            raise InputError(f"there is no token {number}: the vocabulary has {len(self._sizes)}")
+        return int(self._sizes[given].sum())
+
+    @functools.cached_property
+    def _sizes(self) -> NDArray[np.int64]:
+        """By id the bytes of a token's text: byte-level BPE spells each byte as a character."""
+        vocabulary = self._tokenizer.get_vocab()
+        sizes = np.zeros(max(vocabulary.values()) + 1, dtype=np.int64)
+        added = {
+            number: len(token.content.encode()) for number, token in self._tokenizer.get_added_tokens_decoder().items()
+        }
+        for token, number in vocabulary.items():
+            sizes[number] = added.get(number, len(token))
+        return sizes
 
     def _block(self, text: str) -> Ids:
         if text.isascii():
