@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import stat
@@ -51,6 +52,23 @@ def test_a_run_on_it_makes_the_bytes_that_the_local_pool_makes_in_a_folder(
     assert here.returncode == 0, here.stderr
     assert there.returncode == 0, there.stderr
     assert json.loads(there.stdout)["digest"] == json.loads(here.stdout)["digest"]
+
+
+def test_the_example_of_the_documentation_runs(stack: Stack, recipe: Path, tmp_path: Path) -> None:
+    common = ("run", recipe, "--until", "crawl", "--out", tmp_path / "out", "--store", "s3://repoloom/run")
+    assert repoloom(*common, environment=stack.env).returncode == 0
+    text = (Path(__file__).parents[3] / "docs/services.md").read_text()
+    [example] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert "localhost:7002" in example
+    ran = subprocess.run(
+        [sys.executable, "-c", example.replace("localhost:7002", stack.part("filter").address or "")],
+        capture_output=True,
+        text=True,
+        env={**clean_environment(), **stack.env},
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert 'path: "main.py"' in ran.stdout
+    assert ran.stdout.splitlines()[-1].startswith("sha256:")
 
 
 def test_a_job_is_started_watched_and_listed(stack: Stack, tmp_path: Path) -> None:
