@@ -14,7 +14,7 @@ from repoloom.errors import InputError, StoreError
 from repoloom.store import Naming, named
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 _SCRATCH = ".tmp"
 _REASONS = {
@@ -61,20 +61,19 @@ class FolderStore:
             raise
 
     def open(self, key: str) -> io.BufferedIOBase:
-        try:
-            return self._path(key).open("rb")
-        except NotADirectoryError as error:
-            raise FileNotFoundError(*error.args) from error
+        return io.BufferedReader(_Object(self._path(key)))
 
     def read(self, key: str) -> bytes:
         with self.open(key) as file:
             return file.read()
 
     def exists(self, key: str) -> bool:
-        return self._path(key).is_file()
+        path = self._path(key)
+        with _read_errors(path):
+            return path.is_file()
 
     def list(self, prefix: str) -> Iterator[str]:
-        for folder, folders, names in os.walk(self._path(prefix)):
+        for folder, folders, names in os.walk(self._path(prefix), onerror=_unless_gone):
             folders[:] = sorted(name for name in folders if name != _SCRATCH)
             for name in sorted(names):
                 yield str(PurePosixPath(Path(folder, name).relative_to(self.root)))
@@ -95,6 +94,23 @@ class FolderStore:
         if not parts or key.startswith("/") or ".." in parts or "\0" in key:
             raise InputError(f"{key!r} is not a key of a store: keys are relative paths without '..'")
         return self.root.joinpath(*parts)
+
+
+class _Object(io.FileIO):
+    """An object that is read. Raises FileNotFoundError when made, StoreError where the disk or the mount fails."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with _read_errors(path):
+            super().__init__(path)
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        with _read_errors(self._path):
+            return super().readinto(buffer)
+
+    def readall(self) -> bytes:
+        with _read_errors(self._path):
+            return super().readall()
 
 
 class _Scratch(io.FileIO):
@@ -132,6 +148,25 @@ def store_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, error.strerror)
         raise StoreError(f"cannot write {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def _read_errors(path: Path) -> Iterator[None]:
+    """The same of what could not be read; what is not there stays not found. Raises FileNotFoundError, StoreError."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except NotADirectoryError as error:
+        raise FileNotFoundError(*error.args) from error
+    except OSError as error:
+        raise StoreError(f"cannot read {path}: {error.strerror}") from error
+
+
+def _unless_gone(error: OSError) -> None:
+    """A folder that is not there holds nothing; of one that cannot be looked into, nobody knows. Raises StoreError."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise StoreError(f"cannot list {error.filename}: {error.strerror}") from error
 
 
 def make_folder(folder: Path) -> None:

@@ -4,7 +4,8 @@ import resource
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import BinaryIO
@@ -71,6 +72,53 @@ def test_what_is_not_there_is_not_found(store: FolderStore, key: str) -> None:
         store.open(key)
     with pytest.raises(FileNotFoundError):
         store.read(key)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can open nothing more."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+def test_what_cannot_be_looked_into_is_not_taken_for_empty(store: FolderStore) -> None:
+    write(store, "tasks/a", b"")
+    with pytest.raises(StoreError) as caught, no_descriptor_left():
+        list(store.list("tasks"))
+    assert str(caught.value) == f"cannot list {store.root}/tasks: Too many open files"
+
+
+@pytest.mark.parametrize("ask", [FolderStore.open, FolderStore.read], ids=["open", "read"])
+def test_an_object_that_cannot_be_opened_is_an_error_of_the_store(
+    store: FolderStore, ask: Callable[[FolderStore, str], object]
+) -> None:
+    write(store, "object", b"")
+    with pytest.raises(StoreError) as caught, no_descriptor_left():
+        ask(store, "object")
+    assert str(caught.value) == f"cannot read {store.root}/object: Too many open files"
+
+
+def test_an_object_that_cannot_be_asked_for_is_not_taken_for_missing(store: FolderStore) -> None:
+    write(store, "object", b"")
+    with pytest.raises(StoreError, match=r"cannot read .*: File name too long"):
+        store.exists("x" * 300)
+
+
+def test_a_disk_that_fails_while_an_object_is_read_is_an_error_of_the_store(store: FolderStore) -> None:
+    write(store, "object", b"x" * 100_000)
+    folder_descriptor = os.open(store.root, os.O_DIRECTORY)
+    try:
+        for read in (lambda file: file.read(), lambda file: file.read(10), lambda file: file.readinto(bytearray(10))):
+            with store.open("object") as file:
+                os.dup2(folder_descriptor, file.fileno())  # a read of a folder fails as one of a broken disk does
+                with pytest.raises(StoreError, match=rf"^cannot read {store.root}/object: Is a directory$"):
+                    read(file)
+    finally:
+        os.close(folder_descriptor)
 
 
 def test_an_object_is_seen_only_once_it_is_whole(store: FolderStore) -> None:
