@@ -78,8 +78,9 @@ def scratch_errors() -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        folder = tempfile.tempdir or "any scratch folder"  # none that is tried may serve
         raise StoreError(
-            f"cannot keep a local copy in {tempfile.gettempdir()}: {error.strerror or error}; free some space there, "
+            f"cannot keep a local copy in {folder}: {error.strerror or error}; free some space there, "
             "or set TMPDIR to a larger folder"
         ) from error
 

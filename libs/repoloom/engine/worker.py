@@ -4,16 +4,23 @@ It is started by the local pool, `python -m repoloom.engine.worker`, and ends wh
 leaves no worker behind. What a task's libraries print goes to stderr, never into the answers.
 """
 
+import errno
 import faulthandler
 import os
 import signal
 import sys
+import tempfile
 from typing import TextIO
 
 from repoloom.corpus.manifest import Record
 from repoloom.engine.task import Commit, Kind, Task
 from repoloom.errors import CorruptDataError, InputError, RefusedError, RepoloomError, StoreError, UnavailableError
 from repoloom.processes import conceal, end_with_parent
+
+_OF_THE_MACHINE = frozenset(
+    (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+)
+"""What whatever task is done here may meet: a disk that is full or broken, no file or memory left."""
 
 
 class Answer(Record):
@@ -23,7 +30,7 @@ class Answer(Record):
     commit: Commit | None = None
     error: str | None = None
     kind: Kind = Kind.ERROR  # of the error
-    fatal: bool = False  # no other attempt can help: the store refuses, or stored bytes are corrupt
+    fatal: bool = False  # no other attempt here can help: the store or the machine refuses, or stored bytes are corrupt
 
 
 def main() -> None:
@@ -55,8 +62,13 @@ def _do(task: Task, answers: TextIO) -> Answer:
             error=_describe(error),
             kind=_kind(error),
             fatal=isinstance(error, StoreError | CorruptDataError)
+            or _is_of_the_machine(error)
             or (isinstance(error, InputError) and not task.inputs),  # then it is the recipe's fault alone
         )
+
+
+def _is_of_the_machine(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno in _OF_THE_MACHINE
 
 
 def _kind(error: Exception) -> Kind:
@@ -73,6 +85,9 @@ def _describe(error: Exception) -> str:
         frames = traceback.extract_tb(error.__traceback__)
         where = f" ({frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno})" if frames else ""
         text = f"{type(error).__name__}: {text}{where}"[:2000]
+    if _is_of_the_machine(error):
+        scratch = f", first its scratch folder {tempfile.tempdir} (TMPDIR sets it)" if tempfile.tempdir else ""
+        text += f"; see to this machine{scratch}"
     return text.encode("utf-8", "backslashreplace").decode()  # names of files need not be UTF-8
 
 

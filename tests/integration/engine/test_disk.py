@@ -1,5 +1,13 @@
 """A disk that is full or read-only costs a run its end and nothing that was committed."""
 
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +73,41 @@ def test_a_file_where_a_folder_is_needed_is_said_to_be_one(tmp_path: Path) -> No
     ended = Probe(tmp_path / "out").run()
     assert ended.error.count("\n") == 1, ended.error
     assert "a file stands where a folder is needed; choose another --out" in ended.error
+
+
+def _an_archive(folder: Path) -> dict[str, str]:
+    with tarfile.open(folder / "source.tar.gz", "w:gz") as tar:
+        member = tarfile.TarInfo("a.py")
+        member.size = 1 << 20
+        tar.addfile(member, io.BytesIO(bytes(member.size)))
+    return {"kind": "archive", "path": str(folder / "source.tar.gz")}
+
+
+def _a_git_repository(folder: Path) -> dict[str, str]:
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    (folder / "a.py").write_bytes(random.Random(0).randbytes(1 << 20))
+    for arguments in (["init", "--quiet"], ["add", "a.py"], ["commit", "--quiet", "-m", "one"]):
+        subprocess.run(["git", *identity, *arguments], cwd=folder, check=True)
+    return {"kind": "git", "path": str(folder)}
+
+
+@pytest.mark.parametrize("make", [_an_archive, _a_git_repository], ids=["archive", "git"])
+def test_no_source_is_blamed_for_a_full_scratch_folder(
+    disk: Disk, tmp_path: Path, make: Callable[[Path], dict[str, str]]
+) -> None:
+    disk.remount("size=512k")
+    (tmp_path / "source").mkdir()
+    sources = json.dumps([make(tmp_path / "source")])
+    crawl = ["crawl", "--out", str(tmp_path / "out"), "--set", f"sources={sources}"]
+
+    ended = subprocess.run(
+        [*disk.within, sys.executable, "-c", "from repoloom.cli import main; main()", *crawl],
+        env={**os.environ, "TMPDIR": disk.mounted_at},
+        capture_output=True,
+        text=True,
+    )
+
+    assert ended.returncode == 1, ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    assert disk.mounted_at in ended.stderr
+    assert "TMPDIR" in ended.stderr

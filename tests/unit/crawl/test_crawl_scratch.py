@@ -2,10 +2,12 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from repoloom.errors import StoreError
 from repoloom.stages.crawl.scratch import scratch_folder, sweep
 
 
@@ -28,3 +30,15 @@ def test_only_the_folders_of_dead_processes_are_swept(tmp_path: Path, monkeypatc
         sweep()
         assert not orphan.exists()
         assert {path.name for path in tmp_path.iterdir()} == {own.name, "repoloom-crawl-notes"}
+
+
+@pytest.mark.parametrize("use", [sweep, lambda: scratch_folder().__enter__()], ids=["sweep", "scratch_folder"])
+def test_a_machine_without_a_folder_for_scratch_says_so(
+    monkeypatch: pytest.MonkeyPatch, use: Callable[[], object]
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/a/full/disk"])
+    with pytest.raises(
+        StoreError, match=r"in any scratch folder: No usable temporary directory .*'/a/full/disk'.*; free"
+    ):
+        use()

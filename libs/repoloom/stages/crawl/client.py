@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from repoloom.errors import RepoloomError
+from repoloom.errors import RepoloomError, StoreError
 from repoloom.processes import end_with_parent
 from repoloom.stages.crawl.errors import OverdueError, RepositoryTooLargeError, SourceUnavailableError
 
 _CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
 _COMPLAINT = re.compile(r"^(?:fatal|error|E|npm error)\b:?\s*+(?!code )(.+)", re.MULTILINE)
 _SAID_BYTES = 16 << 10
+_FULL_BYTES = 16 << 20  # a program that meets a full disk may free what it wrote last before it ends
 _TOO_LARGE = re.compile(r"signal 25|File too large|EFBIG")
 
 
@@ -47,7 +48,8 @@ class Client:
         """The running program, with pipes to its input and output; it ends with the block, and so do its children.
 
         It also ends with this process, however that ends. Raises SourceUnavailableError where the program is missing
-        or fails, OverdueError where it takes too long, RepositoryTooLargeError where it would write too large a file.
+        or fails, OverdueError where it takes too long, RepositoryTooLargeError where it would write too large a file,
+        StoreError where it fails on a disk that is full.
         """
         with tempfile.TemporaryFile() as said:
             process = self._popen(job, arguments, said)
@@ -72,6 +74,7 @@ class Client:
             if late.is_set():
                 raise self._overdue(job)
             if process.returncode:
+                _check_disk(job)
                 raise _failure(job, process.returncode, _tail(said))
 
     def run(self, job: Job, *arguments: str | Path) -> bytes:
@@ -131,6 +134,15 @@ def _close(process: "subprocess.Popen[bytes]") -> None:
 def _tail(said: BinaryIO) -> str:
     said.seek(max(0, said.seek(0, os.SEEK_END) - _SAID_BYTES))
     return _CREDENTIALS.sub("", said.read().decode("utf-8", "replace"))
+
+
+def _check_disk(job: Job) -> None:
+    """Raises StoreError where the disk that a program wrote to is full: then its failure says nothing of the source."""
+    disk = os.statvfs(job.folder)
+    if disk.f_bavail * disk.f_frsize < _FULL_BYTES:
+        raise StoreError(
+            f"{job.subject}: the disk of {job.folder} is full; free some space there, or set TMPDIR to a larger folder"
+        )
 
 
 def _failure(job: Job, code: int, said: str) -> RepoloomError:

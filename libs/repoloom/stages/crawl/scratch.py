@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from repoloom import processes
+from repoloom.corpus.local_copies import scratch_errors
 
 _PREFIX = "repoloom-crawl-"
 _OWNED = re.compile(rf"{_PREFIX}(\d+\.\d+)-.*")
@@ -16,14 +17,16 @@ _OWNED = re.compile(rf"{_PREFIX}(\d+\.\d+)-.*")
 
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A new folder, gone with the block."""
-    with tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{processes.mark()}-") as folder:
+    """A new folder, gone with the block. Raises StoreError where there can be none."""
+    with scratch_errors():
+        made = tempfile.TemporaryDirectory(prefix=f"{_PREFIX}{processes.mark()}-")
+    with made as folder:
         yield Path(folder)
 
 
 def sweep() -> None:
-    """Removes the scratch folders of processes that are no more."""
-    with os.scandir(tempfile.gettempdir()) as found:
+    """Removes the scratch folders of processes that are no more. Raises StoreError where they cannot be looked for."""
+    with scratch_errors(), os.scandir(tempfile.gettempdir()) as found:
         orphans = [
             child.path for child in found if (name := _OWNED.fullmatch(child.name)) and not processes.lives(name[1])
         ]
