@@ -1,3 +1,4 @@
+import contextlib
 import hashlib
 import subprocess
 from collections.abc import Callable
@@ -56,7 +57,7 @@ def archive(
     (tmp_path / "sources.list.d").mkdir()
     monkeypatch.setenv("APT_CONFIG", str(settings))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    debian._update.cache_clear()
+    debian._UPDATES.clear()
 
     def point(options: str) -> None:
         (tmp_path / "sources.list").write_text(f"# deb is for binary packages\ndeb {options} {address} stable main\n")
@@ -149,6 +150,32 @@ def test_indexes_that_cannot_be_had_are_asked_for_once(
     assert str(second.value).removeprefix("debian other 1") == str(first.value).removeprefix("debian thing 2:1.0-1")
 
 
+def test_indexes_that_could_not_be_had_are_asked_for_again_later(
+    archive: Callable[[str], None], crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(debian, "_RETRY_SECONDS", 0.0)
+    archive("[trusted=yes]")
+    indexes = tmp_path / "archive" / "dists"
+    away = indexes.rename(tmp_path / "archive" / "away")
+    with pytest.raises(SourceUnavailableError):
+        crawl(kind="debian", name="thing", version="2:1.0-1")
+    away.rename(indexes)
+    assert crawl(kind="debian", name="thing", version="2:1.0-1").table("files").num_rows == 4
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_indexes_are_fetched_again_when_they_are_old(
+    archive: Callable[[str], None], crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    archive("[trusted=yes]")
+    if old:
+        monkeypatch.setattr(debian, "_FRESH_SECONDS", 0.0)
+    crawl(kind="debian", name="thing", version="2:1.0-1")
+    (tmp_path / "archive" / "dists").rename(tmp_path / "archive" / "away")
+    with pytest.raises(SourceUnavailableError) if old else contextlib.nullcontext():
+        crawl(kind="debian", name="thing", version="2:1.0-1")
+
+
 def test_an_archive_may_be_private_and_leads_to_no_other_private_host(
     archive: Callable[[str], None], site: Any, crawl: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +188,7 @@ def test_an_archive_may_be_private_and_leads_to_no_other_private_host(
     private.redirects["/pool"] = f"{victim.url}/pool"
     with pytest.raises(NotAllowedError, match=r"^debian thing 2:1\.0-1: 127\.0\.0\.2 is a loopback address"):
         crawl(kind="debian", name="thing", version="2:1.0-1")
-    debian._update.cache_clear()
+    debian._UPDATES.clear()
     private.redirects["/dists"] = f"{victim.url}/dists"
     with pytest.raises(NotAllowedError, match=r"^debian thing 2:1\.0-1: .*127\.0\.0\.2 is a loopback address"):
         crawl(kind="debian", name="thing", version="2:1.0-1")

@@ -74,15 +74,20 @@ def test_a_branch_a_tag_and_head_are_pinned_to_their_commits(address: str, crawl
     assert commit("v9") == "v9"  # the crawl says that there is none
 
 
-def test_a_host_that_never_answers_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("seconds", "asked"), [(600.0, 1), (0.0, 2)], ids=["at once", "later"])
+def test_a_host_that_never_answers_is_asked_again_only_later(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, asked: int
+) -> None:
     monkeypatch.setattr(git, "_PIN_SECONDS", 0.3)
-    monkeypatch.setattr(git, "_SILENT", set())
+    monkeypatch.setattr(git, "_SILENT_SECONDS", seconds)
+    monkeypatch.setattr(git, "_SILENT", {})
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"git://127.0.0.1:{silent.getsockname()[1]}"
         for name in ("one", "two"):
             source = GitSource(kind="git", url=f"{url}/{name}")
             assert pinned(source) == source
         silent.settimeout(0)
-        silent.accept()[0].close()
+        for _ in range(asked):
+            silent.accept()[0].close()
         with pytest.raises(BlockingIOError):
             silent.accept()

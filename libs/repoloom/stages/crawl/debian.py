@@ -5,10 +5,10 @@ apt's signed indexes are kept in the user's cache folder, apart from the machine
 
 import errno
 import fcntl
-import functools
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -30,12 +30,18 @@ _APT_GET = Client("apt-get", "apt is part of Debian and Ubuntu: crawl Debian pac
 _APT_CONFIG = Client("apt-config", _APT_GET.install)
 _INDEX_BYTES = 1 << 30  # an index is tens of MiB
 _CONFIG_SECONDS = 20.0
+_FRESH_SECONDS = 3600.0  # for which fetched indexes serve
+_RETRY_SECONDS = 60.0  # after which indexes that could not be had are asked for again
 _ONE_LINE = re.compile(r"^\s*deb(?:-src)?\s", re.MULTILINE)  # sources.list(5), one-line style
 _TYPES = re.compile(r"^Types:.*$", re.MULTILINE | re.IGNORECASE)  # and deb822 style
 _HOST = re.compile(r"://(?:[^/@\s]*@)?([^/:\s\[\]]+|\[[^\]\s]+\])")  # of an address in either
 _SHELL = re.compile(r"^([A-Z]+)='(.*)'$", re.MULTILINE)  # what apt-config says
 SourceLists: TypeAlias = tuple[tuple[str, str], ...]
 """Names and texts of source lists."""
+
+Problem: TypeAlias = SourceUnavailableError | NotAllowedError
+_UPDATES: dict[tuple[Path, SourceLists, float, Policy], tuple[float, Problem | None]] = {}
+"""How fetching indexes ended, and until what time.monotonic() that holds."""
 
 _PART = re.compile(r"(?P<native>\.tar)|\.orig(-(?P<component>[A-Za-z0-9-]+))?\.tar|(?P<packaging>\.debian\.tar)")
 """The archives of a source package (dsc(5)): a native one, or upstream's with its components and Debian's packaging."""
@@ -86,18 +92,25 @@ def _indexes(subject: str, limits: Limits) -> Iterator[_Apt]:
     """Points apt at the source indexes, which nobody changes meanwhile."""
     sources, policy = _configured_sources(subject), Policy.here()
     folder = _cache_folder(subject, sources)
-    if problem := _update(folder, sources, limits.timeout, policy):
+    if problem := _updated(folder, sources, limits.timeout, policy):
         raise type(problem)(f"{subject}: {problem}")
     with (folder / "lock").open() as lock, _gateway(subject, sources, policy) as way:
         fcntl.flock(lock, fcntl.LOCK_SH)
         yield _Apt(folder, way)
 
 
-@functools.cache
-def _update(
-    folder: Path, sources: SourceLists, timeout: float, policy: Policy
-) -> SourceUnavailableError | NotAllowedError | None:
-    """Fetches the source indexes, once a process; where another process just did, that costs one request each.
+def _updated(folder: Path, sources: SourceLists, timeout: float, policy: Policy) -> Problem | None:
+    """What keeps the source indexes from being fetched, if anything; asked anew when the answer is old."""
+    asked = (folder, sources, timeout, policy)
+    until, problem = _UPDATES.get(asked, (0.0, None))
+    if time.monotonic() >= until:
+        problem = _update(*asked)
+        _UPDATES[asked] = time.monotonic() + (_RETRY_SECONDS if problem else _FRESH_SECONDS), problem
+    return problem
+
+
+def _update(folder: Path, sources: SourceLists, timeout: float, policy: Policy) -> Problem | None:
+    """Fetches the source indexes; where another process just did, that costs one request each.
 
     What keeps them from being fetched is returned, not raised: so it is remembered, and no other source waits for it.
     """

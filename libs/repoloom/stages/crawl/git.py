@@ -8,6 +8,7 @@ import functools
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -36,6 +37,7 @@ from repoloom.stages.crawl.sources import GIT_SCHEMES, GitSource
 _GIT = Client("git", "apt-get install git")
 _CONTACT_SECONDS = 20.0  # for a host to answer at all
 _PIN_SECONDS = 3.0  # for a host to say what a name stands for, while somebody waits for a recipe to be read
+_SILENT_SECONDS = 60.0  # for which a host that did not answer is not asked again
 _MAX_MEMORY = 4 << 30  # address space, bytes: a pack's deltas may ask for more than the files they make
 _CHUNK = 1 << 16
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -54,8 +56,9 @@ _SETTINGS = {
 _REF_RULES = ("{}", "refs/{}", "refs/tags/{}", "refs/heads/{}", "refs/remotes/{}", "refs/remotes/{}/HEAD")
 """What a short name may stand for, in git's order (gitrevisions(7))."""
 
-_SILENT: set[str] = set()
-"""Hosts that let `pinned` wait in vain; they are not asked again, since a recipe may have many sources of one."""
+_SILENT: dict[str, float] = {}
+"""Hosts that let `pinned` wait in vain; they are not asked again until that time.monotonic(): a recipe may have many
+sources of one."""
 
 
 def is_pinned(source: GitSource) -> bool:
@@ -71,7 +74,7 @@ def pinned(source: GitSource) -> GitSource:
     if is_pinned(source):
         return source
     address, host = _address(source), urlsplit(source.url or "").netloc
-    if host in _SILENT:
+    if time.monotonic() < _SILENT.get(host, 0.0):
         return source
     with scratch_folder() as scratch:
         try:
@@ -79,7 +82,7 @@ def pinned(source: GitSource) -> GitSource:
                 said = git.run("ls-remote", "--quiet", "--", address, source.revision, f"{source.revision}^{{}}")
         except (SourceUnavailableError, NotAllowedError) as error:
             if isinstance(error, OverdueError):
-                _SILENT.add(host)
+                _SILENT[host] = time.monotonic() + _SILENT_SECONDS
             return source
     commits = {
         name: commit
