@@ -34,6 +34,7 @@ def gather(
     """
     limits = limits or Limits()
     tables = Tables(datasets)
+    tokenized = tokens(tables)
     return ReportData(
         name=name,
         version=__version__,
@@ -47,8 +48,8 @@ def gather(
         duplicates=duplicates(tables, limits),
         quality=quality(tables, limits),
         contamination=contamination(tables, limits),
-        tokens=tokens(tables),
-        training=None if training_record is None else training(training_record, limits),
+        tokens=tokenized,
+        training=training(training_record, tokenized.packing if tokenized else None, limits),
         evaluation=None if evaluation is None else shown(evaluation, limits),
         provenance=provenance(datasets, limits),
     )

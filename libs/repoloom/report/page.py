@@ -16,6 +16,7 @@ _WORDINGS = (
     wording.number,
     wording.size,
     wording.percent,
+    wording.passes,
     wording.duration,
     wording.measure,
     wording.compact,

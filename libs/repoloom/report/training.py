@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from repoloom.corpus.manifest import Record
 from repoloom.report.limits import Limits
+from repoloom.report.tokens import Packing
 
 
 class TrainingStep(Record):
@@ -33,6 +34,8 @@ class Training(Record):
     unigram_loss: float
     steps: int
     sequences: int  # read
+    tokens: int  # in as many sequences on average: padding is none
+    epochs: float  # passes over the packed sequences; below 1 the share of them that was read
     seconds: float
     first_loss: float
     last_loss: float  # smoothed
@@ -41,10 +44,11 @@ class Training(Record):
     smooth_loss: tuple[float, ...]  # at the points
 
 
-def training(record: TrainingRecord, limits: Limits) -> Training | None:
-    """The run with at most `limits.points` points; None where no step was done."""
-    if not record.steps:
+def training(record: TrainingRecord | None, packing: Packing | None, limits: Limits) -> Training | None:
+    """The run on these sequences with at most `limits.points` points; None where no step was done."""
+    if record is None or packing is None or not record.steps:
         return None
+    sequences = record.steps[-1].samples_consumed
     points = tuple(thin(record.steps, limits.points))
     smooth = smoothed([point.loss for point in points])
     speeds = sorted(step.tokens_per_second for step in record.steps)
@@ -52,7 +56,9 @@ def training(record: TrainingRecord, limits: Limits) -> Training | None:
         parameters=record.parameters,
         unigram_loss=record.unigram_loss,
         steps=record.steps[-1].step,
-        sequences=record.steps[-1].samples_consumed,
+        sequences=sequences,
+        tokens=sequences * packing.tokens // packing.sequences,
+        epochs=sequences / packing.sequences,
         seconds=record.seconds,
         first_loss=record.steps[0].loss,
         last_loss=smooth[-1],

@@ -2,7 +2,7 @@
 
 from repoloom.text import visible
 
-__all__ = ["compact", "duration", "measure", "number", "percent", "plural", "scientific", "size", "visible"]
+__all__ = ["compact", "duration", "measure", "number", "passes", "percent", "plural", "scientific", "size", "visible"]
 
 
 def number(value: int) -> str:
@@ -40,6 +40,11 @@ def percent(share: float) -> str:
         return ">99.9%"
     digits = 0 if share in (0, 1) else 1 if share >= 0.01 else 2
     return f"{share * 100:.{digits}f}%"
+
+
+def passes(epochs: float) -> str:
+    """How much was read of what there is: 7.2%, 100%, 2.5 epochs."""
+    return percent(min(epochs, 1)) if round(epochs, 3) <= 1 else f"{measure(epochs)} epochs"
 
 
 def duration(seconds: float) -> str:

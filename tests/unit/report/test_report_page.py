@@ -103,6 +103,12 @@ def test_a_run_that_did_nothing_has_a_page_too() -> None:
     assert "None" not in text
 
 
+def test_the_headline_and_the_training_say_what_share_of_the_packed_tokens_was_read() -> None:
+    text = "".join(Outline(render(whole("a"))).text)
+    assert "trained on 1,170 tokens, 39.0% of those packed." in text
+    assert "39 steps over 39 sequences (1,170 tokens, 39.0% of those packed)" in text
+
+
 def test_every_figure_says_in_words_what_it_shows() -> None:
     elements = Outline(render(whole("a"))).elements
     pictures = [names for tag, names in elements if tag == "svg" and "role" in names]

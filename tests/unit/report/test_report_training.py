@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from repoloom.evaluation.result import Compared, Evaluation, Sample, Scores
 from repoloom.report.evaluation import shown
 from repoloom.report.limits import Limits
+from repoloom.report.tokens import Packing
 from repoloom.report.training import TrainingRecord, TrainingStep, smoothed, thin, training
 
 
@@ -13,6 +14,14 @@ def step(number: int, loss: float = 1.0) -> TrainingStep:
     return TrainingStep(
         step=number, loss=loss, learning_rate=0.1, gradient_norm=1, tokens_per_second=10, samples_consumed=number
     )
+
+
+PACKED = Packing(sequences=100, sequence_length=32, pieces=100, tokens=3000)
+
+
+def trained(steps: int) -> TrainingRecord:
+    done = tuple(step(number) for number in range(1, steps + 1))
+    return TrainingRecord(parameters=1, unigram_loss=6, steps=done, seconds=0)
 
 
 @given(st.integers(1, 300), st.integers(2, 50))
@@ -35,7 +44,15 @@ def test_a_smoothed_curve_stays_between_the_extremes(values: list[float]) -> Non
 
 
 def test_a_run_of_no_step_is_no_training() -> None:
-    assert training(TrainingRecord(parameters=1, unigram_loss=6, steps=(), seconds=0), Limits()) is None
+    assert training(trained(steps=0), PACKED, Limits()) is None
+
+
+def test_a_training_says_how_many_of_the_packed_tokens_it_read() -> None:
+    part, twice = (training(trained(steps), PACKED, Limits()) for steps in (7, 200))
+    assert part is not None
+    assert twice is not None
+    assert (part.tokens, part.epochs) == (210, 0.07)
+    assert (twice.tokens, twice.epochs) == (6000, 2)
 
 
 def sample(number: int, exact: bool) -> Sample:

@@ -55,6 +55,7 @@ def whole(text: str) -> ReportData:
         shared=(Shared(path=text, survivor_path=f"{text}2"),),
     )
     record = TrainingRecord(parameters=1_000, unigram_loss=3, steps=tuple(map(step, range(1, 40))), seconds=60)
+    packing = Packing(sequences=100, sequence_length=32, pieces=2, tokens=3000)
     scores = Scores(bits_per_byte=1.5, exact_match=0.2, edit_similarity=0.5)
     compared = Compared(name=text, bytes=9, holes=4, trained=scores, untrained=scores)
     hole = Sample(
@@ -109,9 +110,9 @@ def whole(text: str) -> ReportData:
             sequence_length=32,
             languages=(LanguageTokens(name=text, tokens=9, bytes=30),),
             mixture=(Domain(domain=text, weight=1, available=9, taken=9),),
-            packing=Packing(sequences=1, sequence_length=32, pieces=2, tokens=9),
+            packing=packing,
         ),
-        training=training(record, Limits()),
+        training=training(record, packing, Limits()),
         evaluation=Evaluation(overall=compared, languages=(compared,), samples=(hole,)),
         provenance=(
             Provenance(
