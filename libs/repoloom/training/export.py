@@ -48,6 +48,7 @@ def export(
         weights = {name: weight.to("cpu", dtype).contiguous() for name, weight in model.state_dict().items()}
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
         (partial / "tokenizer.json").write_bytes(tokenizer_json)
+        shutil.copymode(partial / "tokenizer.json", partial / "model.safetensors")  # safetensors shuts others out
         for name, content in _configuration(model.architecture, ids, dtype).items():
             (partial / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / PROMPT).write_text(json.dumps({"fim_order": fim_order}) + "\n")

@@ -1,6 +1,8 @@
 """Plain transformers opens what we export, and computes what we compute."""
 
 import json
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,15 @@ def test_equal_models_export_to_equal_bytes_and_load_again(tmp_path: Path, token
         assert path.read_bytes() == (tmp_path / "other" / path.name).read_bytes()
     completer = Completer.load(tmp_path / "one")
     assert completer.complete("def ", "\n") == Completer.load(tmp_path / "other").complete("def ", "\n")
+
+
+def test_every_exported_file_has_the_mode_that_the_umask_gives(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    before = os.umask(0o027)
+    try:
+        export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()} == {0o640}
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path, tokenizer: Tokenizer) -> None:
