@@ -12,6 +12,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
+from repoloom.inference.text import TextCodec
+from repoloom.prompts import fim
 from repoloom.prompts.special_tokens import BOS, EOS, FIM_HOLE, PAD
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.attention import packed_mask
@@ -64,6 +66,16 @@ def test_transformers_reads_the_tokenizer_with_its_special_tokens(tmp_path: Path
     assert (theirs.bos_token, theirs.eos_token, theirs.pad_token) == (BOS, EOS, PAD)
     assert theirs.encode(FIM_HOLE, add_special_tokens=False) == [tokenizer.token_to_id(FIM_HOLE)]
     assert theirs.decode(theirs.encode(TEXT)) == TEXT
+
+
+@pytest.mark.parametrize("order", fim.Order)
+def test_a_prompt_written_as_one_string_is_the_prompt_of_training(
+    tmp_path: Path, tokenizer: Tokenizer, order: fim.Order
+) -> None:
+    export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model", fim_order=order)
+    prompt = fim.prompt("def add(a, b):\n    ", "\n\n", order)
+    ours = TextCodec(tokenizer.to_str().encode()).encode(prompt)
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").encode("".join(prompt)) == ours
 
 
 def test_equal_models_export_to_equal_bytes_and_load_again(tmp_path: Path, tokenizer: Tokenizer) -> None:
