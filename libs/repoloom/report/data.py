@@ -1,10 +1,10 @@
 """All that the page says: one model, from which the same page is rendered anywhere."""
 
 from repoloom.corpus.manifest import Record
-from repoloom.evaluation.result import Evaluation
 from repoloom.report.contamination import Contamination
 from repoloom.report.dependencies import Dependencies
 from repoloom.report.duplicates import Duplicates
+from repoloom.report.evaluation import Measured
 from repoloom.report.funnel import Funnel
 from repoloom.report.notices import Notice
 from repoloom.report.provenance import Provenance
@@ -31,5 +31,5 @@ class ReportData(Record):
     contamination: Contamination | None
     tokens: Tokens | None
     training: Training | None
-    evaluation: Evaluation | None
+    evaluation: Measured | None
     provenance: tuple[Provenance, ...]

@@ -9,7 +9,7 @@ from repoloom.report.contamination import contamination
 from repoloom.report.data import ReportData
 from repoloom.report.dependencies import dependencies
 from repoloom.report.duplicates import duplicates
-from repoloom.report.evaluation import shown
+from repoloom.report.evaluation import measured
 from repoloom.report.funnel import funnel
 from repoloom.report.limits import Limits
 from repoloom.report.notices import notices
@@ -50,6 +50,6 @@ def gather(
         contamination=contamination(tables, limits),
         tokens=tokenized,
         training=training(training_record, tokenized.packing if tokenized else None, limits),
-        evaluation=None if evaluation is None else shown(evaluation, limits),
+        evaluation=None if evaluation is None else measured(evaluation, tables, limits),
         provenance=provenance(datasets, limits),
     )

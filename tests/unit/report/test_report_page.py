@@ -109,6 +109,32 @@ def test_the_headline_and_the_training_say_what_share_of_the_packed_tokens_was_r
     assert "39 steps over 39 sequences (1,170 tokens, 39.0% of those packed)" in text
 
 
+def test_the_evaluation_says_of_how_much_text_it_is_a_sample() -> None:
+    data = whole("a")
+    assert data.evaluation is not None
+    assert "a sample of 9 B of the 36 B held out" in render(data)
+    all_of_it = data.evaluation.model_copy(update={"held_out": 9})
+    assert "a sample of" not in render(data.model_copy(update={"evaluation": all_of_it}))
+
+
+def test_samples_are_said_to_take_turns_only_where_they_do() -> None:
+    data = whole("a")
+    assert data.evaluation is not None
+    (differs,) = data.evaluation.samples
+    both = (differs, differs.model_copy(update={"exact": True}))
+    assert "in turn" not in render(data)
+    taking_turns = data.evaluation.model_copy(update={"samples": both})
+    assert "in turn" in render(data.model_copy(update={"evaluation": taking_turns}))
+
+
+def test_counts_of_other_things_are_named_apart() -> None:
+    data = whole("a")
+    assert "4 files that 2 repositories list went in" in "".join(Outline(render(data)).text)
+    assert "files taken" in render(data)
+    assert "later steps leave" not in render(data)
+    assert "one of 2 documents (later steps leave 1)" in render(data.model_copy(update={"documents": 1}))
+
+
 def test_every_figure_says_in_words_what_it_shows() -> None:
     elements = Outline(render(whole("a"))).elements
     pictures = [names for tag, names in elements if tag == "svg" and "role" in names]

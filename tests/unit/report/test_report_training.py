@@ -2,10 +2,12 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from report.written import DOCUMENTS, Writer, document
 
 from repoloom.evaluation.result import Compared, Evaluation, Sample, Scores
-from repoloom.report.evaluation import shown
+from repoloom.report.evaluation import measured
 from repoloom.report.limits import Limits
+from repoloom.report.tables import Tables
 from repoloom.report.tokens import Packing
 from repoloom.report.training import TrainingRecord, TrainingStep, smoothed, thin, training
 
@@ -66,7 +68,17 @@ def test_exact_samples_and_others_are_shown_in_turn_with_a_few_lines_around() ->
     scores = Scores(bits_per_byte=1, exact_match=0, edit_similarity=0)
     overall = Compared(name="", bytes=1, holes=1, trained=scores, untrained=scores)
     samples = tuple(sample(number, exact=number > 7) for number in range(10))
-    found = shown(Evaluation(overall=overall, languages=(), samples=samples), Limits(samples=6, lines=3)).samples
+    evaluation = Evaluation(overall=overall, languages=(), samples=samples)
+    found = measured(evaluation, Tables(()), Limits(samples=6, lines=3)).samples
     assert [its.path for its in found] == ["8", "0", "9", "1", "2", "3"]
     assert found[0].prefix == "line 47\nline 48\nline 49"
     assert found[0].suffix == "line 0\nline 1\nline 2"
+
+
+def test_the_held_out_text_is_counted_without_what_stands_around_it(write: Writer) -> None:
+    scores = Scores(bits_per_byte=1, exact_match=0, edit_similarity=0)
+    overall = Compared(name="", bytes=1, holes=1, trained=scores, untrained=scores)
+    rows = [document("a", 0, ["x.py", "y.py"], 40), document("b", 0, ["z.py"], 20)]
+    held_out = write("split.heldout", {"heldout": (DOCUMENTS, rows)})
+    evaluation = Evaluation(overall=overall, languages=(), samples=())
+    assert measured(evaluation, Tables([held_out]), Limits()).held_out == 100

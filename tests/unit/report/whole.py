@@ -1,12 +1,13 @@
 """A report that has everything, each text of it the same."""
 
 from repoloom.corpus.ledger import Count
-from repoloom.evaluation.result import Compared, Evaluation, Sample, Scores
+from repoloom.evaluation.result import Compared, Sample, Scores
 from repoloom.report.contamination import Benchmark, Contamination, Hit
 from repoloom.report.data import ReportData
 from repoloom.report.dependencies import Dependencies, Edge, File
 from repoloom.report.dependencies import Example as Ordered
 from repoloom.report.duplicates import Alarm, Cluster, Duplicates, Member, Shared
+from repoloom.report.evaluation import Measured
 from repoloom.report.funnel import Example, Funnel, Language, Passage, Rule
 from repoloom.report.limits import Limits
 from repoloom.report.notices import Notice
@@ -113,7 +114,7 @@ def whole(text: str) -> ReportData:
             packing=packing,
         ),
         training=training(record, packing, Limits()),
-        evaluation=Evaluation(overall=compared, languages=(compared,), samples=(hole,)),
+        evaluation=Measured(overall=compared, languages=(compared,), samples=(hole,), held_out=36),
         provenance=(
             Provenance(
                 step=text,
