@@ -12,6 +12,7 @@ from repoloom.corpus.dataset import MANIFEST, Dataset
 from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Record
 from repoloom.engine.execute import load_step
+from repoloom.engine.log import CommitLog
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool, Pool
 from repoloom.engine.reconcile import Fence, Policy, Watch, reconcile
@@ -176,7 +177,8 @@ def dataset_uris_at(uri: str) -> list[str]:
 
 
 def verify(uri: str) -> list[Dataset]:
-    """Checks the datasets at an address: each by itself, and that what one step kept is what the next was given.
+    """Checks the datasets at an address: each by itself with its log of commits, which the next run reads, and that
+    what one step kept is what the next was given.
 
     Raises CorruptDataError naming the first thing that does not hold.
     """
@@ -184,6 +186,8 @@ def verify(uri: str) -> list[Dataset]:
     makers: dict[str, Dataset] = {}
     for dataset in datasets:
         dataset.verify()
+        for _ in CommitLog(dataset.store).segments():
+            pass  # each is checked as it is read
         manifest = dataset.manifest
         for table in (table for table in manifest.inputs if table in makers):
             if manifest.inputs[table] != makers[table].digest:

@@ -16,6 +16,7 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
 from repoloom.engine.retry import forget
 from repoloom.errors import CorruptDataError
+from repoloom.recipe.run import verify
 
 
 def _flip(path: Path) -> None:
@@ -116,6 +117,17 @@ def test_a_corrupt_record_stops_the_run_and_is_made_anew_on_demand(
     forgotten = forget(str(dataset))
     assert (forgotten.failures, forgotten.corrupt) == ((1, 0) if harm is _harm_failures else (0, 1))
     assert probe.run().digest == undisturbed
+
+
+def test_verify_reads_the_log_of_commits_too(tmp_path: Path) -> None:
+    Probe(tmp_path).run()
+    dataset = tmp_path / "probe.copy"
+    verify(str(dataset))
+    record = next((dataset / "log").iterdir())
+    _flip(record)
+
+    with pytest.raises(CorruptDataError, match=rf"^{record} is corrupt; `repoloom retry {dataset}`"):
+        verify(str(dataset))
 
 
 def test_killed_at_every_event_forgetting_can_be_begun_again(tmp_path: Path) -> None:
