@@ -76,8 +76,8 @@ class JobRow(Record):
 
     @property
     def at(self) -> str:
-        """Which step it is at."""
-        return f"{self.step} ({self.steps_done + 1} of {self.steps})" if self.step else self.state
+        """Which step it is at; the last one still when all are done."""
+        return f"{self.step} ({min(self.steps_done + 1, self.steps)} of {self.steps})" if self.step else self.state
 
     def cells(self) -> tuple[Text, ...]:
         """The row of a table."""

@@ -122,7 +122,7 @@ def _job(job: OpenJob) -> Text:
         return safe(f"{name}  waiting")
     progress = job.progress
     left = "" if progress.seconds_left is None else f", {progress.seconds_left:.0f} s left"
-    step = f"step {progress.steps_done + 1} of {progress.steps}" if progress.steps else "beginning"
+    step = f"step {min(progress.steps_done + 1, progress.steps)} of {progress.steps}" if progress.steps else "beginning"
     return safe(f"{name}  {step}, {progress.done} of {progress.tasks} tasks{left}")
 
 

@@ -29,7 +29,12 @@ def test_the_screen() -> None:
     part = Part("redis", "127.0.0.1:1", ("x",), {}, Path("log"), lambda _: True, 1)
     queue = QueueState(name="repoloom.cpu.b", of_this_build=True, waiting=5, running=2, workers=1)
     progress = Progress(steps=3, steps_done=1, tasks=10, done=4, seconds_left=60)
-    jobs = (OpenJob("filter/" + "ab" * 16, HOSTILE, progress), OpenJob("filter/" + "cd" * 16, "filter", None))
+    over = Progress(steps=3, steps_done=3, tasks=10, done=10)
+    jobs = (
+        OpenJob("filter/" + "ab" * 16, HOSTILE, progress),
+        OpenJob("filter/" + "cd" * 16, "filter", None),
+        OpenJob("filter/" + "ef" * 16, "filter", over),
+    )
 
     text = shown(show_stack([Watched(part, State.DOWN, restarts=2)], Sight((queue,), 7, jobs)))
 
@@ -38,6 +43,7 @@ def test_the_screen() -> None:
     assert "queue cpu: 5 waiting, 2 running, 1 workers" in text
     assert "step 2 of 3, 4 of 10 tasks, 60 s left" in text
     assert "job filter/cdcdcdcd  filter  waiting" in text
+    assert "job filter/efefefef  filter  step 3 of 3, 10 of 10 tasks" in text
     assert "\x1b]0;" not in text
 
 
@@ -66,7 +72,8 @@ def test_a_row_of_a_job() -> None:
     with console.capture() as capture, JobLine(console) as line:
         line.show(row)
         line.show(row)
-    assert capture.get().count("filter (2 of 2)") == 1
+        line.show(row.model_copy(update={"steps_done": 2}))
+    assert capture.get().count("filter (") == capture.get().count("filter (2 of 2)") == 1
 
 
 def test_the_next_command_survives_odd_folders() -> None:
