@@ -20,7 +20,7 @@ from repoloom.errors import ForbiddenError, InputError, NotFoundError
 from repoloom.jobs.addresses import contains, within
 from repoloom.jobs.records import JobRequest
 from repoloom.jobs.settings import JobSettings
-from repoloom.recipe.run import RUN, RunRecord, tables_at
+from repoloom.recipe.run import RUN, RunRecord, dataset_uris_at, tables_at
 from repoloom.recipe.sections import section, steps
 from repoloom.store import open_store
 
@@ -96,7 +96,9 @@ def _check_input(root: str, uri: str, field: str) -> None:
     if store.exists(MANIFEST):
         return
     if not store.exists(RUN):
-        raise NotFoundError(f"{field}: {uri!r} is neither a dataset nor a run: it has no {MANIFEST} and no {RUN}")
+        below = ", ".join(dataset_uris_at(uri))
+        way_out = f"give what lies below it: {below}" if below else f"it has no {MANIFEST} and no {RUN}"
+        raise NotFoundError(f"{field}: {uri!r} is neither a dataset nor a run; {way_out}")
     record = RunRecord.read(uri)
     for made in record.made:
         within(root, f"{record.store or uri}/{made.step}", field)

@@ -153,10 +153,15 @@ def stages_until(until: str | None) -> tuple[str, ...]:
 
 
 def datasets_at(uri: str) -> list[Dataset]:
-    """The datasets at an address: those of a run, in the order they were made, or the one dataset that lies there."""
+    """The datasets at an address: those of a run, in the order they were made, or the one dataset that lies there.
+
+    Raises InputError where there is neither, which names the datasets below, where a job left some.
+    """
     store = open_store(uri)
     if store.exists(MANIFEST):
         return [Dataset.open(uri)]
+    if not store.exists(RUN) and (below := dataset_uris_at(uri)):
+        raise InputError(f"{uri} is neither a dataset nor a run; give what lies below it: {', '.join(below)}")
     record = RunRecord.read(uri)
     return [_open_made(record.store or uri, made) for made in record.made]
 

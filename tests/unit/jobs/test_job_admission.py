@@ -64,6 +64,14 @@ def test_an_input_must_be_a_dataset_or_a_run(root: Path) -> None:
         _admit(root, "filter", inputs=[f"{root}/nothing"])
 
 
+def test_an_output_of_jobs_is_no_input_but_what_lies_in_it_is_named(root: Path) -> None:
+    for step in ("crawl", "filter"):
+        (root / "mine" / step / "tasks/0").mkdir(parents=True)
+        (root / "mine" / step / "tasks/0/commit.json").touch()
+    with pytest.raises(NotFoundError, match=rf"^inputs\.0: .* give .*: {root}/mine/crawl, {root}/mine/filter$"):
+        _admit(root, "filter", inputs=[f"{root}/mine"])
+
+
 @pytest.mark.parametrize("step", ["../../outside", ".jobs/x", "/etc"])
 def test_the_record_of_a_run_names_nothing_outside(root: Path, step: str) -> None:
     (root / "run").mkdir()

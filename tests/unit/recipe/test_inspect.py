@@ -7,6 +7,7 @@ import pytest
 from report.written import DOCUMENTS, DROPPED, REPOSITORIES, Writer, document, dropped, row
 
 from repoloom.cli.app import app
+from repoloom.errors import InputError
 from repoloom.recipe.inspect import list_repositories, look_up
 from repoloom.recipe.run import Made, RunRecord
 
@@ -76,6 +77,12 @@ def test_without_a_repository_inspect_lists_them(run: str, capsys: pytest.Captur
         "bytes": 20,
         "held_out": False,
     }
+
+
+def test_where_jobs_left_datasets_and_no_run_they_are_named(run: str) -> None:
+    Path(run, "run.json").unlink()
+    with pytest.raises(InputError, match=rf"^{run} is neither .*: {run}/crawl, .*, {run}/split$"):
+        list_repositories(run)
 
 
 def test_a_single_dataset_is_listed_too(run: str) -> None:
