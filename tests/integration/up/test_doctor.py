@@ -6,6 +6,9 @@ from pathlib import Path
 
 from stack import Stack, free_port, repoloom
 
+from repoloom.up.doctor.finding import Verdict
+from repoloom.up.doctor.services import service_findings
+
 
 def verdicts(found: "subprocess.CompletedProcess[str]") -> dict[str, tuple[str, str]]:
     """Verdict and words by subject."""
@@ -66,6 +69,14 @@ def test_a_redis_a_store_and_a_service_that_are_away() -> None:
     assert "fail  service filter" in found.stdout
     assert "→ check the address, AWS_ENDPOINT_URL_S3" in found.stdout
     assert "Traceback" not in found.stderr
+
+
+def test_without_services_the_advice_is_what_doctor_can_be_told() -> None:
+    (found,) = service_findings({})
+
+    assert found.verdict is Verdict.WARN
+    assert "--target" not in found.said
+    assert "`repoloom up`, or set REPOLOOM_SERVICES" in found.way_out
 
 
 def test_a_folder_is_a_store_that_is_well_and_one_that_cannot_be_is_not(tmp_path: Path) -> None:

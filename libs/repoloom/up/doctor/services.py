@@ -10,6 +10,7 @@ from repoloom.errors import InputError, RepoloomError, UnavailableError
 from repoloom.rpc.settings import ChannelSettings, split_address
 from repoloom.up.doctor.finding import Finding
 from repoloom.up.find import find_services, health
+from repoloom.up.surroundings import SERVICES
 
 _DAYS_LEFT = 14
 _SECONDS = 10.0
@@ -17,10 +18,14 @@ _SECONDS = 10.0
 
 def service_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
     """What can be seen of the services of an environment."""
+    if not environment.get(SERVICES):
+        way_out = f"start some with `repoloom up`, or set {SERVICES} to filter=host:port,...; a run does not need them"
+        yield Finding.warn("services", "none are known here", way_out)
+        return
     try:
         services = find_services((), environment)
     except InputError as error:
-        yield Finding.warn("services", str(error), "`repoloom up` starts them; a run does not need them")
+        yield Finding.warn("services", str(error), f"set {SERVICES} to filter=host:port,...")
         return
     for name, settings in services.items():
         yield _service(name, settings)
