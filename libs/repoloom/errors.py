@@ -33,6 +33,10 @@ class NotFoundError(InputError):
     """What the caller named is not there."""
 
 
+class UnsetError(InputError):
+    """A variable of the environment is not set that is needed to reach what the caller named."""
+
+
 class ForbiddenError(InputError):
     """What the caller named is not the caller's to use."""
 

@@ -11,7 +11,8 @@ from repoloom import __version__
 from repoloom.cli import datasets, models, run, services, stages
 from repoloom.cli.extras import way_out
 from repoloom.cli.output import ShowWarnings, show_error
-from repoloom.errors import RepoloomError
+from repoloom.cli.up import FOLDER
+from repoloom.errors import RepoloomError, UnsetError
 
 _HELP = """From git repositories to a trained and evaluated code model.
 
@@ -19,6 +20,7 @@ Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, toke
 and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error,
 said in one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
 
+_ENV = FOLDER / "env"
 
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
 """What the file system says of itself and its permissions, not of a mistake of ours."""
@@ -32,7 +34,8 @@ class _Group(typer.core.TyperGroup):
         try:
             return super().main(*args, **kwargs)  # type: ignore[arg-type]
         except RepoloomError as error:
-            show_error(str(error))
+            here = isinstance(error, UnsetError) and _ENV.exists()
+            show_error(f"{error}, or `. {_ENV}` for the stack of `repoloom up`" if here else str(error))
             sys.exit(1)
         except ModuleNotFoundError as error:
             if (command := way_out(error)) is None:

@@ -9,11 +9,11 @@ import typer
 
 from repoloom.cli.extras import way_out
 from repoloom.cli.output import Json, print_json, safe
+from repoloom.cli.up import FOLDER
 
 if TYPE_CHECKING:
     from repoloom.up.doctor.finding import Finding
 
-_FOLDER = Path(".repoloom")
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -22,7 +22,7 @@ def doctor(
         str | None,
         typer.Option(metavar="URI", help="A store to try out.  [default: that of `repoloom up` in FOLDER]"),
     ] = None,
-    folder: Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")] = _FOLDER,
+    folder: Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")] = FOLDER,
     as_json: Json = False,
 ) -> None:
     """Check this machine, Redis and its queues, the store and the services; say what to do about what is wrong.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from repoloom.cli.output import QUARANTINED, STOPPED, Json, print_json, safe
+from repoloom.cli.up import FOLDER
 from repoloom.errors import InputError, NotFoundError, RepoloomError
 
 if TYPE_CHECKING:
@@ -34,14 +35,13 @@ Targets = Annotated[
 ]
 FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")]
 Name = Annotated[str, typer.Argument(help="As the list has it, such as filter/1a2b3c4d.")]
-_FOLDER = Path(".repoloom")
 _LIMIT = 20
 _EVERY = 1.0  # seconds
 
 
 @app.callback()
 def _default(
-    context: typer.Context, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False
+    context: typer.Context, targets: Targets = None, folder: FolderOption = FOLDER, as_json: Json = False
 ) -> None:
     if context.invoked_subcommand is None:
         list_jobs(targets, folder, _LIMIT, as_json)
@@ -50,7 +50,7 @@ def _default(
 @app.command("list")
 def list_jobs(
     targets: Targets = None,
-    folder: FolderOption = _FOLDER,
+    folder: FolderOption = FOLDER,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many of each service.")] = _LIMIT,
     as_json: Json = False,
 ) -> None:
@@ -102,7 +102,7 @@ def start(
         ),
     ] = None,
     targets: Targets = None,
-    folder: FolderOption = _FOLDER,
+    folder: FolderOption = FOLDER,
     as_json: Json = False,
 ) -> None:
     """Start a stage over datasets. It goes on when this command has ended; `jobs watch` follows it."""
@@ -123,7 +123,7 @@ def start(
 
 
 @app.command()
-def watch(name: Name, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False) -> None:
+def watch(name: Name, targets: Targets = None, folder: FolderOption = FOLDER, as_json: Json = False) -> None:
     """Follow a job to its end.
 
     Exit codes: 0 it is done; 1 it failed; 3 it is done, but some tasks are quarantined; 130 it was cancelled, or
@@ -144,7 +144,7 @@ def watch(name: Name, targets: Targets = None, folder: FolderOption = _FOLDER, a
 
 
 @app.command()
-def cancel(name: Name, targets: Targets = None, folder: FolderOption = _FOLDER, as_json: Json = False) -> None:
+def cancel(name: Name, targets: Targets = None, folder: FolderOption = FOLDER, as_json: Json = False) -> None:
     """Stop a job, and wait until it has stopped. What it committed is kept; the same job started anew uses it."""
     from rich.console import Console
 

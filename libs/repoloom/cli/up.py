@@ -7,7 +7,7 @@ import typer
 
 from repoloom.cli.output import CORES
 
-_FOLDER = Path(".repoloom")
+FOLDER = Path(".repoloom")
 
 FolderOption = Annotated[
     Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.", file_okay=False)
@@ -15,7 +15,7 @@ FolderOption = Annotated[
 
 
 def up(
-    folder: FolderOption = _FOLDER,
+    folder: FolderOption = FOLDER,
     workers: Annotated[
         int, typer.Option(min=0, max=1024, help="Tasks at a time, each in its process. 0: workers run elsewhere.")
     ] = CORES,
@@ -68,7 +68,7 @@ def up(
             console.print(next_command(env, running.store), style="bold", soft_wrap=True, highlight=False)
 
 
-def down(folder: FolderOption = _FOLDER) -> None:
+def down(folder: FolderOption = FOLDER) -> None:
     """End what `repoloom up` runs in a folder, and wait for it. What was made is kept."""
     from repoloom.up.detach import end_stack
     from repoloom.up.folder import Folder

@@ -23,7 +23,7 @@ from minio.helpers import DictType
 from urllib3.exceptions import ProtocolError
 from urllib3.response import BaseHTTPResponse
 
-from repoloom.errors import InputError
+from repoloom.errors import InputError, UnsetError
 
 CONNECT_SECONDS = 10.0
 SILENCE_SECONDS = 60.0  # how long a server may send or take nothing, in the midst of a request
@@ -53,7 +53,7 @@ class Connection:
 
     @classmethod
     def from_environment(cls) -> "Connection":
-        """As AWS's own tools read it. Raises InputError where something is missing or is no address."""
+        """As AWS's own tools read it. Raises UnsetError for what is missing, InputError for what is no address."""
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         name = next((name for name in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL") if os.environ.get(name)), None)
         endpoint = os.environ[name].removesuffix("/") if name else f"https://s3.{region}.amazonaws.com"
@@ -67,7 +67,7 @@ class Connection:
         try:
             access_key, secret_key = os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
         except KeyError as error:
-            raise InputError(f"s3:// addresses need credentials; set {error.args[0]}") from None
+            raise UnsetError(f"s3:// addresses need credentials; set {error.args[0]}") from None
         return cls(endpoint, region, access_key, secret_key, os.environ.get("AWS_SESSION_TOKEN"))
 
 

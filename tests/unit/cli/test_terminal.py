@@ -115,3 +115,30 @@ def test_what_the_file_system_refuses_is_one_line(
         app(["digest", "out"])
     assert ended.value.code == 1
     assert capsys.readouterr().err == "error: out/manifest.json: Permission denied\n"
+
+
+@pytest.mark.parametrize(
+    ("said", "arguments"),
+    [
+        ("set AWS_ACCESS_KEY_ID", ["digest", "s3://bucket/x"]),
+        ("rediss:// for TLS", ["worker", "--store", "here"]),
+    ],
+)
+def test_what_is_not_set_is_in_the_file_of_a_stack_where_there_is_one(
+    said: str,
+    arguments: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_ACCESS_KEY_ID", "REPOLOOM_REDIS_URL"):
+        monkeypatch.delenv(name, raising=False)
+    ways = []
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            app(arguments)
+        ways.append(capsys.readouterr().err.partition(said)[2])
+        (tmp_path / ".repoloom").mkdir(exist_ok=True)
+        (tmp_path / ".repoloom/env").touch()
+    assert ways == ["\n", ", or `. .repoloom/env` for the stack of `repoloom up`\n"]

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from repoloom.corpus.manifest import Record
-from repoloom.errors import InputError
+from repoloom.errors import InputError, UnsetError
 
 URL = "REPOLOOM_REDIS_URL"
 _PASSWORD = "REPOLOOM_REDIS_PASSWORD"  # noqa: S105 - the name of it
@@ -61,7 +61,7 @@ class Broker(Record):
                 key=environment.get(_KEY) or None,
             )
         except KeyError:
-            raise InputError(f"{URL} is not set; give redis://host:6379/0, or rediss:// for TLS") from None
+            raise UnsetError(f"{URL} is not set; give redis://host:6379/0, or rediss:// for TLS") from None
         except ValueError:  # its text might quote the password
             raise InputError(f"{URL} is not of the form redis[s]://[user[:password]@]host[:port][/database]") from None
 
