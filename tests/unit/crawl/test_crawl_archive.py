@@ -204,7 +204,7 @@ def test_a_zip_whose_members_overlap_is_counted_by_what_it_claims(unpack: Any) -
 @pytest.mark.parametrize("pack", [a_tar, a_zip])
 def test_too_many_files_or_bytes_are_an_error_that_names_the_limit(unpack: Any, pack: Any) -> None:
     content = pack([(f"t/{i}", b"some text\n" * 20) for i in range(50)])
-    with pytest.raises(RepositoryTooLargeError, match=r"archive/given\.archive has more than 49 files; max_files"):
+    with pytest.raises(RepositoryTooLargeError, match=r"archive .*/given\.archive has more than 49 files; max_files"):
         unpack(content, Limits(max_files=49))
     with pytest.raises(RepositoryTooLargeError, match="max_repository_bytes"):
         unpack(content, Limits(max_repository_bytes=9_000))
@@ -271,8 +271,8 @@ def test_what_is_cut_short_is_an_error(unpack: Any) -> None:
     "content",
     [b"", b"no archive at all\n" * 100, b"PK\x03\x04", b"\x1f\x8b", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"BZh9"],
 )
-def test_what_is_no_archive_is_an_error(unpack: Any, content: bytes) -> None:
-    with pytest.raises(UnreadableSourceError, match="damaged"):
+def test_what_is_no_archive_is_an_error_with_its_path(unpack: Any, content: bytes) -> None:
+    with pytest.raises(UnreadableSourceError, match=r"^archive /.*/given\.archive: damaged: "):
         unpack(content)
 
 

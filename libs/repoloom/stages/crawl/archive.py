@@ -58,7 +58,7 @@ def entries(archive: Path, scratch: Path, budget: Budget, under: bytes = b"") ->
 
     Raises UnreadableSourceError and RepositoryTooLargeError.
     """
-    with damage_reported(budget.repo):
+    with damage_reported(budget.subject):
         budget.check_bytes(archive.stat().st_size)
         with archive.open("rb") as file:
             magic = file.read(6)
@@ -124,7 +124,7 @@ def _tar_entries(path: Path, budget: Budget, under: bytes) -> Iterator[Entry]:
     wrapper = _wrapper(name for name, _, _ in members)
     with path.open("rb") as content:
         for name, size, place in members:
-            found = place if isinstance(place, Refusal) else partial(_read_at, content, place, size, budget.repo)
+            found = place if isinstance(place, Refusal) else partial(_read_at, content, place, size, budget.subject)
             yield Entry(_placed(name, wrapper, under), size, found)
 
 
@@ -154,11 +154,11 @@ def _tar_content(member: tarfile.TarInfo) -> tuple[int, int | Refusal]:
     return member.size, member.offset_data
 
 
-def _read_at(file: BinaryIO, offset: int, size: int, repo: str) -> bytes:
+def _read_at(file: BinaryIO, offset: int, size: int, subject: str) -> bytes:
     file.seek(offset)
     content = file.read(size)
     if len(content) < size:
-        raise UnreadableSourceError(f"{repo}: damaged: the archive ends in the middle of a file")
+        raise UnreadableSourceError(f"{subject}: damaged: the archive ends in the middle of a file")
     return content
 
 
@@ -173,10 +173,10 @@ def _zip_entries(path: Path, budget: Budget, under: bytes) -> Iterator[Entry]:
         members = [(name, info) for name, info in members if not name.endswith(b"/")]
         wrapper = _wrapper(name for name, _ in members)
         for name, info in members:
-            yield Entry(_placed(name, wrapper, under), info.file_size, _zip_content(archive, info, budget.repo))
+            yield Entry(_placed(name, wrapper, under), info.file_size, _zip_content(archive, info, budget.subject))
 
 
-def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, repo: str) -> "partial[bytes] | Refusal":
+def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, subject: str) -> "partial[bytes] | Refusal":
     kind = stat.S_IFMT(info.external_attr >> 16)
     if kind == stat.S_IFLNK:
         return Refusal("link")
@@ -184,11 +184,11 @@ def _zip_content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, repo: str) -> 
         return Refusal("special_file", f"mode {kind:o}")
     if info.flag_bits & _ENCRYPTED:
         return Refusal("special_file", "encrypted")
-    return partial(_read_member, archive, info, repo)
+    return partial(_read_member, archive, info, subject)
 
 
-def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, repo: str) -> bytes:
-    with damage_reported(repo), archive.open(info) as member:
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, subject: str) -> bytes:
+    with damage_reported(subject), archive.open(info) as member:
         return member.read(info.file_size)
 
 

@@ -29,7 +29,7 @@ def repositories(source: Source, limits: Limits, scratch: Path) -> Iterator[Repo
     local files changed.
     """
     Policy.here().check(source)
-    budget = Budget(source.repository, limits)
+    budget = Budget(str(source), limits)
     match source:
         case PypiSource():
             entries = archive.entries(pypi.download(source, limits, scratch), scratch, budget)

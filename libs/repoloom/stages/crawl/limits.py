@@ -23,8 +23,8 @@ class Limits(Params):
 class Budget:
     """Counts what one repository takes. Every source spends through here, and here alone is it stopped."""
 
-    def __init__(self, repo: str, limits: Limits) -> None:
-        self.repo = repo
+    def __init__(self, subject: str, limits: Limits) -> None:
+        self.subject = subject  # what its errors are about
         self.limits = limits
         self.files = 0
         self.bytes = 0
@@ -57,4 +57,4 @@ class Budget:
             raise self._exceeded("max_ratio", f"{self.limits.max_ratio:g} times its packed size")
 
     def _exceeded(self, limit: str, most: str) -> RepositoryTooLargeError:
-        return RepositoryTooLargeError(f"{self.repo} has more than {most}; {limit} sets this limit")
+        return RepositoryTooLargeError(f"{self.subject} has more than {most}; {limit} sets this limit")
