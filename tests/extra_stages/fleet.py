@@ -139,7 +139,8 @@ class Worker:
 
     def thaw(self) -> None:
         for process in [psutil.Process(self.process.pid), *self.children()]:
-            process.resume()
+            with contextlib.suppress(psutil.NoSuchProcess):  # a child past its limit is ended as soon as its worker wakes
+                process.resume()
 
     def said(self, words: str) -> int:
         """How often it has said something."""
