@@ -5,6 +5,7 @@ import os
 import random
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,10 @@ def test_what_is_given_up_is_told_by_exit_code_and_report_and_retried(tmp_path: 
     assert "broken" in Path(result.json["report"]).read_text()
     assert "forgot 1 failed" in repoloom("retry", tmp_path / "out").out
     assert repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order").code == 3
+    assert "for a local source that was mended, running again is enough" in result.err
+    with tarfile.open(tmp_path / "broken.tar.gz", "w:gz") as mended:
+        mended.add(tmp_path / "good/a.py", "a.py")
+    assert repoloom("run", recipe, "--out", tmp_path / "out", "--until", "order").code == 0
 
 
 def test_an_output_that_a_command_writes_to_is_refused_to_others_that_would_and_can_be_read(tmp_path: Path) -> None:

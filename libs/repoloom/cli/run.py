@@ -124,5 +124,10 @@ def _show_quarantined(datasets: "list[Dataset]", console: "Console") -> bool:
             console.print(
                 Text.assemble(("quarantined", "yellow"), safe(f" {step} {failure.kind} at {failure.at or 'start'}"))
             )
-        console.print("The rest is done. `repoloom retry` and running again tries these anew.", highlight=False)
+        console.print(
+            "The rest is done. `repoloom retry` and running again tries these anew; "
+            "for a local source that was mended, running again is enough.",
+            highlight=False,
+            soft_wrap=True,
+        )
     return bool(given_up)
