@@ -139,7 +139,7 @@ class Worker:
 
     def thaw(self) -> None:
         for process in [psutil.Process(self.process.pid), *self.children()]:
-            with contextlib.suppress(psutil.NoSuchProcess):  # a child past its limit is ended as soon as its worker wakes
+            with contextlib.suppress(psutil.NoSuchProcess):  # its worker woke and ended it
                 process.resume()
 
     def said(self, words: str) -> int:
