@@ -104,7 +104,7 @@ def test_a_runner_that_begins_anew_has_all_that_its_keeper_gave_it(
     monkeypatch.setattr(Runner, "run", work)
     monkeypatch.setattr(runner.sys, "argv", ["runner", book.service, "0"])
     monkeypatch.setattr(runner.os, "execve", began)
-    for name in ("end_with_parent", "conceal", "configure"):  # they are of a process of its own
+    for name in ("end_with_parent", "conceal", "configure", "_await_workers"):  # they are of a process of its own
         monkeypatch.setattr(runner, name, Mock())
     interrupt = signal.getsignal(signal.SIGINT)
     runner.main()
