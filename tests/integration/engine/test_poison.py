@@ -4,6 +4,8 @@ import errno
 import os
 import re
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -12,7 +14,7 @@ from probing import EXTRA_STAGES, Probe, verify_commits
 from running import copy_tasks
 
 from repoloom.corpus.dataset import Dataset
-from repoloom.engine.pool import Limits, LocalPool
+from repoloom.engine.pool import Limits, LocalPool, Outcome
 from repoloom.engine.retry import forget
 from repoloom.engine.task import Attempt, Commit, Kind
 
@@ -67,13 +69,20 @@ def test_poison_is_quarantined_while_the_rest_is_done_and_once_cured_leaves_no_t
     assert cured.digest == probe.run().digest
 
 
+@contextmanager
+def _one_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Iterator[Outcome]]:
+    """What is left to come of a run of two tasks, of which one is done and the other hangs."""
+    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
+    with LocalPool(2, Limits(seconds=8)) as pool:
+        outcomes = pool.run(copy_tasks(pool, folder, {"probe/001": "hang"}, repositories=2))
+        assert isinstance(next(outcomes).result, Commit)
+        yield outcomes
+
+
 def test_a_limit_holds_while_whoever_takes_the_outcomes_does_something_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
-    with LocalPool(2, Limits(seconds=8)) as pool:
-        outcomes = pool.run(copy_tasks(pool, tmp_path, {"probe/001": "hang"}, repositories=2))
-        assert isinstance(next(outcomes).result, Commit)
+    with _one_hangs(tmp_path, monkeypatch) as outcomes:
         _wait_until_one_is_ended()
         [hung] = outcomes
     assert isinstance(hung.result, Attempt)
@@ -83,10 +92,7 @@ def test_a_limit_holds_while_whoever_takes_the_outcomes_does_something_else(
 def test_where_memory_cannot_be_looked_at_the_time_limit_holds_and_the_run_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(EXTRA_STAGES))
-    with LocalPool(2, Limits(seconds=8)) as pool:
-        outcomes = pool.run(copy_tasks(pool, tmp_path, {"probe/001": "hang"}, repositories=2))
-        assert isinstance(next(outcomes).result, Commit)
+    with _one_hangs(tmp_path, monkeypatch) as outcomes:
         monkeypatch.setattr("repoloom.engine.pool.resident", _refuse)
         _wait_until_one_is_ended()
         with pytest.raises(OSError, match="Too many open files"):
