@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Pins the dependencies of pyproject.toml: requirements/data.txt (data path), train.txt (with torch),
-# services.txt (data path, services, workers), dev.txt (all of it, with tools).
+# services.txt (data path, services, workers), dev.txt (all of it, with tools); of the images: cluster.txt (services,
+# workers, operator, pipelines), training.txt, inference.txt.
 # torch's own dependencies are left to its wheel, since the CPU and the CUDA builds of one version differ in them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +10,11 @@ compile() {
   uv pip compile -q --no-emit-index-url --no-emit-find-links --no-annotate --no-header --python-version 3.11 \
     "${@:2}" pyproject.toml | sed -E 's/^(torch==[0-9.]+)\+cpu$/\1/; /^(nvidia-|cuda-|triton==)/d' >"requirements/$1.txt"
 }
-compile data
-compile train --extra train -c requirements/torch.in
-compile services --extra services --extra local -c requirements/data.txt
-compile dev --extra train --extra services --extra local --extra dev -c requirements/train.txt
+compile dev --extra train --extra services --extra local --extra operator --extra pipelines --extra distributed --extra inference --extra dev \
+  -c requirements/torch.in
+compile data -c requirements/dev.txt
+compile train --extra train -c requirements/dev.txt
+compile services --extra services --extra local -c requirements/dev.txt
+compile cluster --extra services --extra operator --extra pipelines -c requirements/dev.txt
+compile training --extra train --extra distributed --extra services -c requirements/dev.txt
+compile inference --extra train --extra inference --extra services -c requirements/dev.txt
