@@ -1,52 +1,67 @@
-"""The commands and how they end: an error of ours is one line and exit code 1, quarantined work is exit code 3."""
+"""The commands and how they end: an error is one line, or one JSON object with --json, and an exit code."""
 
 import errno
 import logging
 import sys
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import typer
 
 from repoloom import __version__
 from repoloom.cli import datasets, models, run, services, stages
 from repoloom.cli.extras import way_out
-from repoloom.cli.output import ShowWarnings, show_error
+from repoloom.cli.output import ShowWarnings, print_json_error, show_error
 from repoloom.cli.up import FOLDER
-from repoloom.errors import RepoloomError, UnsetError
+from repoloom.errors import InputError, RepoloomError, UnsetError
 
 _HELP = """From git repositories to a trained and evaluated code model.
 
 Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, tokenizes, trains, evaluates and reports,
-and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 an error,
-said in one line; 2 wrong usage; 3 done, but some tasks are quarantined (`repoloom retry` runs them again)."""
+and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 something
+failed at work; 2 what was given cannot be used: an argument, a file or address it names, a variable of the environment;
+3 done, but some tasks are quarantined (`repoloom retry` runs them again); 130 stopped by Ctrl-C."""
 
 _ENV = FOLDER / "env"
 
 _REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
 """What the file system says of itself and its permissions, not of a mistake of ours."""
 
+_USAGE: Any = typer.BadParameter.__mro__[1]
+"""What typer raises of the words of a command; of its kinds it exports one."""
+
 
 class _Group(typer.core.TyperGroup):
-    def main(self, *args: object, **kwargs: object) -> object:
+    def main(self, args: Sequence[str] | None = None, **kwargs: Any) -> None:  # type: ignore[override]  # noqa: ANN401
         logger = logging.getLogger("repoloom")
         if not logger.handlers:
             logger.addHandler(ShowWarnings(logging.WARNING))
+        words = sys.argv[1:] if args is None else args
         try:
-            return super().main(*args, **kwargs)  # type: ignore[arg-type]
-        except RepoloomError as error:
-            here = isinstance(error, UnsetError) and _ENV.exists()
-            show_error(f"{error}, or `. {_ENV}` for the stack of `repoloom up`" if here else str(error))
-            sys.exit(1)
-        except ModuleNotFoundError as error:
-            if (command := way_out(error)) is None:
+            sys.exit(super().main(words, **{**kwargs, "standalone_mode": False}) or 0)
+        except (RepoloomError, ModuleNotFoundError, OSError, _USAGE) as error:
+            if (message := _said(error)) is None:
                 raise
-            show_error(f"this needs {error.name}, which is not installed: {command}")
-            sys.exit(1)
-        except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            show_error(f"{error.filename or 'input or output'}: {error.strerror}")
-            sys.exit(1)
+            if "--json" in words:  # which may not have been parsed
+                print_json_error("UsageError" if isinstance(error, _USAGE) else type(error).__name__, message)
+            elif message:
+                show_error(message)
+            sys.exit(2 if isinstance(error, (InputError, _USAGE)) else 1)
+
+
+def _said(error: Exception) -> str | None:
+    """An error in one line with a way out; nothing where the help was shown instead; None of a mistake of ours."""
+    if isinstance(error, UnsetError) and _ENV.exists():
+        return f"{error}, or `. {_ENV}` for the stack of `repoloom up`"
+    if isinstance(error, ModuleNotFoundError):
+        command = way_out(error)
+        return command and f"this needs {error.name}, which is not installed: {command}"
+    if isinstance(error, OSError):
+        return f"{error.filename or 'input or output'}: {error.strerror}" if error.errno in _REFUSALS else None
+    if isinstance(error, _USAGE):
+        message = error.format_message().removesuffix(".")
+        return message and f"{message} (see `{error.ctx.command_path} --help`)"
+    return str(error)
 
 
 app = typer.Typer(

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repoloom.cli.choices import one_of
+
 if TYPE_CHECKING:
     from repoloom.engine.pool import Limits, Pool
     from repoloom.recipe.paths import Where
@@ -26,6 +28,7 @@ EngineOption = Annotated[
         "--engine",
         help="local: worker processes here. celery: workers anywhere, over the Redis of REPOLOOM_REDIS_URL; "
         "they must see the same store.",
+        **one_of(Engine),
     ),
 ]
 
@@ -40,7 +43,7 @@ def check_files(engine: Engine, stage: str, values: Mapping[str, Any], where: "W
 
 
 def open_pool(engine: Engine, workers: int, limits: "Limits") -> AbstractContextManager["Pool"]:
-    """What does the tasks of a command. Raises InputError where there is no Redis to be had."""
+    """What does the tasks of a command. Raises InputError, UnavailableError where there is no Redis to be had."""
     if engine is Engine.LOCAL:
         from repoloom.engine.pool import LocalPool
 

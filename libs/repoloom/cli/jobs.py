@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repoloom.cli.choices import one_of
 from repoloom.cli.output import QUARANTINED, STOPPED, Json, print_json, safe
+from repoloom.cli.stages import STAGES
 from repoloom.cli.up import FOLDER
-from repoloom.errors import InputError, NotFoundError, RepoloomError
+from repoloom.errors import InputError, NotFoundError, RepoloomError, UnavailableError
 
 if TYPE_CHECKING:
     from repoloom.cli.job_row import JobLine
@@ -37,6 +39,10 @@ FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the stac
 Name = Annotated[str, typer.Argument(help="As the list has it, such as filter/1a2b3c4d.")]
 _LIMIT = 20
 _EVERY = 1.0  # seconds
+
+
+class JobFailedError(RepoloomError):
+    """A job failed, for whatever reason: who watched it did nothing wrong."""
 
 
 @app.callback()
@@ -69,6 +75,8 @@ def list_jobs(
                 rows += [JobRow.of(operation) for operation in itertools.islice(client.operations(), limit)]
         except RepoloomError as error:
             problems.append(f"{name}: {error}")
+    if problems and len(problems) == len(services):
+        raise UnavailableError("\n".join(problems))
     rows.sort(key=lambda row: row.created, reverse=True)
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])
@@ -83,13 +91,14 @@ def list_jobs(
         typer.echo("There are no jobs. `repoloom jobs start STAGE --input URI --output URI` starts one.")
     for problem in problems:
         Console(stderr=True, soft_wrap=True).print("[bold yellow]warning:[/]", safe(problem), highlight=False)
-    if problems and len(problems) == len(services):
-        raise typer.Exit(1)
 
 
 @app.command()
 def start(
-    stage: Annotated[str, typer.Argument(help="A stage of the data path, such as filter or dedup.")],
+    stage: Annotated[
+        str,
+        typer.Argument(help=f"A stage of the data path: {', '.join(STAGES)}.", **one_of(STAGES, "STAGE")),
+    ],
     output: Annotated[str, typer.Option(help="Where its datasets go, below the root of the services.")],
     inputs: Annotated[
         list[str] | None,
@@ -107,12 +116,9 @@ def start(
 ) -> None:
     """Start a stage over datasets. It goes on when this command has ended; `jobs watch` follows it."""
     from repoloom.cli.job_row import JobRow
-    from repoloom.rpc.catalog import STAGES
+    from repoloom.rpc import catalog
 
-    name = next((name for name, stages in STAGES.items() if stage in stages), None)
-    if name is None:
-        known = [stage for stages in STAGES.values() for stage in stages]
-        raise InputError(f"there is no stage {stage!r}; there are {', '.join(known)}")
+    name = next(name for name, stages in catalog.STAGES.items() if stage in stages)
     with _client(_find(targets, folder), name) as client:
         operation = client.start(inputs=inputs or (), output=output, parameters=_read(parameters), stage=stage)
     row = JobRow.of(operation)
@@ -174,7 +180,7 @@ def _follow(operation: "Operation", line: "JobLine") -> None:
 
 
 def _tell_end(operation: "Operation", as_json: bool) -> None:
-    """Says how a job ended, also by the exit code. Raises the error that it failed with."""
+    """Says how a job ended, also by the exit code. Raises JobFailedError."""
     from repoloom.cli.job_row import JobRow
 
     row = JobRow.of(operation)
@@ -184,7 +190,10 @@ def _tell_end(operation: "Operation", as_json: bool) -> None:
         if not as_json:
             typer.echo(f"{row.short} was cancelled; what it committed is kept")
         raise typer.Exit(STOPPED)
-    result = operation.result
+    try:
+        result = operation.result
+    except RepoloomError as error:
+        raise JobFailedError(str(error)) from error
     if not as_json:
         for dataset in result.datasets:
             typer.echo(f"{dataset.step:<22} {dataset.digest}  {dataset.uri}")

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
+from repoloom.cli.choices import one_of
 from repoloom.cli.output import Json, print_json, show_parameters
 from repoloom.errors import InputError
+from repoloom.inference.until import Until
 from repoloom.text import visible
 
 _PANEL = "Model"
@@ -76,7 +78,9 @@ def export(
     run: _Run,
     recipe: _RecipeFile,
     to: Annotated[Path, typer.Option(help="A new or empty folder.")],
-    dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    dtype: Annotated[
+        str, typer.Option(help="Numbers of the weights.", **one_of(("float32", "bfloat16", "float16")))
+    ] = "float32",
 ) -> None:
     """Export the newest checkpoint of a run, finished or not, to a folder that plain `transformers` opens."""
     import torch
@@ -85,14 +89,11 @@ def export(
     from repoloom.recipe.model_path import Corpus, export_checkpoint
     from repoloom.recipe.run import datasets_at
 
-    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype not in kinds:
-        raise InputError(f"--dtype {dtype}: give one of {', '.join(kinds)}")
     params = Recipe.load(recipe).train
     if params is None:
         raise InputError(f"{recipe} has no `train` section")
     corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
-    step = export_checkpoint(params, corpus, run, to, kinds[dtype])
+    step = export_checkpoint(params, corpus, run, to, getattr(torch, dtype))
     typer.echo(f"{to}  (step {step})")
 
 
@@ -161,7 +162,9 @@ def complete(
         Path, typer.Option(help="What stands before the hole; - for standard input.", allow_dash=True)
     ],
     suffix_file: Annotated[Path | None, typer.Option(help="What stands after it; nothing if absent.")] = None,
-    until: Annotated[str, typer.Option(help="Where to end: `line` or `end`.")] = "line",
+    until: Annotated[
+        Until, typer.Option(help="Where to end: with the line, or where the model does.", **one_of(Until))
+    ] = Until.LINE,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write at most.")] = 64,
     temperature: Annotated[float, typer.Option(min=0, help="0: always the likeliest token.")] = 0.0,
     top_p: Annotated[
@@ -171,11 +174,9 @@ def complete(
     as_json: Json = False,
 ) -> None:
     """Fill the hole between a prefix and a suffix."""
-    from repoloom.inference.complete import Completer, Until
+    from repoloom.inference.complete import Completer
     from repoloom.inference.generate import Sampling
 
-    if until not in list(Until):
-        raise InputError(f"--until {until}: give one of {', '.join(Until)}")
     if not 0 < top_p <= 1:
         raise InputError(f"--top-p {top_p:g}: give more than 0 and at most 1")
     if not isfinite(temperature):
@@ -183,7 +184,7 @@ def complete(
     prefix = _text(prefix_file)
     suffix = _text(suffix_file) if suffix_file else ""
     sampling = Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    middle = Completer.load(model).complete(prefix, suffix, Until(until), sampling)
+    middle = Completer.load(model).complete(prefix, suffix, until, sampling)
     if as_json:
         print_json({"middle": middle})
     else:

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from rich.text import Text
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+Json = Annotated[
+    bool,
+    typer.Option(
+        "--json",
+        help="Print JSON, for scripts. An error is then the last line of stderr, an object too: "
+        '{"error": {"kind": "NotFoundError", "message": "…"}}.',
+    ),
+]
 Workers = Annotated[
     int, typer.Option(min=1, max=1024, help="Worker processes. The result is the same with any number.")
 ]
@@ -55,6 +62,11 @@ def show_parameters(model: "type[BaseModel]") -> None:
 def show_error(message: str) -> None:
     """An error as the person at the keyboard reads it."""
     _show("error: ", "bold red", message)
+
+
+def print_json_error(kind: str, message: str) -> None:
+    """The same as a script reads it: a JSON object on a line of stderr, in ASCII."""
+    sys.stderr.write(json.dumps({"error": {"kind": kind, "message": message}}) + "\n")
 
 
 class ShowWarnings(logging.Handler):

@@ -5,9 +5,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from repoloom.cli.choices import one_of
 from repoloom.cli.engine import Engine, EngineOption, check_files, open_pool
 from repoloom.cli.extras import require
 from repoloom.cli.output import CORES, QUARANTINED, STOPPED, Json, Workers, print_json, safe
+from repoloom.cli.stages import STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -36,7 +38,10 @@ def run(
     ] = None,
     engine: EngineOption = Engine.LOCAL,
     workers: Workers = CORES,
-    until: Annotated[str | None, typer.Option(metavar="STAGE", help="Stop after this stage of the data path.")] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help=f"Stop after this stage of the data path: {', '.join(STAGES)}.", **one_of(STAGES, "STAGE")),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Run a recipe: data path, tokenizer, training, evaluation, export, report.

@@ -11,6 +11,7 @@ from repoloom.cli.doctor import doctor
 from repoloom.cli.output import CORES, Json, print_json
 from repoloom.cli.up import down, up
 from repoloom.errors import InputError
+from repoloom.text import none_of
 
 _PANEL = "Services"
 
@@ -47,15 +48,14 @@ def worker(
     from repoloom.engine.step import Queue
     from repoloom.store import open_store
 
-    try:
-        wanted = tuple(Queue(name.strip()) for name in queues.split(","))
-    except ValueError:
-        raise InputError(f"--queues {queues}: the queues are {', '.join(Queue)}") from None
+    names = [name.strip() for name in queues.split(",")]
+    if unknown := [name for name in names if name not in list(Queue)]:
+        raise InputError(f"--queues: {none_of(unknown[0], Queue)}")
     if stores:
         roots = Roots(addresses=tuple(open_store(store).uri for store in stores))
     else:
         roots = Roots.from_environment(os.environ)
-    run_worker(Duty(queues=wanted, roots=roots), concurrency)
+    run_worker(Duty(queues=tuple(map(Queue, names)), roots=roots), concurrency)
 
 
 def token(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.paths import Where
 
-_STAGES = {
+STAGES = {
     "crawl": "Reads repositories from registries, git, archives, folders and row files into a files table.",
     "filter": "Applies the paper's rules to files: length of lines, alphabetic share, generated, minified, vendored.",
     "order": "Orders each repository's files by their imports and joins them into documents.",
@@ -26,11 +26,12 @@ _STAGES = {
     "mix": "Chooses how much of each domain is taken, by tokens.",
     "pack": "Lays pieces into fixed-length training sequences.",
 }
+"""The stages in the order they run, and what each does."""
 
 
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
-    for stage, summary in _STAGES.items():
+    for stage, summary in STAGES.items():
         app.command(stage, help=summary, rich_help_panel="Stages")(_command(stage))
 
 

@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from repoloom.evaluation.held_out import Hole
-from repoloom.inference.complete import Completer, Until
+from repoloom.inference.complete import Completer
 from repoloom.inference.generate import Sampling
+from repoloom.inference.until import Until
 
 MAX_NEW_TOKENS = 64
 """A line of code rarely has more."""

@@ -1,7 +1,6 @@
 """Filling a hole: an exported model writes what stands between a prefix and a suffix."""
 
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -11,21 +10,13 @@ from safetensors.torch import load_file
 from repoloom.errors import InputError
 from repoloom.inference.generate import Sampling, Stop, generate
 from repoloom.inference.text import TextCodec
+from repoloom.inference.until import Until
 from repoloom.prompts import fim
 from repoloom.training.export import load_architecture, load_fim_order
 from repoloom.training.model import Llama
 
 CHARACTERS_PER_TOKEN = 16
 """More than code has on average: text farther from the hole than this times the context is not looked at."""
-
-
-class Until(StrEnum):
-    """Where a completion ends."""
-
-    LINE = "line"
-    """Before the line break that follows its first text, or where the model ends it: blank lines are passed over."""
-    END = "end"
-    """Where the model ends it."""
 
 
 class Completer:

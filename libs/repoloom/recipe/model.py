@@ -1,6 +1,5 @@
 """The recipe: read from YAML, checked to the last key; errors say where, what is allowed, and what was meant."""
 
-import difflib
 import functools
 import re
 import reprlib
@@ -18,6 +17,7 @@ from repoloom.engine.step import Params
 from repoloom.errors import InputError
 from repoloom.recipe.paths import Where
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
+from repoloom.text import nearest
 from repoloom.training.config import TrainParams
 
 _QUOTED = re.compile(r"'([^']*)'")
@@ -176,7 +176,7 @@ def explain(error: ValidationError, where: Where, above: tuple[str, ...] = ()) -
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
             allowed = _allowed(location[:-1])
-            message = "there is no such key" + _nearest(str(location[-1]), allowed, "; ")
+            message = "there is no such key" + nearest(str(location[-1]), allowed)
             message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
         elif problem["type"] == "missing":
             message = "this key is missing"
@@ -186,21 +186,15 @@ def explain(error: ValidationError, where: Where, above: tuple[str, ...] = ()) -
         elif problem["type"] == "union_tag_invalid":
             key, allowed = context["discriminator"].strip("'"), _QUOTED.findall(context["expected_tags"])
             location = (*location, key)
-            message = f"there is no {key} {_shown(context['tag'])}" + _nearest(context["tag"], allowed, "; ")
+            message = f"there is no {key} {_shown(context['tag'])}" + nearest(context["tag"], allowed)
             message += f" Allowed here: {', '.join(allowed)}."
         elif problem["type"] in ("literal_error", "enum"):
-            near = _nearest(str(given), _QUOTED.findall(context["expected"]), ", ")
-            message += f"; got {_shown(given)}{near}"
+            message += f"; got {_shown(given)}{nearest(str(given), _QUOTED.findall(context['expected']))}"
         elif problem["type"] == "value_error":
             message = str(context["error"])
         elif not isinstance(given, Mapping | list):
             message += f"; got {_shown(given)}"
         yield f"{where(location)}: {message}"
-
-
-def _nearest(word: str, allowed: Sequence[str], before: str) -> str:
-    near = difflib.get_close_matches(word, allowed, n=1)
-    return f"{before}did you mean {near[0]!r}?" if near else ""
 
 
 def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:

@@ -11,6 +11,7 @@ from repoloom.rpc.catalog import Name
 from repoloom.rpc.channel import open_channel
 from repoloom.rpc.errors import error_of
 from repoloom.rpc.settings import ChannelSettings, from_environment
+from repoloom.text import none_of
 from repoloom.up.surroundings import SERVICES
 
 _SECONDS = 10.0
@@ -32,7 +33,7 @@ def find_services(targets: Iterable[str], environment: Mapping[str, str]) -> dic
         name, _, target = word.strip().rpartition("=")
         settings = from_environment(ChannelSettings, "REPOLOOM_CLIENT", environment, target=target)
         if name and name not in tuple(Name):
-            raise InputError(f"{word}: there is no service {name!r}; there are {', '.join(Name)}")
+            raise InputError(f"{word}: {none_of(name, Name)}")
         found.update(dict.fromkeys([name] if name else _served(settings), settings))
     return found
 

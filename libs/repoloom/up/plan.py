@@ -11,6 +11,7 @@ from repoloom.engine.queue.build import NAME as BUILD
 from repoloom.errors import InputError
 from repoloom.rpc.catalog import Name
 from repoloom.store import open_store
+from repoloom.text import none_of
 from repoloom.up.answers import redis_answers, s3_answers, service_answers, worker_answers
 from repoloom.up.folder import Folder, Secrets
 from repoloom.up.part import Part
@@ -228,5 +229,5 @@ def services_of(text: str) -> tuple[str, ...]:
         return tuple(Name) if text == "all" else ()
     wanted = {name.strip() for name in text.split(",")}
     if unknown := wanted.difference(Name):
-        raise InputError(f"--services {text}: there is no {sorted(unknown)[0]!r}; there are {', '.join(Name)}")
+        raise InputError(f"--services: {none_of(sorted(unknown)[0], Name)}")
     return tuple(name for name in Name if name in wanted)

@@ -4,13 +4,13 @@ import contextlib
 import socket
 from collections.abc import Iterable, Mapping
 
-from repoloom.errors import InputError
+from repoloom.errors import UnavailableError
 
 HOST = "127.0.0.1"
 
 
 def choose(names: Iterable[str], base: int) -> Mapping[str, str]:
-    """An address for each name: base + 1 and on; free ones for the base 0. Raises InputError where one is taken."""
+    """An address for each name: base + 1 and on; free ones for the base 0. Raises UnavailableError if one is taken."""
     addresses = {}
     with contextlib.ExitStack() as stack:  # all are held at once, so no two are the same
         for number, name in enumerate(names, 1):
@@ -21,7 +21,7 @@ def choose(names: Iterable[str], base: int) -> Mapping[str, str]:
                 listener.bind((HOST, port))
                 listener.listen()
             except OSError as error:
-                raise InputError(
+                raise UnavailableError(
                     f"port {port}, for {name}, is taken ({error.strerror}); end what listens there, or move all with "
                     f"--port {base + 100}, or take free ones with --port 0"
                 ) from None

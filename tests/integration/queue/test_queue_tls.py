@@ -13,7 +13,7 @@ from repoloom.engine.pool import Limits
 from repoloom.engine.queue.broker import Broker
 from repoloom.engine.queue.pool import CeleryPool
 from repoloom.engine.task import Commit
-from repoloom.errors import InputError
+from repoloom.errors import UnavailableError
 
 
 def test_pool_and_workers_reach_redis_through_tls_with_certificates_and_not_without(
@@ -40,5 +40,5 @@ def test_pool_and_workers_reach_redis_through_tls_with_certificates_and_not_with
             way(pool_pair, server=others),
             {**url, "REPOLOOM_REDIS_CA": str(ours.file)},
         ):
-            with pytest.raises(InputError, match=r"^rediss://127\.0\.0\.1:\d+/0 does not answer"):
+            with pytest.raises(UnavailableError, match=r"^rediss://127\.0\.0\.1:\d+/0 does not answer"):
                 Broker.from_environment(wrong).check()

@@ -108,12 +108,12 @@ def test_a_job_that_fails_is_told_by_the_exit_code(stack: Stack) -> None:
     refused = repoloom("jobs", "start", "filter", "--output", "s3://elsewhere/x", *folder)
     nowhere = repoloom("jobs", "start", "sleep", "--output", "s3://repoloom/x", *folder)
 
-    assert unknown.returncode == 1
+    assert unknown.returncode == 2
     assert "there is no job" in unknown.stderr
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "is not below s3://repoloom" in refused.stderr
-    assert nowhere.returncode == 1
-    assert "there is no stage" in nowhere.stderr
+    assert nowhere.returncode == 2
+    assert "'sleep' is none of crawl" in nowhere.stderr
 
 
 def test_what_is_secret_is_the_owners_alone_and_in_no_log(stack: Stack) -> None:

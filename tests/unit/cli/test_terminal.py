@@ -1,6 +1,7 @@
 """What stands on a terminal is what is there: foreign text neither commands it nor is read as markup."""
 
 import errno
+import json
 import logging
 from pathlib import Path
 
@@ -95,13 +96,63 @@ def test_json_is_ascii(capsys: pytest.CaptureFixture[str]) -> None:
         ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--top-p", "0"],
         ["complete", "--model", "/nowhere", "--prefix-file", "/dev/null", "--temperature", "inf"],
         ["run", "[/a]"],
+        ["run", "[/a]", "--workers", "0"],
+        ["run"],
+        ["rnu"],
+        ["verify", "/nowhere"],
+        ["verify", "http://host/run"],
+        ["worker", "--queues", "gpu", "--store", "data"],
     ],
 )
-def test_a_wrong_argument_is_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         app(arguments)
-    assert ended.value.code == 1
-    assert capsys.readouterr().err.startswith("error: ")
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["complete", "--model", "m", "--prefix-file", "p", "--until", "ed"], "none of line, end; did you mean 'end'?"),
+        (["run", "recipe", "--until", "pak"], "mix, pack; did you mean 'pack'?"),
+        (["jobs", "start", "fliter", "--output", "x"], "did you mean 'filter'?"),
+        (["run", "recipe", "--engine", "celry"], "none of local, celery; did you mean 'celery'?"),
+        (["export", "run", "--recipe", "r", "--to", "t", "--dtype", "float23"], "did you mean 'float32'?"),
+        (["up", "--services", "dedupr"], "did you mean 'deduper'?"),
+        (["worker", "--queues", "hihmem", "--store", "data"], "did you mean 'highmem'?"),
+    ],
+)
+def test_a_word_that_is_none_of_a_set_is_told_the_set_and_the_nearest(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "said"),
+    [
+        (["verify", "--jsn", "--json"], 2, "UsageError", "--jsn"),
+        (["verify", "/nowhere", "--json"], 2, "InputError", "/nowhere holds no run"),
+        (["jobs", "--target", "localhost:1", "--json"], 1, "UnavailableError", "localhost:1 does not answer"),
+    ],
+)
+def test_with_json_an_error_is_an_object_on_the_last_line_of_stderr(
+    arguments: list[str], code: int, kind: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        app(arguments)
+    assert ended.value.code == code
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    error = json.loads(shown.err.splitlines()[-1])["error"]
+    assert error["kind"] == kind
+    assert said in error["message"]
 
 
 def test_what_the_file_system_refuses_is_one_line(

@@ -7,8 +7,9 @@ import torch
 from evaluation.tiny import tiny_codec, tiny_model
 
 from repoloom.errors import InputError
-from repoloom.inference.complete import Completer, Until
+from repoloom.inference.complete import Completer
 from repoloom.inference.generate import Sampling, Stop, generate
+from repoloom.inference.until import Until
 from repoloom.prompts import fim
 from repoloom.prompts.special_tokens import EOS, FIM_HOLE
 from repoloom.training.attention import packed_mask

@@ -13,7 +13,7 @@ HERE = '    - {kind: folder, path: "{stdlib}/json"}\n'
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     with pytest.raises(SystemExit) as ended:
         app(list(arguments))
-    assert ended.value.code == 1
+    assert ended.value.code == 2
     return capsys.readouterr().err
 
 

@@ -141,7 +141,7 @@ def test_a_wrong_size_of_model_is_at_its_line_with_those_there_are(tmp_path: Pat
     train = "train:\n  size: tiny1M\n  batch_size: 1\n  micro_batch_size: 1\n  steps: 1\n  warmup_steps: 0\n"
     message = error(tmp_path, SMALLEST + train + "  learning_rate: 1\n")
     assert message.startswith("/recipe.yaml:6: train.size: Input should be 'tiny-1M', 'tiny-5M', '1.3B'")
-    assert message.endswith("; got 'tiny1M', did you mean 'tiny-1M'?")
+    assert message.endswith("; got 'tiny1M'; did you mean 'tiny-1M'?")
 
 
 def test_a_wrong_combination_is_said_as_it_was_written(tmp_path: Path) -> None:

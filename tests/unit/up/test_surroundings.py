@@ -109,7 +109,7 @@ def test_services_are_named_by_words() -> None:
     assert services_of("all") == tuple(Name)
     assert services_of("none") == ()
     assert services_of("tokenizer, filter") == ("filter", "tokenizer")
-    with pytest.raises(InputError, match="there is no 'sleeper'"):
+    with pytest.raises(InputError, match="'sleeper' is none of"):
         services_of("filter,sleeper")
 
 
@@ -119,6 +119,6 @@ def test_services_are_found_by_name() -> None:
     }
     with pytest.raises(InputError, match="repoloom up"):
         find_services((), {})
-    with pytest.raises(InputError, match="there is no service 'sleeper'"):
+    with pytest.raises(InputError, match="'sleeper' is none of"):
         find_services(["sleeper=127.0.0.1:1"], {})
     assert full_name("dependency_sorter") == "repoloom.dependency_sorter.v1.DependencySorterService"

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from repoloom.corpus.manifest import Record
-from repoloom.errors import InputError, UnsetError
+from repoloom.errors import InputError, UnavailableError, UnsetError
 
 URL = "REPOLOOM_REDIS_URL"
 _PASSWORD = "REPOLOOM_REDIS_PASSWORD"  # noqa: S105 - the name of it
@@ -107,7 +107,7 @@ class Broker(Record):
         }
 
     def check(self) -> None:
-        """Talks to the server once. Raises InputError saying in one line why it cannot be used."""
+        """Talks to the server once. Raises InputError or UnavailableError saying in one line why it cannot be used."""
         client = self.client()
         try:
             client.ping()
@@ -116,7 +116,7 @@ class Broker(Record):
         except redis.exceptions.ResponseError as error:
             raise InputError(f"{self.shown} refuses: {error}") from None
         except AWAY as error:
-            raise InputError(f"{self.shown} does not answer: {error}; is {URL} right?") from None
+            raise UnavailableError(f"{self.shown} does not answer: {error}; is {URL} right?") from None
         finally:
             client.close()
 

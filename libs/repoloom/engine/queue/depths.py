@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 from repoloom.engine.queue.broker import AWAY, Broker
 from repoloom.engine.queue.state import queue_state
-from repoloom.errors import InputError
+from repoloom.errors import RepoloomError
 
 _FRESH_SECONDS = 5.0  # so long an answer of Redis is good for all who ask
 _WAIT_SECONDS = 2.0  # for an answer: Prometheus gives a page ten by default, and it has more to say
@@ -42,7 +42,7 @@ class Depths:
         depths: dict[str, int] = {}
         try:
             depths = {queue.name: queue.waiting for queue in queue_state(self._broker)}
-        except (InputError, *AWAY) as error:
+        except (RepoloomError, *AWAY) as error:
             _log.warning("the metrics say nothing of the queues: %s", error)
         finally:
             answer.set_result(depths)

@@ -24,7 +24,7 @@ class QueueState(Record):
 
 
 def queue_state(broker: Broker) -> tuple[QueueState, ...]:
-    """All queues that are served or hold work, and this build's in any case. Raises InputError, RedisError."""
+    """All queues that are served or hold work, and this build's in any case. Raises as `Broker.check`; RedisError."""
     broker.check()
     with broker.client() as client:
         board = Board(client, Pace())

@@ -6,7 +6,7 @@ from typing import Any
 
 from repoloom.engine.queue.broker import AWAY, URL, Broker
 from repoloom.engine.queue.state import QueueState, queue_state
-from repoloom.errors import InputError
+from repoloom.errors import RepoloomError
 from repoloom.up.doctor.finding import Finding
 
 _OLDEST = (6, 2)  # LPOP of several
@@ -19,7 +19,7 @@ def redis_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
     try:
         broker = Broker.from_environment(environment)
         broker.check()
-    except InputError as error:
+    except RepoloomError as error:
         yield Finding.fail("redis", str(error), f"`repoloom up` starts one; else set {URL} and REPOLOOM_REDIS_PASSWORD")
         return
     yield Finding.ok("redis", f"{broker.shown} answers and lets us in")

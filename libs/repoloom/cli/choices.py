@@ -1,0 +1,25 @@
+"""A word out of a fixed set: the help lists the set, the shell completes it, an error names the nearest."""
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+import typer
+
+from repoloom.text import none_of
+
+W = TypeVar("W", bound=str)
+
+
+def one_of(words: Iterable[W], name: str = "") -> dict[str, Any]:
+    """What `typer.Option` or `typer.Argument` is told of a set, for which a name stands where the set is long."""
+    known = {str(word): word for word in words}
+
+    def parse(given: str) -> W:
+        if given not in known:
+            raise typer.BadParameter(none_of(given, known))
+        return known[given]
+
+    def completions(incomplete: str) -> list[str]:
+        return [word for word in known if word.startswith(incomplete)]
+
+    return {"parser": parse, "autocompletion": completions, "metavar": name or f"[{'|'.join(known)}]"}

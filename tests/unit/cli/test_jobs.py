@@ -1,0 +1,36 @@
+"""`repoloom jobs`: how a job ended, and what the shell is told of names."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from google.longrunning import operations_pb2
+from google.rpc import error_details_pb2, status_pb2
+
+from repoloom.cli.app import app
+from repoloom.client import Operation
+from repoloom.protos.jobs.v1.jobs_pb2 import JobMetadata, State
+from repoloom.rpc.errors import DOMAIN
+
+
+def _failed() -> Operation:
+    """A job that ended with an InputError."""
+    status = status_pb2.Status(code=3, message="size: 9 is too much")
+    status.details.add().Pack(error_details_pb2.ErrorInfo(reason="INVALID_INPUT", domain=DOMAIN))
+    operation = operations_pb2.Operation(name=f"operations/filter/{'0' * 32}", done=True, error=status)
+    operation.metadata.Pack(JobMetadata(state=State.STATE_FAILED))
+    return Operation(None, operation)
+
+
+def test_a_job_that_failed_is_no_mistake_of_who_watches_it(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def found(*_: object) -> Iterator[Operation]:
+        yield _failed()
+
+    monkeypatch.setattr("repoloom.cli.jobs._job", found)
+    with pytest.raises(SystemExit) as ended:
+        app(["jobs", "watch", "filter/00000000"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err.endswith("\nerror: size: 9 is too much\n")
