@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -116,11 +116,13 @@ def start(
 ) -> None:
     """Start a stage over datasets. It goes on when this command has ended; `jobs watch` follows it."""
     from repoloom.cli.job_row import JobRow
+    from repoloom.recipe.model import read_section
     from repoloom.rpc import catalog
 
+    given = read_section(parameters, stage) if parameters else {}
     name = next(name for name, stages in catalog.STAGES.items() if stage in stages)
     with _client(_find(targets, folder), name) as client:
-        operation = client.start(inputs=inputs or (), output=output, parameters=_read(parameters), stage=stage)
+        operation = client.start(inputs=inputs or (), output=output, parameters=given, stage=stage)
     row = JobRow.of(operation)
     if as_json:
         print_json(row.model_dump(mode="json"))
@@ -232,18 +234,3 @@ def _job(name: str, targets: list[str] | None, folder: Path) -> "Iterator[Operat
         if len(found) > 1:
             raise InputError(f"{name} may be any of {len(found)} jobs; give more of its name, such as {found[0]}")
         yield client.operation(found[0])
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    """A stage's parameters. Raises InputError."""
-    import yaml
-
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds no mapping; it is to be what stands below the stage's name in a recipe")
-    return content

@@ -92,7 +92,7 @@ def _values(stage: str, values: dict[str, Any], settings: list[str], where: "Whe
     try:
         model = section(stage).model_validate(values)
     except ValidationError as error:
-        said = "\n".join(explain(error, where, (stage,)))
+        said = "\n".join(explain(error, section(stage), lambda at: where((stage, *at))))
         raise InputError(f"{said}; see `repoloom {stage} --parameters`") from None
     return {name: getattr(model, name) for name in type(model).model_fields}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ValidationError, create_model
+from pydantic import BaseModel, ValidationError, create_model
 
 from repoloom.corpus.dataset import MANIFEST
 from repoloom.corpus.manifest import Record
@@ -20,11 +20,13 @@ from repoloom.errors import ForbiddenError, InputError, NotFoundError
 from repoloom.jobs.addresses import contains, within
 from repoloom.jobs.records import JobRequest
 from repoloom.jobs.settings import JobSettings
+from repoloom.recipe.model import dotted, explain
 from repoloom.recipe.run import RUN, RunRecord, dataset_uris_at, tables_at
 from repoloom.recipe.sections import section, steps
 from repoloom.store import open_store
 
 R = TypeVar("R", bound=Record)
+_SAID = 8  # wrong fields, of however many
 
 
 @dataclass(frozen=True)
@@ -129,11 +131,11 @@ def _validate(model: type[Params], content: Mapping[str, Any]) -> Params:
     try:
         return model.model_validate(content)
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, model) from error
 
 
-def invalid(error: ValidationError) -> InputError:
-    """The error in the words of a caller: each field that is wrong, and why; never the value, which may be long."""
-    problems = error.errors(include_input=False, include_url=False, include_context=False)
-    said = [f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in problems[:8]]
-    return InputError("; ".join([*said, f"and {len(problems) - 8} more"] if len(problems) > 8 else said))
+def invalid(error: ValidationError, model: type[BaseModel]) -> InputError:
+    """The error in the words in which those of recipes are said; never the value, which may be a secret."""
+    problems = list(explain(error, model, dotted, got=lambda _: ""))
+    more = [f"and {len(problems) - _SAID} more"] if len(problems) > _SAID else []
+    return InputError("; ".join(problems[:_SAID] + more))

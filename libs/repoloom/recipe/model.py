@@ -3,7 +3,7 @@
 import functools
 import re
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,14 +97,15 @@ def _repeated(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[str]:
             yield from _repeated(value, known)
 
 
-def _dotted(location: Sequence[str | int]) -> str:
+def dotted(location: Sequence[str | int]) -> str:
+    """A key by all that stands above it."""
     return ".".join(map(str, location))
 
 
 class Recipe:
     """A checked recipe."""
 
-    def __init__(self, content: Mapping[str, Any], where: Where = _dotted) -> None:
+    def __init__(self, content: Mapping[str, Any], where: Where = dotted) -> None:
         self.where = where
         self._model = recipe_model().model_validate(_share(content))
         self.name: str = self._model.name
@@ -126,22 +127,37 @@ class Recipe:
     @classmethod
     def load(cls, path: Path) -> "Recipe":
         """Reads a recipe. Raises InputError naming each wrong line."""
-        try:
-            if path.stat().st_size > _LARGEST_RECIPE:
-                raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
-            text = path.read_text(encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        except UnicodeDecodeError as error:
-            raise InputError(f"{path} is not UTF-8: {error}") from error
-        tree, content = read_yaml(text, str(path))
-        if tree is None or not isinstance(content, dict):
-            raise InputError(f"{path} is not a recipe: it has no keys")
-        where = functools.partial(_where, path, tree)
+        content, where = _read(path)
         try:
             return cls(content, where)
         except ValidationError as error:
-            raise InputError("\n".join(explain(error, where))) from None
+            raise InputError("\n".join(explain(error, recipe_model(), where))) from None
+
+
+def read_section(path: Path, stage: str) -> dict[str, Any]:
+    """A stage's section out of a file that holds nothing else. Raises InputError naming each wrong line."""
+    content, where = _read(path)
+    try:
+        section(stage).model_validate(content)
+    except ValidationError as error:
+        raise InputError("\n".join(explain(error, section(stage), where))) from None
+    return content
+
+
+def _read(path: Path) -> tuple[dict[str, Any], Where]:
+    """A file's keys, and where each stands. Raises InputError."""
+    try:
+        if path.stat().st_size > _LARGEST_RECIPE:
+            raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8: {error}") from error
+    tree, content = read_yaml(text, str(path))
+    if tree is None or not isinstance(content, dict):
+        raise InputError(f"{path} is no part of a recipe: it has no keys")
+    return content, functools.partial(_where, path, tree)
 
 
 def _share(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -165,17 +181,23 @@ def _has_defaults(model: type[BaseModel]) -> bool:
     return not any(field.is_required() for field in model.model_fields.values())
 
 
-def explain(error: ValidationError, where: Where, above: tuple[str, ...] = ()) -> Iterator[str]:
-    """One line for each thing that is wrong: where, what is allowed, the nearest right spelling.
+def _got(value: object) -> str:
+    return f"; got {_shown(value)}"
 
-    `above` is what stands above the model that was checked.
+
+def explain(
+    error: ValidationError, model: type[BaseModel], where: Where, got: Callable[[object], str] = _got
+) -> Iterator[str]:
+    """One line for each thing that is wrong with a model's content: where, what is allowed, the nearest spelling.
+
+    `got` says what stands there instead.
     """
     for problem in error.errors(include_url=False):
-        location = (*above, *problem["loc"])
+        location = problem["loc"]
         context, given = problem.get("ctx", {}), problem["input"]
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            allowed = _allowed(location[:-1])
+            allowed = _allowed(model, location[:-1])
             message = "there is no such key" + nearest(str(location[-1]), allowed)
             message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
         elif problem["type"] == "missing":
@@ -186,20 +208,20 @@ def explain(error: ValidationError, where: Where, above: tuple[str, ...] = ()) -
         elif problem["type"] == "union_tag_invalid":
             key, allowed = context["discriminator"].strip("'"), _QUOTED.findall(context["expected_tags"])
             location = (*location, key)
-            message = f"there is no {key} {_shown(context['tag'])}" + nearest(context["tag"], allowed)
+            message = f"there is no such {key}{got(context['tag'])}" + nearest(context["tag"], allowed)
             message += f" Allowed here: {', '.join(allowed)}."
         elif problem["type"] in ("literal_error", "enum"):
-            message += f"; got {_shown(given)}{nearest(str(given), _QUOTED.findall(context['expected']))}"
+            message += got(given) + nearest(str(given), _QUOTED.findall(context["expected"]))
         elif problem["type"] == "value_error":
             message = str(context["error"])
         elif not isinstance(given, Mapping | list):
-            message += f"; got {_shown(given)}"
+            message += got(given)
         yield f"{where(location)}: {message}"
 
 
 def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:
     line, known = _find(tree, location)
-    return f"{path}:{line}: {_dotted(known)}"
+    return f"{path}:{line}: {dotted(known)}"
 
 
 def _shown(value: object) -> str:
@@ -231,9 +253,9 @@ def _find(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, tuple[st
     return line, tuple(known)
 
 
-def _allowed(location: Sequence[str | int]) -> list[str]:
-    """The keys that are allowed at a location."""
-    models: list[type[BaseModel]] = [recipe_model()]
+def _allowed(model: type[BaseModel], location: Sequence[str | int]) -> list[str]:
+    """The keys that are allowed at a location of a model."""
+    models = [model]
     for part in location:
         if isinstance(part, int):
             continue

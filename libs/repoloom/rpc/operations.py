@@ -328,7 +328,7 @@ def _request(message: jobs_pb2.StartJobRequest) -> JobRequest:
             }
         )
     except ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, JobRequest) from error
 
 
 def _message(accepted: Accepted) -> jobs_pb2.StartJobRequest:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from google.longrunning import operations_pb2
@@ -34,3 +35,15 @@ def test_a_job_that_failed_is_no_mistake_of_who_watches_it(
         app(["jobs", "watch", "filter/00000000"])
     assert ended.value.code == 1
     assert capsys.readouterr().err.endswith("\nerror: size: 9 is too much\n")
+
+
+def test_wrong_parameters_are_said_with_their_line_before_any_service_is_asked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = tmp_path / "filter.yaml"
+    parameters.write_text("\nmax_line_lenght: 7\n")
+    with pytest.raises(SystemExit) as ended:
+        app(["jobs", "start", "filter", "--output", "x", "--target", "localhost:1", "--parameters", str(parameters)])
+    assert ended.value.code == 2
+    said = "max_line_lenght: there is no such key; did you mean 'max_line_length'? Allowed here: "
+    assert capsys.readouterr().err.startswith(f"error: {parameters}:2: {said}")

@@ -125,3 +125,18 @@ def test_every_wrong_field_is_named_and_no_value_is_shown(root: Path) -> None:
     assert "parameters.alphabetic: " in str(caught.value)
     assert "parameters.max_line_length: " in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stage", "parameters", "said"),
+    [
+        ("filter", {"max_line_lenght": 7}, "max_line_lenght: there is no such key; did you mean 'max_line_length'?"),
+        ("filter", {"alphabetic": 7}, "alphabetic: Input should be less than or equal to 1"),
+        ("crawl", {}, "sources: this key is missing"),
+        ("crawl", {"sources": [{"kind": "gti"}]}, "sources.0.kind: there is no such kind; did you mean 'git'?"),
+    ],
+)
+def test_a_wrong_parameter_is_said_as_of_a_recipe(root: Path, stage: str, parameters: Any, said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _admit(root, stage, parameters=parameters)
+    assert str(caught.value).startswith(f"parameters.{said}")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from repoloom.errors import InputError
-from repoloom.recipe.model import EvaluateParams, Recipe
+from repoloom.recipe.model import EvaluateParams, Recipe, read_section
 from repoloom.recipe.sections import DATA_PATH, section, steps
 from repoloom.training.config import TrainParams
 
@@ -151,7 +151,7 @@ def test_a_wrong_combination_is_said_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path: Path) -> None:
     message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n      kind: foldr\n")
-    said = "/recipe.yaml:5: crawl.sources.0.kind: there is no kind 'foldr'; did you mean 'folder'? Allowed here: pypi,"
+    said = "/recipe.yaml:5: crawl.sources.0.kind: there is no such kind; got 'foldr'; did you mean 'folder'? Allowed here: pypi,"
     assert message.startswith(said)
     assert error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n").endswith(
         ":4: crawl.sources.0.kind: this key is missing"
@@ -167,3 +167,15 @@ def test_a_tab_is_named_with_file_and_line(tmp_path: Path) -> None:
 def test_a_recipe_that_is_not_there_is_told_in_words(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none\.yaml cannot be read: No such file or directory$"):
         Recipe.load(tmp_path / "none.yaml")
+
+
+def test_a_section_of_its_own_is_checked_as_in_a_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "filter.yaml"
+    path.write_text("max_line_length: 200\n\nalphabetik: 0.3\nalphabetic: 3\n")
+    with pytest.raises(InputError) as caught:
+        read_section(path, "filter")
+    wrong, large = sorted(str(caught.value).replace(str(tmp_path), "").splitlines())
+    assert wrong.startswith("/filter.yaml:3: alphabetik: there is no such key; did you mean 'alphabetic'? Allowed")
+    assert large == "/filter.yaml:4: alphabetic: Input should be less than or equal to 1; got 3"
+    path.write_text("max_line_length: 200\n")
+    assert read_section(path, "filter") == {"max_line_length": 200}
