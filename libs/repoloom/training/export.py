@@ -71,7 +71,8 @@ def load_architecture(folder: Path) -> Architecture:
         fields = {name: content[name] for name in Architecture.model_fields if name in content}
         return Architecture.model_validate({**fields, "rope_linear_factor": scaling.get("factor", 1.0)})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder} holds no exported model: {error}") from error
+        meant = next((f"; did you mean {path.parent}?" for path in folder.glob("*/config.json")), "")
+        raise InputError(f"{folder} holds no exported model: {error}{meant}") from error
 
 
 def load_fim_order(folder: Path) -> fim.Order:

@@ -106,6 +106,8 @@ def test_what_is_no_exported_model_is_refused_by_name(tmp_path: Path, tokenizer:
     with pytest.raises(InputError, match="holds no exported model"):
         Completer.load(tmp_path)
     export(new_model(shape(4, 1.0, True), seed=0), tokenizer.to_str().encode(), tmp_path / "model")
+    with pytest.raises(InputError, match=f"did you mean {tmp_path}/model"):
+        Completer.load(tmp_path)
     config = json.loads((tmp_path / "model" / "config.json").read_text())
     (tmp_path / "model" / "config.json").write_text(json.dumps({**config, "hidden_size": 128}))
     with pytest.raises(InputError, match="no model that can be loaded"):
