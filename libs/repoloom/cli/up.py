@@ -53,15 +53,16 @@ def up(
     wishes = Wishes(workers=workers, services=services_of(services), store=store, port=port)
     env = _sourceable(folder)
     try:
-        if detach and place.holder() is None:
-            options = ["--folder", str(place.path), "--workers", str(workers), "--services", services]
-            options += ["--port", str(port), *(["--store", store] if store else [])]
-            record = start_detached(place, options)
-            console.print(f"All is up, as process {record.pid}; `repoloom down` ends it. Next:", highlight=False)
-            console.print(next_command(env, record.store), style="bold", soft_wrap=True, highlight=False)
-            return
-        with UpView(console, env) as view:
-            run_stack(place, wishes, view)
+        with place.unless_unused():
+            if detach and place.holder() is None:
+                options = ["--folder", str(place.path), "--workers", str(workers), "--services", services]
+                options += ["--port", str(port), *(["--store", store] if store else [])]
+                record = start_detached(place, options)
+                console.print(f"All is up, as process {record.pid}; `repoloom down` ends it. Next:", highlight=False)
+                console.print(next_command(env, record.store), style="bold", soft_wrap=True, highlight=False)
+                return
+            with UpView(console, env) as view:
+                run_stack(place, wishes, view)
     except AlreadyRunningError as error:
         console.print(f"{error}; `repoloom down` ends it.", soft_wrap=True, highlight=False)
         if (running := read_record(place)) is not None:

@@ -18,8 +18,7 @@ _END_SECONDS = 60.0  # more than all graces together
 def start_detached(folder: Folder, arguments: Sequence[str]) -> StackRecord:
     """Starts `repoloom up` with its own session, and waits until all of it is up. Raises UnavailableError."""
     folder.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
-    log = folder.logs / "up.log"
-    with log.open("wb") as file:
+    with folder.own_log.open("wb") as file:
         process = subprocess.Popen(  # noqa: S603 - our own words
             [sys.executable, "-P", "-c", "from repoloom.cli import main; main()", "up", *arguments],
             stdin=subprocess.DEVNULL,
@@ -32,7 +31,7 @@ def start_detached(folder: Folder, arguments: Sequence[str]) -> StackRecord:
         if record is not None and record.ready and record.pid == process.pid:
             return record
         time.sleep(_LOOK_SECONDS)
-    said = log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
+    said = folder.own_log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     raise UnavailableError(f"the stack did not come up: {said.removeprefix('error: ')}")
 
 

@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,6 +44,7 @@ class Folder:
         self.callers = self.path / "callers.yaml"
         self.env = self.path / "env"
         self.record = self.path / "up.json"
+        self.own_log = self.logs / "up.log"  # of `repoloom up` itself, where it has no terminal
         self._lock = self.path / "lock"
 
     @contextlib.contextmanager
@@ -63,6 +65,18 @@ class Folder:
             yield
         finally:
             os.close(file)
+
+    @contextlib.contextmanager
+    def unless_unused(self) -> Iterator[None]:
+        """A folder that was made in the block is gone again where it fails before any part was started."""
+        new = not self.path.exists()
+        try:
+            yield
+        except BaseException:
+            if new and self.logs.exists() and not set(self.logs.iterdir()) - {self.own_log}:
+                with contextlib.suppress(AlreadyRunningError), self.held():
+                    shutil.rmtree(self.path)
+            raise
 
     def holder(self) -> int | None:
         """The process whose stack runs here; None where none does. To ask takes no lock, so it is in nobody's way."""

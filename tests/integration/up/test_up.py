@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from completing import completed
 from stack import Stack, clean_environment, eventually, gone, repoloom
 
 from repoloom.up.supervisor import State
@@ -91,6 +92,7 @@ def test_a_job_is_started_watched_and_listed(stack: Stack, tmp_path: Path) -> No
         environment={"REPOLOOM_CLIENT_TOKEN_FILE": str(stack.folder.token)},
     )
     ended = repoloom("jobs", "cancel", name, *folder)
+    short = f"crawler/{name.rpartition('/')[2][:8]}"
 
     assert watched.returncode == 0, watched.stderr
     assert json.loads(watched.stdout)["state"] == "succeeded"
@@ -99,6 +101,7 @@ def test_a_job_is_started_watched_and_listed(stack: Stack, tmp_path: Path) -> No
     assert "succeeded" in listed.stdout
     assert [job["name"] for job in json.loads(target.stdout)] == [f"operations/{name}"]
     assert "had ended: succeeded" in ended.stdout
+    assert short in completed("jobs", "watch", *map(str, folder), "crawler/")
 
 
 def test_a_job_that_fails_is_told_by_the_exit_code(stack: Stack) -> None:
@@ -209,16 +212,18 @@ def test_a_detached_one_goes_on_until_it_is_ended(tmp_path: Path) -> None:
     assert repoloom("down", "--folder", folder).stdout == f"Nothing runs in {folder}.\n"
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", [(), ("--detach",)])
+def test_a_port_that_is_taken_is_named_and_no_folder_is_left(tmp_path: Path, options: tuple[str, ...]) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        found = repoloom("up", "--folder", tmp_path / "up", "--port", port - 1)
+        found = repoloom("up", "--folder", tmp_path / "up", "--port", port - 1, *options)
 
     assert found.returncode == 1
     assert f"port {port}, for crawler, is taken" in found.stderr
     assert "--port 0" in found.stderr
+    assert not (tmp_path / "up").exists()
 
 
 def test_a_program_that_is_missing_is_named_with_a_way_to_have_it(tmp_path: Path) -> None:
