@@ -13,6 +13,8 @@ from command import Run, interrupted_at, killed_after, repoloom
 
 from repoloom.recipe.hold import hold
 
+AWAY = "git/nowhere.invalid/at/all"
+
 
 def test_a_run_ends_with_a_digest_a_model_and_a_report(small_run: Run) -> None:
     made = small_run.result.json
@@ -191,10 +193,11 @@ def test_inspect_shows_files_in_order_and_why(small_run: Run) -> None:
 
 def test_inspect_without_a_repository_lists_all_and_says_which_are_held_out(small_run: Run) -> None:
     told = repoloom("inspect", small_run.out, "--json").json
-    assert [listed["repo"] for listed in told] == sorted(
-        f"folder/{name}" for name in ("json", "email", "http", "logging", "importlib", "unittest")
-    )
+    names = ("json", "email", "http", "logging", "importlib", "unittest")
+    assert [listed["repo"] for listed in told] == sorted([*(f"folder/{name}" for name in names), AWAY])
+    assert [lost["kind"] for listed in told for lost in listed["quarantined"]] == ["unavailable"]
     assert all(listed["crawled"] == listed["dropped"] + listed["files"] for listed in told)
+    assert f"{AWAY} " in repoloom("inspect", small_run.out).out
     held_out = [listed["repo"] for listed in told if listed["held_out"]]
     assert held_out
     assert repoloom("inspect", small_run.out).out.count("held out for evaluation") == len(held_out)

@@ -1,10 +1,12 @@
-"""A word out of a fixed set: the help lists the set, the shell completes it, an error names the nearest."""
+"""Words that the shell completes, and those out of a fixed set: the help lists it, an error names the nearest."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
 import typer
 
+from repoloom.errors import RepoloomError
 from repoloom.text import none_of
 
 W = TypeVar("W", bound=str)
@@ -23,3 +25,8 @@ def one_of(words: Iterable[W], name: str = "") -> dict[str, Any]:
         return [word for word in known if word.startswith(incomplete)]
 
     return {"parser": parse, "autocompletion": completions, "metavar": name or f"[{'|'.join(known)}]"}
+
+
+def silent() -> contextlib.suppress:
+    """For what looks for completions: who presses Tab asks for words, and not why there are none."""
+    return contextlib.suppress(RepoloomError, ModuleNotFoundError, OSError)

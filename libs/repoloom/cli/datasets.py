@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from repoloom.cli.choices import silent
 from repoloom.cli.output import Json, bytes_text, print_json
 from repoloom.errors import InputError
 
@@ -51,12 +52,26 @@ def digest(uri: _Uri, as_json: Json = False) -> None:
         typer.echo(found[-1].digest)
 
 
+def _repositories(context: typer.Context) -> list[str]:
+    """The names in the run that stands on the line before `--repo`, where the shell's word is that option's."""
+    from repoloom.recipe.inspect import names_at
+
+    with silent():
+        return [name for uri in context.args[:1] for name in sorted(names_at(uri))]
+    return []
+
+
 def inspect(
     uri: _Uri,
-    repo: Annotated[str | None, typer.Option(help="One repository, e.g. pypi/requests.")] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="One repository, e.g. pypi/requests.", autocompletion=_repositories)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the repositories; or show of one its documents, their files in order and why, what was dropped and why."""
+    """List the repositories; or show of one its documents, their files in order and why, what was dropped and why.
+
+    What is quarantined is listed too, with the reason: sources that could not be had, and what a task failed at.
+    """
     from repoloom.cli.repository import show_repositories, show_repository
     from repoloom.recipe.inspect import list_repositories, look_up
 

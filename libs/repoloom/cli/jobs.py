@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from repoloom.cli.choices import one_of
+from repoloom.cli.choices import one_of, silent
 from repoloom.cli.output import QUARANTINED, STOPPED, Json, print_json, safe
 from repoloom.cli.stages import STAGES
 from repoloom.cli.up import FOLDER
@@ -36,9 +36,30 @@ Targets = Annotated[
     ),
 ]
 FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")]
-Name = Annotated[str, typer.Argument(help="As the list has it, such as filter/1a2b3c4d.")]
 _LIMIT = 20
 _EVERY = 1.0  # seconds
+_TAB_SECONDS = 1.0  # that the shell waits for names
+
+
+def _names(context: typer.Context) -> list[str]:
+    """The newest jobs of services that answer at once, for the shell."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    def newest(name: str) -> list[str]:
+        from repoloom.cli.job_row import JobRow
+
+        quick = services[name].model_copy(update={"call_seconds": _TAB_SECONDS})
+        with silent(), _client({name: quick}, name) as client:
+            return [JobRow.of(operation).short for operation in itertools.islice(client.operations(), _LIMIT)]
+        return []
+
+    with silent(), ThreadPoolExecutor() as threads:
+        services = _find(context.params.get("targets"), context.params.get("folder") or FOLDER)
+        return [name for names in threads.map(newest, services) for name in names]
+    return []
+
+
+Name = Annotated[str, typer.Argument(help="As the list has it, such as filter/1a2b3c4d.", autocompletion=_names)]
 
 
 class JobFailedError(RepoloomError):

@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from repoloom.cli.output import bytes_text, safe
-from repoloom.recipe.inspect import Dropped, Listed, Repository
+from repoloom.recipe.inspect import Dropped, Listed, Lost, Repository
 from repoloom.report.wording import plural
 from repoloom.text import visible
 
@@ -17,7 +17,7 @@ _LONGEST_NAME = 60  # that the columns make room for
 
 def show_repositories(repositories: Sequence[Listed]) -> None:
     """Prints a line for each, whatever their number."""
-    names = [visible(listed.repo, kept="") for listed in repositories]
+    names = [visible(listed.repo, kept="") or "(before the first)" for listed in repositories]
     width = min(_LONGEST_NAME, max(map(len, ("repository", *names))))
     typer.echo(f"{'repository':<{width}}  {'crawled':>8}  {'dropped':>8}  {'kept':>8}  {'':>9}  documents  licence")
     for name, listed in zip(names, repositories, strict=True):
@@ -25,6 +25,7 @@ def show_repositories(repositories: Sequence[Listed]) -> None:
             f"{name:<{width}}  {listed.crawled:>8,}  {listed.dropped:>8,}  {listed.files:>8,}  "
             f"{bytes_text(listed.bytes):>9}  {listed.documents:>9,}  {visible(listed.license, kept='') or '–'}"
             + ("  held out for evaluation" if listed.held_out else "")
+            + "".join(f"  {visible(_given_up(lost), kept='')}" for lost in listed.quarantined)
         )
 
 
@@ -49,11 +50,18 @@ def show_repository(repository: Repository) -> None:
                 )
     for cycle in repository.cycles:
         tree.add(Text.assemble(("import cycle: ", "yellow"), safe(", ".join(cycle))))
+    for lost in repository.quarantined:
+        tree.add(safe(_given_up(lost), "yellow"))
     if repository.dropped:
         branch = tree.add(f"dropped: {plural(len(repository.dropped), 'file')}")
         for drop in repository.dropped:
             branch.add(Text.assemble(safe(drop.path), safe(f" by {drop.step}: ", "dim"), safe(_reason(drop))))
     Console().print(tree)
+
+
+def _given_up(lost: Lost) -> str:
+    said = lost.error.partition("\n")[0]
+    return f"quarantined by {lost.step}: {lost.kind}: {said}"
 
 
 def _reason(drop: Dropped) -> str:

@@ -12,6 +12,7 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
 from repoloom.errors import InputError
 from repoloom.recipe.run import datasets_at
+from repoloom.text import nearest
 
 _HELD_OUT = "held_out"
 """The rule of `split` by which a repository leaves whole, for the table of what is held out."""
@@ -54,6 +55,15 @@ class Dropped(Record):
     detail: str
 
 
+class Lost(Record):
+    """A task that was given up when it had come to a repository, or to a source that could not be had."""
+
+    step: str
+    kind: str  # error, crash, timeout, memory, unavailable or refused
+    error: str
+    attempts: int
+
+
 class Repository(Record):
     """All that a run knows of a repository."""
 
@@ -65,12 +75,13 @@ class Repository(Record):
     documents: tuple[Document, ...]
     cycles: tuple[tuple[str, ...], ...]
     dropped: tuple[Dropped, ...]
+    quarantined: tuple[Lost, ...]
 
 
 class Listed(Record):
     """What is left of a repository, in numbers."""
 
-    repo: str
+    repo: str  # "" for the tasks that were given up before they came to one
     license: str
     crawled: int  # files
     dropped: int  # files, by the steps so far; those that are held out are none of them
@@ -78,6 +89,7 @@ class Listed(Record):
     files: int  # in these documents
     bytes: int  # of these files, as crawled
     held_out: bool
+    quarantined: tuple[Lost, ...]
 
 
 @dataclass
@@ -89,6 +101,7 @@ class _Counts:
     files: int = 0
     bytes: int = 0
     held_out: bool = False
+    quarantined: tuple[Lost, ...] = ()
 
 
 def list_repositories(uri: str) -> list[Listed]:
@@ -112,6 +125,8 @@ def list_repositories(uri: str) -> list[Listed]:
                 counts = found[row["repo"]]
                 counts.dropped += row["rule"] != _HELD_OUT
                 counts.crawled += dataset.manifest.step == "crawl"  # whose table of repositories knows only the others
+    for repo, lost in _quarantined(datasets):
+        found[repo].quarantined += (lost,)
     return [Listed(repo=repo, **vars(found[repo])) for repo in sorted(found)]
 
 
@@ -134,9 +149,10 @@ def look_up(uri: str, repo: str) -> Repository:
         for row in _rows({"dropped": dataset}, "dropped", repo)
         if row["rule"] != _HELD_OUT
     )
+    lost = tuple(lost for at, lost in _quarantined(datasets) if at == repo)
     about = next(_rows(holders, "repositories", repo), None) or (documents[0] if documents else None)
-    if about is None and not dropped:
-        raise InputError(f"{uri} has no repository {repo!r}" + _nearest(holders, repo))
+    if about is None and not dropped and not lost:
+        raise InputError(f"{uri} has no repository {repo!r}" + nearest(repo, names_at(uri), alike=0.3))
     return Repository(
         repo=repo,
         revision=about["revision"] if about else "",
@@ -160,7 +176,24 @@ def look_up(uri: str, repo: str) -> Repository:
         ),
         cycles=tuple(tuple(row["paths"]) for row in _rows(holders, "cycles", repo)),
         dropped=dropped,
+        quarantined=lost,
     )
+
+
+def names_at(uri: str) -> set[str]:
+    """What can be looked up at an address: repositories that the crawl reached, and what is quarantined."""
+    datasets = datasets_at(uri)
+    crawled = {row["repo"] for row in _columns(_holders(datasets), "repositories", ["repo"])}
+    return crawled | {repo for repo, _ in _quarantined(datasets) if repo}
+
+
+def _quarantined(datasets: Iterable[Dataset]) -> Iterator[tuple[str, Lost]]:
+    for dataset in datasets:
+        for failure in dataset.manifest.quarantined:
+            yield (
+                failure.at,
+                Lost(step=dataset.manifest.step, kind=failure.kind, error=failure.error, attempts=failure.attempts),
+            )
 
 
 def _holders(datasets: Iterable[Dataset]) -> dict[str, Dataset]:
@@ -198,13 +231,3 @@ def _rows(holders: Mapping[str, Dataset], table: str, repo: str, leave_out: str 
     columns = [name for name in reader.columns() if name != leave_out]
     for batch in reader.batches(columns):
         yield from batch.filter(pc.equal(batch["repo"], repo)).to_pylist()
-
-
-def _nearest(holders: Mapping[str, Dataset], repo: str) -> str:
-    import difflib
-
-    if "repositories" not in holders:
-        return ""
-    names = {row["repo"] for row in _columns(holders, "repositories", ["repo"])}
-    near = difflib.get_close_matches(repo, names, n=1, cutoff=0.3)
-    return f"; did you mean {near[0]!r}?" if near else ""

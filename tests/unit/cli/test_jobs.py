@@ -1,10 +1,12 @@
 """`repoloom jobs`: how a job ended, and what the shell is told of names."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from completing import completed
 from google.longrunning import operations_pb2
 from google.rpc import error_details_pb2, status_pb2
 
@@ -47,3 +49,10 @@ def test_wrong_parameters_are_said_with_their_line_before_any_service_is_asked(
     assert ended.value.code == 2
     said = "max_line_lenght: there is no such key; did you mean 'max_line_length'? Allowed here: "
     assert capsys.readouterr().err.startswith(f"error: {parameters}:2: {said}")
+
+
+@pytest.mark.parametrize("services", ["filter=localhost:1", "nonsense=x", ""])
+def test_names_of_jobs_are_no_matter_where_no_service_answers(services: str) -> None:
+    began = time.monotonic()
+    assert completed("jobs", "watch", "", REPOLOOM_SERVICES=services) == []
+    assert time.monotonic() - began < 10

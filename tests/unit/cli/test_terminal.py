@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 
 import pytest
+from completing import completed
 from rich.console import Console
 
 from repoloom.cli.app import app
@@ -17,7 +18,7 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Ledger
 from repoloom.corpus.manifest import Cut, Manifest, Quarantined
 from repoloom.evaluation.result import Sample
-from repoloom.recipe.inspect import Document, Dropped, File, Import, Repository
+from repoloom.recipe.inspect import Document, Dropped, File, Import, Lost, Repository
 
 HOSTILE = "[/a]\x1b]0;owned\x07\x9b2J\u202e"
 
@@ -62,11 +63,12 @@ def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
             documents=(Document(number=0, files=(file,)),),
             cycles=((HOSTILE,),),
             dropped=(dropped,),
+            quarantined=(Lost(step="order", kind="error", error=HOSTILE + "\nforged", attempts=2),),
         )
     )
     shown = capsys.readouterr().out
     holds(shown)
-    assert len(shown.splitlines()) == 8
+    assert len(shown.splitlines()) == 9
     assert "document 0: 1 file, " in shown
     assert "dropped: 1 file\n" in shown
 
@@ -193,3 +195,16 @@ def test_what_is_not_set_is_in_the_file_of_a_stack_where_there_is_one(
         (tmp_path / ".repoloom").mkdir(exist_ok=True)
         (tmp_path / ".repoloom/env").touch()
     assert ways == ["\n", ", or `. .repoloom/env` for the stack of `repoloom up`\n"]
+
+
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [
+        (["run", "--until", "de"], ["dedup", "decontaminate"]),
+        (["run", "--engine", ""], ["local", "celery"]),
+        (["jobs", "start", "t"], ["tokenize"]),
+        (["complete", "--until", ""], ["line", "end"]),
+    ],
+)
+def test_words_of_a_set_are_completed(words: list[str], found: list[str]) -> None:
+    assert completed(*words) == found

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from completing import completed
 from report.written import DOCUMENTS, DROPPED, REPOSITORIES, Writer, document, dropped, row
 
 from repoloom.cli.app import app
+from repoloom.corpus.manifest import Quarantined
 from repoloom.errors import InputError
 from repoloom.recipe.inspect import list_repositories, look_up
 from repoloom.recipe.run import Made, RunRecord
@@ -14,14 +16,20 @@ from repoloom.recipe.run import Made, RunRecord
 
 @pytest.fixture
 def run(tmp_path: Path) -> str:
-    """Of `a` one of three files was dropped, `b` is held out, `c` lost all it had to the crawl."""
+    """Of `a` one of three files was dropped, `b` is held out, `c` lost all it had to the crawl, `d` was not reached."""
     write = Writer(tmp_path)
     about = [row(REPOSITORIES, repo=repo, license="MIT", files=2) for repo in "ab"]
     lost = [dropped("a", "large.py", "too_large"), dropped("c", "only.py", "too_large")]
+    away = Quarantined(task="0", inputs={}, at="d", kind="unavailable", error="its host is away\nTraceback", attempts=3)
     ordered = [document("a", 0, ["x.py"]), document("a", 1, ["y.py"]), document("b", 0, ["x.py", "y.py"])]
     moved = [dropped("b", path, "held_out") for path in ("x.py", "y.py")]
     made = [
-        write("crawl", {"repositories": (REPOSITORIES, about), "dropped": (DROPPED, lost)}, entering=(2, 20)),
+        write(
+            "crawl",
+            {"repositories": (REPOSITORIES, about), "dropped": (DROPPED, lost)},
+            entering=(2, 20),
+            quarantined=[away],
+        ),
         write("order", {"documents": (DOCUMENTS, ordered)}),
         write("split.heldout", {"heldout": (DOCUMENTS, ordered[2:])}),
         write(
@@ -39,7 +47,7 @@ def run(tmp_path: Path) -> str:
 def test_the_list_counts_what_became_of_every_repository(run: str) -> None:
     found = {listed.repo: listed for listed in list_repositories(run)}
     numbers = {repo: (its.crawled, its.dropped, its.files, its.bytes, its.documents) for repo, its in found.items()}
-    assert numbers == {"a": (3, 1, 2, 20, 2), "b": (2, 0, 2, 20, 1), "c": (1, 1, 0, 0, 0)}
+    assert numbers == {"a": (3, 1, 2, 20, 2), "b": (2, 0, 2, 20, 1), "c": (1, 1, 0, 0, 0), "d": (0,) * 5}
     assert [repo for repo, its in found.items() if its.held_out] == ["b"]
     assert all(its.crawled == its.dropped + its.files for its in found.values())
 
@@ -63,11 +71,17 @@ def test_without_a_repository_inspect_lists_them(run: str, capsys: pytest.Captur
     assert ended.value.code == 0
     heading, *lines = capsys.readouterr().out.splitlines()
     assert heading.split() == ["repository", "crawled", "dropped", "kept", "documents", "licence"]
-    assert [line.split()[0] for line in lines] == ["a", "b", "c"]
-    assert [line.endswith("held out for evaluation") for line in lines] == [False, True, False]
+    assert [line.split()[0] for line in lines] == ["a", "b", "c", "d"]
+    assert [line.endswith("held out for evaluation") for line in lines] == [False, True, False, False]
+    assert [line.partition("  quarantined by ")[2] for line in lines] == [
+        *[""] * 3,
+        "crawl: unavailable: its host is away",
+    ]
     with pytest.raises(SystemExit):
         app(["inspect", run, "--json"])
-    assert json.loads(capsys.readouterr().out)[0] == {
+    told = json.loads(capsys.readouterr().out)
+    assert [lost["kind"] for lost in told[3]["quarantined"]] == ["unavailable"]
+    assert told[0] == {
         "repo": "a",
         "license": "MIT",
         "crawled": 3,
@@ -76,7 +90,23 @@ def test_without_a_repository_inspect_lists_them(run: str, capsys: pytest.Captur
         "files": 2,
         "bytes": 20,
         "held_out": False,
+        "quarantined": [],
     }
+
+
+def test_what_is_quarantined_can_be_looked_up_with_its_reason(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    (lost,) = look_up(run, "d").quarantined
+    assert (lost.step, lost.kind, lost.attempts) == ("crawl", "unavailable", 3)
+    assert look_up(run, "a").quarantined == ()
+    with pytest.raises(SystemExit):
+        app(["inspect", run, "--repo", "d"])
+    assert "quarantined by crawl: unavailable: its host is away\n" in capsys.readouterr().out
+
+
+def test_what_can_be_looked_up_is_completed_from_the_run_and_nothing_is_said_where_there_is_none(run: str) -> None:
+    assert completed("inspect", run, "--repo", "") == ["a", "b", "d"]
+    assert completed("inspect", f"{run}/nowhere", "--repo", "") == []
+    assert completed("inspect", "--repo", "") == []
 
 
 def test_where_jobs_left_datasets_and_no_run_they_are_named(run: str) -> None:

