@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from repoloom.errors import InputError
+from repoloom.errors import UnavailableError
 from repoloom.recipe.sections import step_names
 from repoloom.store import open_store
 from repoloom.store.folder import FolderStore, make_folder, store_errors
@@ -15,7 +15,7 @@ from repoloom.store.folder import FolderStore, make_folder, store_errors
 _LOCK = ".lock"
 
 
-class HeldError(InputError):
+class HeldError(UnavailableError):
     """Another command writes to the output."""
 
 
