@@ -1,11 +1,13 @@
 """A job as it is shown: a row of the list, the line of one that is watched."""
 
+from collections.abc import Sequence
 from datetime import UTC
 from typing import Self
 
 from pydantic import AwareDatetime
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from repoloom.cli.live import LiveLine
@@ -93,6 +95,19 @@ class JobRow(Record):
             Text(f"{self.tasks_per_second:.1f}" if running and self.tasks_per_second else ""),
             Text(_duration(self.seconds_left) if running and self.seconds_left is not None else ""),
         )
+
+
+def table_of(rows: Sequence[JobRow]) -> Table:
+    """A line for each job. On a narrow screen the stage gives way, and never the name, which is there to be typed."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("name", no_wrap=True, min_width=max(len(row.short) for row in rows))
+    table.add_column("stage")
+    table.add_column("state", no_wrap=True)
+    for title in ("tasks", "per s", "left"):
+        table.add_column(title, no_wrap=True, justify="right")
+    for row in rows:
+        table.add_row(*row.cells())
+    return table
 
 
 class JobLine(LiveLine):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ Targets = Annotated[
 ]
 FolderOption = Annotated[Path, typer.Option("--folder", help="Folder of the stack that `repoloom up` runs.")]
 _LIMIT = 20
+_PIPED = 1000  # columns, where nobody's screen has an edge: names are there to be copied
 _EVERY = 1.0  # seconds
 _TAB_SECONDS = 1.0  # that the shell waits for names
 
@@ -83,9 +85,8 @@ def list_jobs(
 ) -> None:
     """List the newest jobs: where they stand, how fast they get on, how long they will take."""
     from rich.console import Console
-    from rich.table import Table
 
-    from repoloom.cli.job_row import JobRow
+    from repoloom.cli.job_row import JobRow, table_of
 
     rows = []
     problems: list[str] = []
@@ -102,12 +103,7 @@ def list_jobs(
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])
     elif rows:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for title in ("name", "stage", "state", "tasks", "per s", "left"):
-            table.add_column(title, justify="right" if title in ("tasks", "per s", "left") else "left", no_wrap=True)
-        for row in rows:
-            table.add_row(*row.cells())
-        Console().print(table)
+        Console(width=None if sys.stdout.isatty() else _PIPED).print(table_of(rows))
     elif not problems:
         typer.echo("There are no jobs. `repoloom jobs start STAGE --input URI --output URI` starts one.")
     for problem in problems:

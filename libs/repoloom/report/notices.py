@@ -46,8 +46,20 @@ def _scarce_domain(dataset: Dataset) -> Iterator[Notice]:
 
 
 def _held_out(dataset: Dataset) -> Iterator[Notice]:
+    yield from _none_held_out(dataset)
     yield from _much_held_out(dataset)
     yield from _lost_languages(dataset)
+
+
+def _none_held_out(dataset: Dataset) -> Iterator[Notice]:
+    ledger = dataset.manifest.ledger
+    asked = SplitParams.model_validate(dataset.manifest.params).fraction
+    if asked and ledger.entering.items and "held_out" not in ledger.dropped:
+        yield Notice(
+            title=f"No repository is held out, where split.fraction is {asked:g}",
+            text="Repositories are drawn whole, so of few it may be none; an evaluation has nothing to measure then. "
+            "Raise split.fraction, draw with another split.seed, or add repositories.",
+        )
 
 
 def _much_held_out(dataset: Dataset) -> Iterator[Notice]:

@@ -50,6 +50,8 @@ def open_store(uri: str) -> Store:
         from repoloom.store.s3 import S3Store  # its client takes long to import
 
         return S3Store(uri)
+    if uri.startswith("s3:"):
+        raise InputError(f"{uri}: did you mean s3://{uri[3:].lstrip('/')}?")
     if separator and scheme != "file":
         raise InputError(f"{uri}: there is no store for {scheme}:// addresses; give a folder or s3://bucket/prefix")
     from repoloom.store.folder import FolderStore

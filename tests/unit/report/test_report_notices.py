@@ -73,6 +73,12 @@ def test_far_more_held_out_than_was_asked_for_is_told(write: Writer) -> None:
     assert not list(notices(split(write, "Python", {"Python": 3}, fraction=0.4)))
 
 
+def test_a_split_that_holds_nothing_out_is_told_unless_that_was_asked_for(write: Writer) -> None:
+    (notice,) = notices(split(write, "Python", {}))
+    assert notice.title == "No repository is held out, where split.fraction is 0.9"
+    assert not list(notices(split(write, "Python", {}, fraction=0)))
+
+
 def test_a_notice_stands_on_the_page_and_on_the_terminal_once(
     write: Writer, capsys: pytest.CaptureFixture[str]
 ) -> None:

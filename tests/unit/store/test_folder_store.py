@@ -236,3 +236,9 @@ def test_a_folder_is_opened_by_its_path_or_address(tmp_path: Path, address: str)
 def test_an_address_of_another_kind_is_refused() -> None:
     with pytest.raises(InputError, match="there is no store for s4:// addresses"):
         open_store("s4://bucket/prefix")
+
+
+@pytest.mark.parametrize("address", ["s3:/bucket/prefix", "s3:bucket/prefix"])
+def test_a_mistyped_bucket_is_not_taken_for_a_folder(address: str) -> None:
+    with pytest.raises(InputError, match="did you mean s3://bucket/prefix"):
+        open_store(address)
