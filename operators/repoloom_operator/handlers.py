@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import kopf
 from kubernetes.client.exceptions import ApiException
 
-from repoloom_operator import corpus_build, training_run
+from repoloom_operator import corpus_build, model_release, training_run
 from repoloom_operator.actions import Action
 from repoloom_operator.api import APIS, Cluster
 from repoloom_operator.apply import apply
 from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL
-from repoloom_operator.observe import now, observe_corpus_build, observe_training_run
+from repoloom_operator.observe import now, observe_corpus_build, observe_model_release, observe_training_run
 from repoloom_operator.resources import SPECS, Kind, Resource
 from repoloom_operator.settings import Settings
 from repoloom_operator.work import Key, WorkQueue
@@ -32,6 +32,7 @@ class Reconciler(NamedTuple):
 RECONCILERS: dict[Kind, Reconciler] = {
     "CorpusBuild": Reconciler(observe_corpus_build, corpus_build.reconcile),
     "TrainingRun": Reconciler(observe_training_run, training_run.reconcile),
+    "ModelRelease": Reconciler(observe_model_release, model_release.reconcile),
 }
 
 

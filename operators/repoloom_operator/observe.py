@@ -4,12 +4,24 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from repoloom_operator import corpus_build, kept, training_run
+from repoloom_operator import corpus_build, kept, model_release, training_run
 from repoloom_operator.api import Cluster
 from repoloom_operator.children import KIND_LABEL, NAME_LABEL, Child
 from repoloom_operator.corpus_build import Kept
-from repoloom_operator.resources import CorpusBuildSpec, Kind, Manifest, Ref, Resource, S, Spec, TrainingRunSpec
+from repoloom_operator.deployments import Deployment
+from repoloom_operator.resources import (
+    CorpusBuildSpec,
+    Kind,
+    Manifest,
+    ModelReleaseSpec,
+    Ref,
+    Resource,
+    S,
+    Spec,
+    TrainingRunSpec,
+)
 from repoloom_operator.settings import Settings
+from repoloom_operator.training_run import Output
 
 T = TypeVar("T", bound=Spec)
 
@@ -35,6 +47,31 @@ def observe_training_run(
     corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
     held = kept.corpus(corpus.spec.store) if corpus else Kept()
     return training_run.Observed(now(), settings, resource, found, corpus, held, kept.output(resource.spec.out))
+
+
+def observe_model_release(
+    resource: Resource[ModelReleaseSpec], cluster: Cluster, settings: Settings
+) -> model_release.Observed:
+    """What decides on a ModelRelease."""
+    found = tuple(children(resource, cluster, ("Job", "ConfigMap")))
+    training = referred("TrainingRun", resource, resource.spec.training_ref, TrainingRunSpec, cluster)
+    corpus = referred("CorpusBuild", resource, training.spec.corpus_ref, CorpusBuildSpec, cluster) if training else None
+    name = resource.spec.deployment
+    serving, canary = (
+        cluster.get("Deployment", resource.namespace, each) if name else None for each in (name, f"{name}-canary")
+    )
+    return model_release.Observed(
+        now(),
+        settings,
+        resource,
+        found,
+        training,
+        corpus,
+        kept.corpus(corpus.spec.store) if corpus else Kept(),
+        kept.output(training.spec.out) if training else Output(),
+        Deployment.parse(serving) if serving else None,
+        Deployment.parse(canary) if canary else None,
+    )
 
 
 def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Cluster) -> Resource[T] | None:

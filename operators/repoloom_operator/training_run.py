@@ -184,11 +184,10 @@ class _Training:
             yield from self.children.stop()
         elif self.spec.suspend:
             fields["moved"] = None
+            idle = Condition("Ready", False, "Suspended")
             kept = "the newest checkpoint is kept; going on starts from there"
             suspended = Condition("Suspended", True, "Suspended", kept)
-            yield from self._outcome("Suspended", Condition("Ready", False, "Suspended"), suspended).write(
-                run, self.now
-            )
+            yield from self._outcome("Suspended", idle, suspended).write(run, self.now)
             yield from self.children.stop()
         else:
             phase, *conditions = yield from self._goes_on()
