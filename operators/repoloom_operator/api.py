@@ -57,7 +57,7 @@ class Cluster:
                 raise
             return None
 
-    def list(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
+    def labelled(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[Manifest]:
         """The objects with these labels; none where the cluster does not know the kind."""
         selector = ",".join(f"{name}={value}" for name, value in labels.items())
         try:

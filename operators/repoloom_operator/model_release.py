@@ -124,9 +124,7 @@ class _Release:
         if not passed.holds:
             yield from self._write("Rejected", _not_ready("GatesMissed", "nothing was rolled out"), passed)
         elif self.spec.deployment is None:
-            yield from self._write(
-                "Released", Condition("Ready", True, "Released", "the model passed its gates"), passed
-            )
+            yield from self._write("Released", _released("the model passed its gates"), passed)
         else:
             yield from self._roll_out(passed)
 
@@ -190,9 +188,7 @@ class _Release:
             yield from self._write("RolledBack", self._broken(serving), passed)
             yield Requeue(0)
         elif serving.ready:
-            yield from self._write(
-                "Released", Condition("Ready", True, "Released", "all replicas serve the model"), passed
-            )
+            yield from self._write("Released", _released("all replicas serve the model"), passed)
         else:
             yield from self._write("RollingOut", _not_ready("RollingOut", "all replicas get the model"), passed)
             yield look

@@ -57,9 +57,6 @@ def observe_model_release(
     training = referred("TrainingRun", resource, resource.spec.training_ref, TrainingRunSpec, cluster)
     corpus = referred("CorpusBuild", resource, training.spec.corpus_ref, CorpusBuildSpec, cluster) if training else None
     name = resource.spec.deployment
-    serving, canary = (
-        cluster.get("Deployment", resource.namespace, each) if name else None for each in (name, f"{name}-canary")
-    )
     return model_release.Observed(
         now(),
         settings,
@@ -69,9 +66,14 @@ def observe_model_release(
         corpus,
         kept.corpus(corpus.spec.store) if corpus else Kept(),
         kept.output(training.spec.out) if training else Output(),
-        Deployment.parse(serving) if serving else None,
-        Deployment.parse(canary) if canary else None,
+        _deployment(resource, name, cluster),
+        _deployment(resource, name and f"{name}-canary", cluster),
     )
+
+
+def _deployment(release: Resource[ModelReleaseSpec], name: str | None, cluster: Cluster) -> Deployment | None:
+    manifest = cluster.get("Deployment", release.namespace, name) if name else None
+    return Deployment.parse(manifest) if manifest else None
 
 
 def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Cluster) -> Resource[T] | None:
@@ -85,9 +87,9 @@ def children(resource: Resource[S], cluster: Cluster, kinds: Iterable[str]) -> I
     labels = {KIND_LABEL: resource.kind, NAME_LABEL: resource.name}
     said: str | None = None
     for kind in kinds:
-        for manifest in cluster.list(kind, resource.namespace, labels):
+        for manifest in cluster.labelled(kind, resource.namespace, labels):
             if said is None and kind != "ConfigMap":
-                said = pods_say(cluster.list("Pod", resource.namespace, labels))
+                said = pods_say(cluster.labelled("Pod", resource.namespace, labels))
             yield Child.parse(kind, manifest, said or "")
 
 
