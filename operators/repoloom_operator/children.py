@@ -115,7 +115,7 @@ def metadata(resource: Resource[S], name: str, work: str) -> dict[str, Any]:
 
 
 def labels(resource: Resource[S], work: str) -> dict[str, str]:
-    """The labels of a child and its pods."""
+    """The labels of a child."""
     return {
         KIND_LABEL: resource.kind,
         NAME_LABEL: resource.name,
@@ -123,6 +123,11 @@ def labels(resource: Resource[S], work: str) -> dict[str, str]:
         "app.kubernetes.io/part-of": "repoloom",
         "app.kubernetes.io/managed-by": "repoloom-operator",
     }
+
+
+def pod_labels(resource: Resource[S], work: str) -> dict[str, str]:
+    """The labels of its pods: one lets them through the chart's network policies to Redis and the store."""
+    return {**labels(resource, work), f"{GROUP}/data": "true"}
 
 
 @dataclass(frozen=True)

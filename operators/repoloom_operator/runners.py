@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from repoloom_operator.children import Wanted, labels, metadata
+from repoloom_operator.children import Wanted, metadata, pod_labels
 from repoloom_operator.resources import Resource, S
 from repoloom_operator.settings import Pods, Settings
 
@@ -79,6 +79,8 @@ def pod(
             {"name": "tmp", "emptyDir": {}},
         ],
     }
+    if settings.images.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]
     if pods.priority_class:
         spec["priorityClassName"] = pods.priority_class
     if pods.node_selector:
@@ -123,7 +125,7 @@ def job(
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]
             },
-            "template": {"metadata": {"labels": labels(resource, work)}, "spec": spec},
+            "template": {"metadata": {"labels": pod_labels(resource, work)}, "spec": spec},
         },
     }
     return Wanted(config, manifest)

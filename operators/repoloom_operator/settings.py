@@ -27,12 +27,13 @@ class Images(_Settings):
     repoloom: str
     training: str
     pull_policy: str = "IfNotPresent"
+    pull_secrets: tuple[str, ...] = ()
 
 
 class Pods(_Settings):
     """What differs between the pods of the data path, of training and of evaluation."""
 
-    priority_class: str | None = None
+    priority_class: str = ""
     node_selector: Mapping[str, str] = {}
     tolerations: tuple[Object, ...] = ()
     resources: Object = {}
@@ -41,8 +42,8 @@ class Pods(_Settings):
 class Training(Pods):
     """What only a training has."""
 
-    queue: str | None = None  # Kueue's LocalQueue, which admits a job as a whole
-    scheduling_queue: str | None = None  # gang scheduling by the training operator's own scheduler, in this queue
+    queue: str = ""  # Kueue's LocalQueue, which admits a job as a whole
+    scheduling_queue: str = ""  # gang scheduling by the training operator's own scheduler, in this queue
 
 
 class Settings(_Settings):

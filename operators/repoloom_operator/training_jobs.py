@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from repoloom_operator import runners
-from repoloom_operator.children import Wanted, labels, metadata
+from repoloom_operator.children import Wanted, metadata, pod_labels
 from repoloom_operator.resources import Resource, TrainingRunSpec
 from repoloom_operator.settings import Settings
 
@@ -61,7 +61,7 @@ def training_job(
                 "Worker": {
                     "replicas": spec.workers,
                     "restartPolicy": "Never",
-                    "template": {"metadata": {"labels": labels(run, work)}, "spec": pod},
+                    "template": {"metadata": {"labels": pod_labels(run, work)}, "spec": pod},
                 }
             },
         },
