@@ -16,7 +16,7 @@ ENV PATH=/opt/repoloom/bin:$PATH \
     PIP_NO_COMPILE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONHASHSEED=0 \
-    COMPILE="python -m compileall -q -j 1 -x /tests?/|/lib2to3/ --invalidation-mode unchecked-hash /opt/repoloom/lib"
+    COMPILE="python -m compileall -q -j 1 -x /tests?/|/lib2to3/|py312 --invalidation-mode unchecked-hash /opt/repoloom/lib"
 RUN python -m venv /opt/repoloom
 
 # repoloom itself as Python knows it: its commands, and a line that says that its code lies in /app.
