@@ -18,7 +18,9 @@ FILES = [
     File(repo="a/b", path=path, language="Python", content=content)
     for path, content in (("used.py", USED), ("user.py", USER))
 ]
-DOCUMENT = Document(repo="a/b", text=USER * 20, spans=[{"path": "user.py", "language": "Python", "end": len(USER) * 20}])
+DOCUMENT = Document(
+    repo="a/b", text=USER * 20, spans=[{"path": "user.py", "language": "Python", "end": len(USER) * 20}]
+)
 
 
 def crawl(at: str) -> None:
