@@ -71,12 +71,14 @@ def pod(
                 "volumeMounts": [
                     {"name": "recipe", "mountPath": _RECIPE, "readOnly": True},
                     {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+                    *pods.volume_mounts,
                 ],
             }
         ],
         "volumes": [
             {"name": "recipe", "configMap": {"name": recipe}},
             {"name": "tmp", "emptyDir": {}},
+            *pods.volumes,
         ],
     }
     if settings.images.pull_secrets:

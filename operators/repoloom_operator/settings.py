@@ -37,6 +37,8 @@ class Pods(_Settings):
     node_selector: Mapping[str, str] = {}
     tolerations: tuple[Object, ...] = ()
     resources: Object = {}
+    volumes: tuple[Object, ...] = ()  # besides the pod's own: what a recipe reads that is no download
+    volume_mounts: tuple[Object, ...] = ()
 
 
 class Training(Pods):

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from cluster import ROOT, Namespace, output
 from corpus import FOLDER, write_corpus
+
+from cluster import ROOT, Namespace, output
 
 NAME = "repoloom-e2e"
 
