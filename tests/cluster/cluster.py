@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from corpus import FOLDER
 
 ROOT = Path(__file__).parents[2]

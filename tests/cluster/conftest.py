@@ -1,11 +1,12 @@
-"""Installs everything as a user does, into a namespace that allows restricted pods alone: `make e2e`, with KUBECONFIG set."""
+"""Installs everything as a user does, in a namespace of restricted pods: `make e2e`, with KUBECONFIG set."""
 
 import json
 from collections.abc import Iterator
 
 import pytest
-from cluster import ROOT, Namespace, output
 from corpus import FOLDER, write_corpus
+
+from cluster import ROOT, Namespace, output
 
 NAME = "repoloom-e2e"
 

@@ -20,7 +20,9 @@ def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(namespace: Namespace)
     output("docker", "tag", before.partition("@")[0], after)
     output("docker", "push", after)
     helm = ("--namespace", namespace.name, "--wait", "--timeout", "5m")
-    output("helm", "upgrade", "repoloom", "charts/repoloom", "--reuse-values", "--set", f"images.repoloom={after}", *helm)
+    output(
+        "helm", "upgrade", "repoloom", "charts/repoloom", "--reuse-values", "--set", f"images.repoloom={after}", *helm
+    )
     assert namespace.image() == after
     output("helm", "rollback", "repoloom", *helm)
     assert namespace.image() == before
