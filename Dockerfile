@@ -64,6 +64,8 @@ COPY --from=project /project /
 # The user's own, so that a development cluster can be given changed files; elsewhere the root is read-only.
 COPY --chown=1000:1000 . /app
 USER 1000:1000
+# By content: a changed file is seen, an unchanged one is not compiled anew at each start.
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
 HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe"]
 LABEL org.opencontainers.image.title="repoloom" \
       org.opencontainers.image.description="repoloom's services, workers, operator and pipelines"
@@ -77,6 +79,7 @@ COPY --from=training-environment /opt/repoloom /opt/repoloom
 COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
 LABEL org.opencontainers.image.title="repoloom-training" \
       org.opencontainers.image.description="repoloom's training and evaluation"
 
@@ -89,6 +92,7 @@ COPY --from=inference-environment /opt/repoloom /opt/repoloom
 COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
 HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe", "http://127.0.0.1:8000/healthz"]
 LABEL org.opencontainers.image.title="repoloom-inference" \
       org.opencontainers.image.description="repoloom's inference server"

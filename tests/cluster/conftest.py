@@ -1,7 +1,7 @@
-"""Installs everything as a user does, into a namespace that allows restricted pods alone: `make e2e`, with KUBECONFIG set."""
+"""Installs everything as a user does, in a namespace of restricted pods: `make e2e`, with KUBECONFIG set."""
 
 import json
-from collections.abc import Iterator
+import os
 
 import pytest
 from corpus import FOLDER, write_corpus
@@ -20,8 +20,13 @@ def laptop() -> str:
 
 
 @pytest.fixture(scope="session")
-def namespace(laptop: str) -> Iterator[Namespace]:  # noqa: ARG001 - it writes the corpus
-    """A release, from nothing: images built, pushed and deployed by skaffold."""
+def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
+    """A release, from nothing: images built, pushed and deployed by skaffold. It stays, to be looked at afterwards.
+
+    REPOLOOM_E2E_NAMESPACE names one that is there already.
+    """
+    if there := os.environ.get("REPOLOOM_E2E_NAMESPACE"):
+        return Namespace(there)
     output("kubectl", "delete", "namespace", NAME, "--ignore-not-found")
     output("kubectl", "create", "namespace", NAME)
     output("kubectl", "label", "namespace", NAME, "pod-security.kubernetes.io/enforce=restricted")
@@ -29,5 +34,4 @@ def namespace(laptop: str) -> Iterator[Namespace]:  # noqa: ARG001 - it writes t
     files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.is_file()]
     namespace.kubectl("create", "configmap", "corpus", *files)
     output("skaffold", "run", "--profile=e2e", f"--namespace={NAME}", "--status-check=false")
-    yield namespace
-    output("kubectl", "delete", "namespace", NAME)
+    return namespace

@@ -1,4 +1,4 @@
-"""A small corpus and its recipe: files that lie at one path on this machine and in the pods, for a path is a parameter."""
+"""A small corpus and its recipe, at one path here and in the pods: a path is a parameter, so digests hold it."""
 
 import json
 import os
