@@ -39,6 +39,16 @@ bench-services: .venv/installed-dev  ## Measure the services under load, against
 bench-scale: .venv/installed-dev  ## Measure how the heavy stages spread from one worker to two
 	$(BIN)/python tests/benchmarks/scale_out.py
 
+images:  ## Build the images with Docker (needs no cluster)
+	for image in repoloom repoloom-training repoloom-inference; do docker build --network=host --target $$image --tag $$image:dev . || exit; done
+
+charts: .venv/installed-dev  ## Check the chart: lint, its templates (needs helm)
+	helm lint --strict charts/repoloom --values charts/repoloom/development.yaml
+	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster/charts
+
+e2e: charts  ## Install everything on the cluster of KUBECONFIG and run data through it (needs docker, helm, kubectl, skaffold)
+	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster --ignore=tests/cluster/charts
+
 pin:  ## Pin the dependencies anew (needs uv)
 	requirements/compile.sh
 
@@ -61,4 +71,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint proto bench bench-services bench-scale pin clean
+.PHONY: help demo install test lint proto bench bench-services bench-scale images charts e2e pin clean

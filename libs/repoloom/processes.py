@@ -5,12 +5,26 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # prctl(2)
 _FORKED = 0x40  # of the flags in proc(5), stat: Linux' PF_FORKNOEXEC
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
+
+
+@contextlib.contextmanager
+def interrupted_by_sigterm() -> Iterator[None]:
+    """Has SIGTERM raise KeyboardInterrupt while the block runs, as Ctrl-C does.
+
+    It is how a container is asked to stop, and its first process gets no signal that it does not handle.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def end_with_parent() -> None:

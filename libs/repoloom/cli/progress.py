@@ -1,8 +1,8 @@
 """Calm progress: one live line for the step at work, one line that stays for each stage that is done."""
 
 import time
-from collections.abc import Mapping
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeVar
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, TextColumn, TimeElapsedColumn
@@ -14,6 +14,18 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.engine.reconcile import Status
 from repoloom.recipe.sections import steps
 from repoloom.report.notices import notices
+
+T = TypeVar("T")
+
+
+def both(first: Callable[[T], None], second: Callable[[T], None]) -> Callable[[T], None]:
+    """Tells one thing to two who watch."""
+
+    def tell(news: T) -> None:
+        first(news)
+        second(news)
+
+    return tell
 
 
 class Rows(NamedTuple):

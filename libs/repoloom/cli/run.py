@@ -52,15 +52,18 @@ def run(
     from rich.console import Console
     from rich.text import Text
 
-    from repoloom.cli.progress import RunView
+    from repoloom.cli.progress import RunView, both
+    from repoloom.processes import interrupted_by_sigterm
     from repoloom.recipe.finish import write_run_report
     from repoloom.recipe.hold import hold
     from repoloom.recipe.model import Recipe
+    from repoloom.recipe.progress import told
     from repoloom.recipe.run import Watcher, run_data_path, stages_until
     from repoloom.store import open_store
 
     checked = Recipe.load(recipe)
-    for stage in stages_until(until):
+    stages = stages_until(until)
+    for stage in stages:
         check_files(engine, stage, checked.section(stage), checked.where)
     trains = until is None and checked.train is not None
     if trains:
@@ -69,8 +72,14 @@ def run(
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     with hold(out, store or out):
         try:
-            with RunView(console) as view, open_pool(engine, workers, checked.limits) as pool:
-                datasets = run_data_path(checked, store or out, pool, until, Watcher(view.status, view.made), out)
+            with (
+                interrupted_by_sigterm(),
+                told(store or out, checked.model_dump(), stages) as telling,
+                RunView(console) as view,
+                open_pool(engine, workers, checked.limits) as pool,
+            ):
+                watcher = Watcher(both(view.status, telling.status), both(view.made, telling.made))
+                datasets = run_data_path(checked, store or out, pool, until, watcher, out)
         except KeyboardInterrupt:
             console.print("stopped; the same command goes on, what is committed is kept", highlight=False)
             raise typer.Exit(STOPPED) from None

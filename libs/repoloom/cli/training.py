@@ -16,7 +16,8 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.evaluation.compare import Status
 from repoloom.evaluation.result import Evaluation, Sample
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.model_path import MODEL, TRAIN, Corpus, Stopped, Trained, evaluate_model, train_model
+from repoloom.recipe.model_path import MODEL, TRAIN, Corpus, Stopped, evaluate_model, train_model
+from repoloom.recipe.results import Trained
 from repoloom.text import visible
 from repoloom.training.config import TrainParams
 from repoloom.training.loop import StepReport

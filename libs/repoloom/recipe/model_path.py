@@ -23,6 +23,7 @@ from repoloom.evaluation.unigram import unigram_entropy
 from repoloom.inference.complete import Completer
 from repoloom.prompts import fim
 from repoloom.recipe.model import EvaluateParams
+from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
 from repoloom.report import TrainingRecord, TrainingStep
 from repoloom.store import Store, open_store
 from repoloom.training.checkpoint import Checkpoints, file_sha256
@@ -32,33 +33,11 @@ from repoloom.training.export import export
 from repoloom.training.loop import StepReport, new_model, run_identity, train
 from repoloom.training.parallel import SingleProcess
 
-TRAINING, EVALUATION, MODEL, TRAIN = "training.json", "evaluation.json", "model", "train"
+MODEL, TRAIN = "model", "train"
 _STEPS = "steps.jsonl"
 _WEIGHTS = "model.safetensors"
 
 R = TypeVar("R", bound=Record)
-
-
-class Trained(Record):
-    """What a training run ended with, kept beside the model as training.json."""
-
-    identity: str  # of parameters and data
-    packed: str  # digest of the dataset it read
-    weights: str  # SHA-256 of the exported model.safetensors
-    parameters: int
-    unigram_loss: float  # nats a token that the tokens' frequencies alone reach on the same data
-    final_loss: float  # mean over the last twentieth of the steps
-    steps: int
-    seconds: float  # summed over the steps
-
-
-class Evaluated(Record):
-    """An evaluation and what it was made from, kept as evaluation.json."""
-
-    identity: str
-    weights: str  # SHA-256 of what was measured
-    heldout: str  # digest of the dataset it was measured on
-    evaluation: Evaluation
 
 
 @dataclass(frozen=True)

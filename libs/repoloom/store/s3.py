@@ -12,7 +12,7 @@ from repoloom.errors import CorruptDataError
 from repoloom.store import Naming, s3_address
 from repoloom.store.s3_client import Connection
 from repoloom.store.s3_reader import ObjectReader
-from repoloom.store.s3_requests import PATIENCE, Requests, UploadLostError
+from repoloom.store.s3_requests import Requests, UploadLostError, usual_patience
 from repoloom.store.s3_writer import writer
 
 ABANDONED = timedelta(days=1)
@@ -25,10 +25,11 @@ _READINGS = 3  # how often a small object is read whose bytes are not what was s
 class S3Store:
     """Objects below a prefix of a bucket, on the server that the environment names."""
 
-    def __init__(self, uri: str, patience: float = PATIENCE) -> None:
-        """`patience`: seconds that the server may fail in a row. Raises InputError."""
+    def __init__(self, uri: str, patience: float | None = None) -> None:
+        """`patience`: seconds that the server may fail in a row; by default those of the context. Raises InputError."""
         bucket, self._prefix = s3_address.parse(uri)
         self.uri = f"s3://{bucket}/{self._prefix}".removesuffix("/")
+        patience = usual_patience.get() if patience is None else patience
         self._requests = Requests(Connection.from_environment(), bucket, patience)
 
     def create(self, key: Naming) -> AbstractContextManager[BinaryIO]:

@@ -5,7 +5,9 @@ import itertools
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 from xml.etree.ElementTree import ParseError
 
@@ -55,6 +57,19 @@ _WAYS_OUT = {
     "EntityTooLarge": "the object is larger than the server takes",
 }
 logger = logging.getLogger(__name__)
+
+usual_patience: ContextVar[float] = ContextVar("repoloom_s3_patience", default=PATIENCE)
+"""That of the stores that are opened with none of their own."""
+
+
+@contextmanager
+def hurried(seconds: float) -> Iterator[None]:
+    """Has the stores that are opened in the block give up sooner: somebody waits for the answer, or asks again."""
+    before = usual_patience.set(seconds)
+    try:
+        yield
+    finally:
+        usual_patience.reset(before)
 
 
 class UploadLostError(StoreError):

@@ -13,7 +13,8 @@ from repoloom.corpus.manifest import Cut, Manifest
 from repoloom.errors import InputError
 from repoloom.prompts import fim
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.model_path import Corpus, Stopped, Trained, evaluate_model, results_at, train_model
+from repoloom.recipe.model_path import Corpus, Stopped, evaluate_model, results_at, train_model
+from repoloom.recipe.results import Trained
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.checkpoint import file_sha256
 from repoloom.training.config import TrainParams

@@ -1,0 +1,107 @@
+# The images of repoloom: what depends on the code comes last, so that a change of code builds one small layer.
+#   repoloom             services, workers, operator, pipelines; no torch
+#   repoloom-training    training and evaluation
+#   repoloom-inference   the inference server
+#   development-redis    a Redis for clusters that have none at hand
+# Built twice, the same files: versions are pinned, and neither clock nor hash seed is in them (tests/cluster/test_images.py).
+FROM python:3.11-slim-bookworm AS base
+RUN groupadd --gid 1000 repoloom \
+ && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin repoloom \
+ && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
+ && sed -i 's/^repoloom:!:[0-9]*:/repoloom:!:0:/' /etc/shadow
+
+FROM base AS environment
+ENV PATH=/opt/repoloom/bin:$PATH \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_COMPILE=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONHASHSEED=0 \
+    COMPILE="python -m compileall -q -j 1 -x /tests?/|/lib2to3/|py312 --invalidation-mode unchecked-hash /opt/repoloom/lib"
+RUN python -m venv /opt/repoloom
+
+# repoloom itself as Python knows it: its commands, and a line that says that its code lies in /app.
+FROM environment AS project
+COPY requirements/build.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/build.txt
+COPY pyproject.toml README.md LICENSE /app/
+RUN pip install --no-deps --no-build-isolation --editable /app \
+ && mkdir /project \
+ && cp -r --parents /opt/repoloom/bin/repoloom* /opt/repoloom/lib/python3.11/site-packages/*repoloom* /project
+
+FROM environment AS repoloom-environment
+COPY requirements/cluster.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/cluster.txt && $COMPILE
+
+FROM environment AS training-environment
+COPY requirements/training.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/training.txt && $COMPILE
+# What a GPU variant has besides, such as flash-attn, which is compiled: that takes a base image with CUDA's compiler.
+ARG GPU_PACKAGES=
+RUN [ -z "$GPU_PACKAGES" ] || pip install --no-build-isolation $GPU_PACKAGES
+
+FROM environment AS inference-environment
+COPY requirements/inference.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/inference.txt && $COMPILE
+ARG GPU_PACKAGES=
+RUN [ -z "$GPU_PACKAGES" ] || pip install --no-build-isolation $GPU_PACKAGES
+
+FROM base AS runtime
+ENV PATH=/opt/repoloom/bin:$PATH \
+    HOME=/tmp \
+    PYTHONUNBUFFERED=1
+WORKDIR /tmp
+LABEL org.opencontainers.image.vendor="repoloom" \
+      org.opencontainers.image.licenses="Apache-2.0"
+
+FROM runtime AS repoloom
+# The programs that a crawl starts; apt-get, which reads Debian's sources, is part of the base.
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends git npm openssh-client \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+COPY --from=repoloom-environment /opt/repoloom /opt/repoloom
+COPY --from=project /project /
+# The user's own, so that a development cluster can be given changed files; elsewhere the root is read-only.
+COPY --chown=1000:1000 . /app
+USER 1000:1000
+# By content: a changed file is seen, an unchanged one is not compiled anew at each start.
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
+HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe"]
+LABEL org.opencontainers.image.title="repoloom" \
+      org.opencontainers.image.description="repoloom's services, workers, operator and pipelines"
+
+FROM runtime AS repoloom-training
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+COPY --from=training-environment /opt/repoloom /opt/repoloom
+COPY --from=project /project /
+COPY --chown=1000:1000 . /app
+USER 1000:1000
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
+LABEL org.opencontainers.image.title="repoloom-training" \
+      org.opencontainers.image.description="repoloom's training and evaluation"
+
+FROM runtime AS repoloom-inference
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends libgomp1 \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+COPY --from=inference-environment /opt/repoloom /opt/repoloom
+COPY --from=project /project /
+COPY --chown=1000:1000 . /app
+USER 1000:1000
+RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
+HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe", "http://127.0.0.1:8000/healthz"]
+LABEL org.opencontainers.image.title="repoloom-inference" \
+      org.opencontainers.image.description="repoloom's inference server"
+
+FROM base AS development-redis
+RUN apt-get update -qq \
+ && apt-get install -y -qq --no-install-recommends redis-server \
+ && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
+           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+USER 1000:1000
+LABEL org.opencontainers.image.title="development-redis" \
+      org.opencontainers.image.description="A Redis for development clusters"

@@ -1,0 +1,52 @@
+"""`python -m repoloom.up.reload COMMAND...`: runs it, and anew whenever a Python file changes. For development.
+
+A file that is changed in a container is not there any more when the container starts anew; so the program in it does.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import repoloom
+
+Versions = Mapping[str, int]
+_LOOK_SECONDS = 0.5
+
+
+def versions(folders: Sequence[Path]) -> Versions:
+    """The Python files below folders, and when each was written last."""
+    return {str(path): path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.py") if path.is_file()}
+
+
+def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
+    """Runs a command until it ends by itself; returns its exit code.
+
+    A program that ends while nothing changed has ended: whoever started this one decides what becomes of it.
+    """
+    while True:
+        seen = look()
+        process = subprocess.Popen(command)  # noqa: S603 - our own words
+        signal.signal(signal.SIGTERM, lambda number, _, to=process: to.send_signal(number))
+        while look() == seen:
+            try:
+                return process.wait(_LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                continue
+        print("a file has changed: starting anew", file=sys.stderr, flush=True)
+        process.kill()  # its jobs and tasks are taken up by the next one
+        process.wait()
+
+
+def main() -> None:
+    """The entry point."""
+    libraries = Path(repoloom.__file__).parents[1]
+    folders = [libraries, *(path for path in map(Path, sys.path) if path.parent == libraries.parent)]
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    sys.exit(run(sys.argv[1:], lambda: versions(folders)))
+
+
+if __name__ == "__main__":
+    main()

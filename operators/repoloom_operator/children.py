@@ -1,0 +1,186 @@
+"""The one job of a resource: found, made, replaced, stopped, so that there are never two that live.
+
+Its name is the resource's own with a suffix, so Kubernetes itself refuses a second one; it is deleted in the
+foreground, so its name is free only when its pods have ended. What it was made for stands on it as a label.
+"""
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic
+
+from repoloom.corpus.manifest import canonical_json
+from repoloom_operator.actions import Action, Create, Delete, DropFinalizer
+from repoloom_operator.resources import GROUP, VERSION, Manifest, Resource, S, moment
+
+KIND_LABEL, NAME_LABEL, WORK_LABEL = f"{GROUP}/kind", f"{GROUP}/name", f"{GROUP}/work"
+
+JOB_KINDS = ("Job", "PyTorchJob")
+
+
+class State(StrEnum):
+    """Where a job stands."""
+
+    WAITING = "Waiting"  # no pod of it has begun
+    RUNNING = "Running"
+    SUSPENDED = "Suspended"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True)
+class Child:
+    """An object that the operator made for a resource."""
+
+    kind: str
+    name: str
+    uid: str
+    work: str  # what it was made for
+    deleting: bool = False
+    state: State = State.WAITING  # of a job
+    suspended: bool = False  # as it is asked to be
+    began: datetime | None = None  # when its pods ran
+    ended: datetime | None = None
+    said: str = ""  # why it waits or failed, as its pods tell it
+
+    @property
+    def is_job(self) -> bool:
+        return self.kind in JOB_KINDS
+
+    @property
+    def finished(self) -> bool:
+        """Whether it will never run again."""
+        return self.state in (State.SUCCEEDED, State.FAILED)
+
+    @classmethod
+    def parse(cls, kind: str, manifest: Manifest, said: str) -> "Child":
+        """The child of a manifest."""
+        metadata, status = manifest["metadata"], manifest.get("status", {})
+        conditions = {entry["type"]: entry for entry in status.get("conditions", ()) if entry["status"] == "True"}
+        spec = manifest.get("spec", {})
+        suspended = bool(spec.get("runPolicy", spec).get("suspend"))
+        began = status.get("startTime") or conditions.get("Running", {}).get("lastTransitionTime")
+        ended = next((conditions[at]["lastTransitionTime"] for at in (*_SUCCEEDED, "Failed") if at in conditions), None)
+        return cls(
+            kind=kind,
+            name=metadata["name"],
+            uid=metadata["uid"],
+            work=metadata.get("labels", {}).get(WORK_LABEL, ""),
+            deleting="deletionTimestamp" in metadata,
+            state=_state(kind, status, conditions, suspended),
+            suspended=suspended,
+            began=moment(began) if began else None,
+            ended=moment(ended) if ended else None,
+            said=said,
+        )
+
+
+_SUCCEEDED = ("Succeeded", "Complete")
+
+
+def _state(kind: str, status: Manifest, conditions: Mapping[str, Any], suspended: bool) -> State:
+    if any(name in conditions for name in _SUCCEEDED):
+        return State.SUCCEEDED
+    if "Failed" in conditions:
+        return State.FAILED
+    if suspended:
+        return State.SUSPENDED
+    runs = status.get("ready", 0) if kind == "Job" else "Running" in conditions
+    return State.RUNNING if runs else State.WAITING
+
+
+def work_of(*parts: Any) -> str:  # noqa: ANN401
+    """A short name for what a child is made for: equal for equal JSON values, and a valid label."""
+    return hashlib.sha256(canonical_json(list(parts))).hexdigest()[:16]
+
+
+def metadata(resource: Resource[S], name: str, work: str) -> dict[str, Any]:
+    """The metadata of a child: whose it is, and what for."""
+    owner = {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": resource.kind,
+        "name": resource.name,
+        "uid": resource.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,  # it would need a right on the resources' finalizers
+    }
+    return {
+        "name": name,
+        "namespace": resource.namespace,
+        "labels": labels(resource, work),
+        "ownerReferences": [owner],
+    }
+
+
+def labels(resource: Resource[S], work: str) -> dict[str, str]:
+    """The labels of a child."""
+    return {
+        KIND_LABEL: resource.kind,
+        NAME_LABEL: resource.name,
+        WORK_LABEL: work,
+        "app.kubernetes.io/part-of": "repoloom",
+        "app.kubernetes.io/managed-by": "repoloom-operator",
+    }
+
+
+def pod_labels(resource: Resource[S], work: str) -> dict[str, str]:
+    """The labels of its pods: one lets them through the chart's network policies to Redis and the store."""
+    return {**labels(resource, work), f"{GROUP}/data": "true"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """The job that a resource is to have, and the files that its pods read."""
+
+    files: Manifest  # a ConfigMap
+    job: Manifest
+
+
+@dataclass(frozen=True)
+class Children(Generic[S]):
+    """What a resource has."""
+
+    resource: Resource[S]
+    found: Sequence[Child]
+
+    def current(self, wanted: Wanted) -> Child | None:
+        """The job that is wanted, if it is there and is to stay."""
+        return next((child for child in self.found if child.is_job and _is(child, wanted.job)), None)
+
+    def ensure(self, wanted: Wanted) -> Iterator[Action]:
+        """Steps towards the wanted job and no other: others are deleted, and it is made when these are gone."""
+        kept = [child for child in self.found if not child.deleting and _is(child, wanted.job)]
+        files = [child for child in self.found if not child.deleting and _is(child, wanted.files)]
+        yield from delete(child for child in self.found if child not in kept and child not in files)
+        if not files:
+            yield Create(wanted.files)
+        if not any(child.is_job for child in self.found):
+            yield Create(wanted.job)
+
+    def stop(self) -> Iterator[Action]:
+        """Steps towards no job."""
+        yield from delete(child for child in self.found if child.is_job)
+
+    def end(self) -> Iterator[Action]:
+        """Stops everything; the resource ends when nothing of it runs any more."""
+        yield from self.stop()
+        if not any(child.is_job for child in self.found):
+            yield DropFinalizer()
+
+
+def delete(children: Iterable[Child]) -> Iterator[Action]:
+    """Deletes what is not being deleted already."""
+    for child in children:
+        if not child.deleting:
+            yield Delete(child.kind, child.name, child.uid)
+
+
+def _is(child: Child, manifest: Manifest) -> bool:
+    labels = manifest["metadata"]["labels"]
+    return (child.kind, child.name, child.work) == (
+        manifest["kind"],
+        manifest["metadata"]["name"],
+        labels[WORK_LABEL],
+    )

@@ -1,0 +1,74 @@
+"""Conditions, phase and events: what a person reads of a resource, written only where it says something new."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from repoloom_operator.actions import Action, Emit, SetStatus
+from repoloom_operator.resources import Resource, S, timestamp
+
+_LONGEST = 1024  # characters of an event's message, Kubernetes' own limit
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Something that holds or does not; None: it cannot be told yet."""
+
+    type: str
+    holds: bool | None
+    reason: str  # one CamelCase word
+    message: str = ""  # without one there is no event of it
+    alarming: bool = False  # news of it is a warning
+
+    @property
+    def status(self) -> str:
+        return "Unknown" if self.holds is None else str(self.holds)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A status as a reconciler wants it: conditions are kept from one look to the next until another is set."""
+
+    phase: str
+    conditions: Sequence[Condition]
+    fields: Mapping[str, Any]  # of the status; what is None is absent
+
+    def write(self, resource: Resource[S], now: datetime) -> Iterator[Action]:
+        """Sets the status if it changes, then tells what is new. Nothing where all is as it was."""
+        before = {entry["type"]: entry for entry in resource.status.get("conditions", ())}
+        after = dict(before)
+        for condition in self.conditions:
+            after[condition.type] = _entry(condition, before.get(condition.type), resource.generation, now)
+        status = {name: value for name, value in self.fields.items() if value is not None}
+        status |= {
+            "phase": self.phase,
+            "observedGeneration": resource.generation,
+            "conditions": list(after.values()),
+        }
+        if status == resource.status:
+            return
+        yield SetStatus(status)
+        for condition in self.conditions:
+            old = before.get(condition.type, {})
+            news = (old.get("status"), old.get("reason")) != (condition.status, condition.reason)
+            if news and condition.message:
+                kind: Literal["Normal", "Warning"] = "Warning" if condition.alarming else "Normal"
+                yield Emit(kind, condition.reason, condition.message[:_LONGEST])
+
+
+def _entry(condition: Condition, old: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:
+    same = old is not None and old.get("status") == condition.status
+    return {
+        "type": condition.type,
+        "status": condition.status,
+        "reason": condition.reason,
+        "message": condition.message,
+        "observedGeneration": generation,
+        "lastTransitionTime": old["lastTransitionTime"] if old and same else timestamp(now),
+    }
+
+
+def holds(status: Mapping[str, Any], condition: str) -> bool:
+    """Whether a condition of a status holds."""
+    return any(entry["type"] == condition and entry["status"] == "True" for entry in status.get("conditions", ()))

@@ -1,0 +1,84 @@
+"""Level-triggered: whatever happens to a resource or its children only says which resource to look at anew."""
+
+import asyncio
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import kopf
+from kubernetes.client.exceptions import ApiException
+
+from repoloom_operator import corpus_build, model_release, training_run
+from repoloom_operator.actions import Action
+from repoloom_operator.api import APIS, Cluster
+from repoloom_operator.apply import apply
+from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL
+from repoloom_operator.observe import now, observe_corpus_build, observe_model_release, observe_training_run
+from repoloom_operator.resources import SPECS, Kind, Resource
+from repoloom_operator.settings import Settings
+from repoloom_operator.work import Key, WorkQueue
+
+_log = logging.getLogger(__name__)
+
+
+class Reconciler(NamedTuple):
+    """How a kind is looked at, and what is done then."""
+
+    observe: Callable[[Any, Cluster, Settings], Any]
+    reconcile: Callable[[Any], Iterator[Action]]
+
+
+RECONCILERS: dict[Kind, Reconciler] = {
+    "CorpusBuild": Reconciler(observe_corpus_build, corpus_build.reconcile),
+    "TrainingRun": Reconciler(observe_training_run, training_run.reconcile),
+    "ModelRelease": Reconciler(observe_model_release, model_release.reconcile),
+}
+
+
+def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
+    """Looks at a resource and does the next steps; returns when to look again. Raises ApiException."""
+    kind, namespace, name = key
+    manifest = cluster.get(kind, namespace, name)
+    if manifest is None:
+        return None
+    resource = Resource.parse(kind, manifest, SPECS[kind])
+    reconciler = RECONCILERS[kind]
+    seen = reconciler.observe(resource, cluster, settings)
+    try:
+        return apply(reconciler.reconcile(seen), resource, cluster, now())
+    except ApiException as error:
+        if error.status != 409:
+            raise
+        _log.info("%s %s/%s was written meanwhile", *key)
+        return 0.0
+
+
+def register(cluster: Cluster, settings: Settings) -> None:
+    """Has kopf watch the resources and their children."""
+
+    async def in_thread(key: Key) -> float | None:
+        return await asyncio.to_thread(look, key, cluster, settings)
+
+    queue = WorkQueue(in_thread)
+
+    def watch(kind: str, key: Callable[[kopf.Body], Key], **labels: Any) -> None:  # noqa: ANN401
+        async def happened(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
+            queue.add(key(body))
+
+        api = APIS[kind]
+        kopf.on.event(api.group, api.version, api.plural, id=kind, **labels)(happened)
+
+    for kind in RECONCILERS:
+        watch(kind, functools.partial(_itself, kind))
+    for child in JOB_KINDS:
+        watch(child, _owner, labels={KIND_LABEL: kopf.PRESENT, NAME_LABEL: kopf.PRESENT})
+
+
+def _itself(kind: Kind, body: kopf.Body) -> Key:
+    return kind, body["metadata"]["namespace"], body["metadata"]["name"]
+
+
+def _owner(body: kopf.Body) -> Key:
+    labels = body["metadata"]["labels"]
+    return labels[KIND_LABEL], body["metadata"]["namespace"], labels[NAME_LABEL]

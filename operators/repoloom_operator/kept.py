@@ -1,0 +1,95 @@
+"""What the store says: read with the operator's own credentials, each record through the library that wrote it."""
+
+import functools
+from collections.abc import Iterator
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.ledger import Count
+from repoloom.corpus.manifest import Record
+from repoloom.errors import CorruptDataError, RepoloomError
+from repoloom.recipe.progress import Progress, recipe_identity
+from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
+from repoloom.recipe.run import RUN, RunRecord
+from repoloom.store import Store, open_store
+from repoloom.store.s3_requests import hurried
+from repoloom.training.progress import PROGRESS, TrainingProgress
+from repoloom_operator.corpus_build import Kept, Passage
+from repoloom_operator.training_run import Output
+
+_BENCHMARKS = "decontaminate.benchmarks"
+
+_PATIENCE = 5.0  # seconds: the operator looks again
+
+R = TypeVar("R", bound=Record)
+
+
+def corpus(uri: str) -> Kept:
+    """The run of a data path at an address. Trouble with the store is told, not raised: the rest goes on without it."""
+    try:
+        with hurried(_PATIENCE):
+            store = open_store(uri)
+            progress = Progress.read(store)
+            if not store.exists(RUN):
+                return Kept(progress)
+            run = RunRecord.read(uri)
+            made = run.made if progress is None or progress.state == "done" else run.made[: progress.steps_done]
+            datasets = [_dataset(f"{store.uri}/{entry.step}", entry.digest) for entry in made]
+    except RepoloomError as error:
+        return Kept(trouble=str(error))
+    return Kept(
+        progress,
+        {entry.step: entry.digest for entry in made},
+        tuple(passage for dataset in datasets for passage in _passage(dataset)),
+        tuple(name for dataset in datasets for name in _benchmarks(dataset)),
+        recipe_identity(run.recipe),
+    )
+
+
+def output(uri: str) -> Output:
+    """The training at an address, and the evaluation of its model."""
+    try:
+        with hurried(_PATIENCE):
+            store = open_store(uri)
+            progress = _record(store, PROGRESS, TrainingProgress)
+            return Output(progress, _record(store, TRAINING, Trained), _record(store, EVALUATION, Evaluated))
+    except RepoloomError as error:
+        return Output(trouble=str(error))
+
+
+def _record(store: Store, key: str, record: type[R]) -> R | None:
+    """A record, None where there is none yet, or one of another form, which is made anew."""
+    try:
+        return record.model_validate_json(store.read(key))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+@functools.lru_cache(maxsize=4096)
+def _dataset(uri: str, digest: str) -> Dataset:
+    """A dataset, whose digest is its identity: read once. Raises InputError, CorruptDataError."""
+    dataset = Dataset.open(uri)
+    if dataset.digest != digest:
+        raise CorruptDataError(f"{uri} is {dataset.digest}, but the run made {digest}")
+    return dataset
+
+
+def _passage(dataset: Dataset) -> Iterator[Passage]:
+    ledger = dataset.manifest.ledger
+    if ledger.entering.items:
+        yield Passage(
+            step=dataset.manifest.step,
+            entering=ledger.entering.items,
+            kept=ledger.total_kept.items,
+            quarantined=ledger.quarantined.items,
+            dropped={rule: sum(counts.values(), Count()).items for rule, counts in ledger.dropped.items()},
+        )
+
+
+def _benchmarks(dataset: Dataset) -> Iterator[str]:
+    if dataset.manifest.step == _BENCHMARKS:
+        sources = dataset.manifest.params["benchmarks"]
+        assert isinstance(sources, list)
+        yield from (str(source["name"]) for source in sources if isinstance(source, dict))

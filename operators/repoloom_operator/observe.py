@@ -1,0 +1,114 @@
+"""Looking: everything a reconciler is to know, read anew each time."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+from repoloom_operator import corpus_build, kept, model_release, training_run
+from repoloom_operator.api import Cluster
+from repoloom_operator.children import KIND_LABEL, NAME_LABEL, Child
+from repoloom_operator.corpus_build import Kept
+from repoloom_operator.deployments import Deployment
+from repoloom_operator.resources import (
+    CorpusBuildSpec,
+    Kind,
+    Manifest,
+    ModelReleaseSpec,
+    Ref,
+    Resource,
+    S,
+    Spec,
+    TrainingRunSpec,
+)
+from repoloom_operator.settings import Settings
+from repoloom_operator.training_run import Output
+
+T = TypeVar("T", bound=Spec)
+
+
+def now() -> datetime:
+    """The time, in whole seconds as Kubernetes has it."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
+def observe_corpus_build(
+    resource: Resource[CorpusBuildSpec], cluster: Cluster, settings: Settings
+) -> corpus_build.Observed:
+    """What decides on a CorpusBuild."""
+    found = tuple(children(resource, cluster, ("Job", "ConfigMap")))
+    return corpus_build.Observed(now(), settings, resource, found, kept.corpus(resource.spec.store))
+
+
+def observe_training_run(
+    resource: Resource[TrainingRunSpec], cluster: Cluster, settings: Settings
+) -> training_run.Observed:
+    """What decides on a TrainingRun."""
+    found = tuple(children(resource, cluster, ("PyTorchJob", "ConfigMap")))
+    corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
+    held = kept.corpus(corpus.spec.store) if corpus else Kept()
+    return training_run.Observed(now(), settings, resource, found, corpus, held, kept.output(resource.spec.out))
+
+
+def observe_model_release(
+    resource: Resource[ModelReleaseSpec], cluster: Cluster, settings: Settings
+) -> model_release.Observed:
+    """What decides on a ModelRelease."""
+    found = tuple(children(resource, cluster, ("Job", "ConfigMap")))
+    training = referred("TrainingRun", resource, resource.spec.training_ref, TrainingRunSpec, cluster)
+    corpus = referred("CorpusBuild", resource, training.spec.corpus_ref, CorpusBuildSpec, cluster) if training else None
+    name = resource.spec.deployment
+    return model_release.Observed(
+        now(),
+        settings,
+        resource,
+        found,
+        training,
+        corpus,
+        kept.corpus(corpus.spec.store) if corpus else Kept(),
+        kept.output(training.spec.out) if training else Output(),
+        _deployment(resource, name, cluster),
+        _deployment(resource, name and f"{name}-canary", cluster),
+    )
+
+
+def _deployment(release: Resource[ModelReleaseSpec], name: str | None, cluster: Cluster) -> Deployment | None:
+    manifest = cluster.get("Deployment", release.namespace, name) if name else None
+    return Deployment.parse(manifest) if manifest else None
+
+
+def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Cluster) -> Resource[T] | None:
+    """What a resource refers to, in its own namespace."""
+    manifest = cluster.get(kind, by.namespace, ref.name)
+    return Resource.parse(kind, manifest, spec) if manifest else None
+
+
+def children(resource: Resource[S], cluster: Cluster, kinds: Iterable[str]) -> Iterator[Child]:
+    """What is labelled as the resource's; of a former resource of its name, too, which is to end."""
+    labels = {KIND_LABEL: resource.kind, NAME_LABEL: resource.name}
+    said: str | None = None
+    for kind in kinds:
+        for manifest in cluster.labelled(kind, resource.namespace, labels):
+            if said is None and kind != "ConfigMap":
+                said = pods_say(cluster.labelled("Pod", resource.namespace, labels))
+            yield Child.parse(kind, manifest, said or "")
+
+
+def pods_say(pods: Iterable[Manifest]) -> str:
+    """Why the newest pod that has trouble has it: its last words, or what it waits for."""
+    newest = sorted(pods, key=lambda pod: str(pod["metadata"]["creationTimestamp"]), reverse=True)
+    return next((said for pod in newest for said in _said(pod)), "")
+
+
+def _said(pod: Manifest) -> Iterator[str]:
+    status = pod.get("status", {})
+    for container in status.get("containerStatuses", ()):
+        state: Mapping[str, Mapping[str, str]] = container.get("state", {})
+        ended, waits = state.get("terminated"), state.get("waiting")
+        if ended and str(ended["exitCode"]) != "0":
+            why = ended.get("message", "").strip() or ended.get("reason", "")
+            yield f"{why} (exit code {ended['exitCode']})"
+        if waits and waits.get("message"):
+            yield f"{waits['reason']}: {waits['message']}"
+    for condition in status.get("conditions", ()):
+        if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("message"):
+            yield f"{condition.get('reason', 'Unschedulable')}: {condition['message']}"

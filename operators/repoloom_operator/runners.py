@@ -1,0 +1,133 @@
+"""The pods that do the work: one template, and the Jobs and files made of it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from repoloom_operator.children import Wanted, metadata, pod_labels
+from repoloom_operator.resources import Resource, S
+from repoloom_operator.settings import Pods, Settings
+
+QUARANTINED = 3
+"""Exit code of a run that did all it could and gave tasks up: the same again would give them up again."""
+
+_RECIPE = "/recipe"
+RECIPE_FILE = f"{_RECIPE}/recipe.yaml"
+
+GRACE_SECONDS = 120
+"""From SIGTERM to SIGKILL: a training saves a checkpoint meanwhile."""
+
+
+def files(resource: Resource[S], recipe: Mapping[str, Any], work: str) -> dict[str, Any]:
+    """The ConfigMap of the recipe. JSON is YAML; another work has another one, so no pod sees its file change."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata(resource, f"{resource.name}-{work}", work),
+        "immutable": True,
+        "data": {"recipe.yaml": json.dumps(recipe, indent=1, ensure_ascii=False)},
+    }
+
+
+def pod(
+    settings: Settings,
+    pods: Pods,
+    image: str,
+    command: Sequence[str],
+    recipe: str,
+    *,
+    container: str,
+    resources: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The spec of a pod under restricted Pod Security that runs a command on the recipe of a ConfigMap."""
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": settings.service_account,
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": 1000,
+            "runAsGroup": 1000,
+            "fsGroup": 1000,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [
+            {
+                "name": container,
+                "image": image,
+                "imagePullPolicy": settings.images.pull_policy,
+                "command": list(command),
+                "env": list(settings.env),
+                "envFrom": list(settings.env_from),
+                "resources": dict(resources or pods.resources),
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
+                "volumeMounts": [
+                    {"name": "recipe", "mountPath": _RECIPE, "readOnly": True},
+                    {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own
+                    *pods.volume_mounts,
+                ],
+            }
+        ],
+        "volumes": [
+            {"name": "recipe", "configMap": {"name": recipe}},
+            {"name": "tmp", "emptyDir": {}},
+            *pods.volumes,
+        ],
+    }
+    if settings.images.pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]
+    if pods.priority_class:
+        spec["priorityClassName"] = pods.priority_class
+    if pods.node_selector:
+        spec["nodeSelector"] = dict(pods.node_selector)
+    if pods.tolerations:
+        spec["tolerations"] = list(pods.tolerations)
+    return spec
+
+
+def job(
+    resource: Resource[S],
+    settings: Settings,
+    recipe: Mapping[str, Any],
+    work: str,
+    *,
+    name: str,
+    pods: Pods,
+    image: str,
+    command: Sequence[str],
+    suspend: bool = False,
+) -> Wanted:
+    """A Job of one pod, which Kubernetes tries again with longer and longer waits between.
+
+    A pod that its node lost is no failed try, and one that gave tasks up is tried no more.
+    """
+    config = files(resource, recipe, work)
+    spec = pod(settings, pods, image, command, config["metadata"]["name"], container="runner")
+    manifest = {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata(resource, f"{resource.name}-{name}", work),
+        "spec": {
+            "suspend": suspend,
+            "backoffLimit": settings.retries,
+            "podReplacementPolicy": "Failed",  # not while one that is told to stop still writes
+            "podFailurePolicy": {
+                "rules": [
+                    {
+                        "action": "FailJob",
+                        "onExitCodes": {"containerName": "runner", "operator": "In", "values": [QUARANTINED]},
+                    },
+                    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+                ]
+            },
+            "template": {"metadata": {"labels": pod_labels(resource, work)}, "spec": spec},
+        },
+    }
+    return Wanted(config, manifest)

@@ -1,0 +1,46 @@
+"""A small corpus and its recipe, at one path here and in the pods: a path is a parameter, so digests hold it."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import yaml
+
+FOLDER = Path("/tmp/repoloom-e2e")
+_PACKAGES = ("concurrent", "email", "html", "http", "importlib", "json", "logging", "unittest", "xml")
+_FILES, _LARGEST = 5, 30_000  # of each package; bytes
+
+
+def write_corpus() -> Path:
+    """Writes one file of JSON lines for each package; returns the recipe's path."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir()
+    library = Path(os.__file__).parent
+    sources = []
+    for package in _PACKAGES:
+        found = [path for path in sorted((library / package).rglob("*.py")) if 200 < path.stat().st_size < _LARGEST]
+        rows = [
+            {"repo": f"python/{package}", "path": str(path.relative_to(library)), "content": path.read_text()}
+            for path in found[:_FILES]
+        ]
+        file = FOLDER / f"{package}.jsonl"
+        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        columns = {"repo": "repo", "path": "path", "content": "content"}
+        sources.append({"kind": "jsonl", "path": str(file), "columns": columns})
+    recipe = FOLDER / "recipe.yaml"
+    recipe.write_text(
+        yaml.safe_dump(
+            {
+                "name": "e2e",
+                "seed": 3,
+                "sequence_length": 128,
+                "engine": {"task_bytes": 20_000, "attempts": 10},
+                "limits": {"seconds": 120},
+                "crawl": {"sources": sources},
+                "split": {"fraction": 0.4},
+                "tokenize": {"vocab_size": 300},
+            }
+        )
+    )
+    return recipe

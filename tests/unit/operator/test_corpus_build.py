@@ -1,0 +1,274 @@
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import RECIPE, Killed, World, resource
+
+from repoloom.recipe.progress import Progress
+from repoloom.store import open_store
+
+OTHER: dict[str, Any] = {**RECIPE, "seed": 7}
+WRONG: dict[str, Any] = {**RECIPE, "sede": 7}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return a_world(tmp_path)
+
+
+def a_world(folder: Path) -> World:
+    world = World(folder)
+    world.put(resource("CorpusBuild", "c", recipe=RECIPE, store=str(folder)))
+    return world
+
+
+def look(world: World) -> float | None:
+    with contextlib.suppress(Killed):
+        return world.look("CorpusBuild", "c")
+    return None
+
+
+def settle(world: World) -> None:
+    """Looks until nothing is left to do."""
+    for _ in range(20):
+        before = world.writes
+        look(world)
+        if world.writes == before:
+            return
+    raise AssertionError("it does not come to rest")
+
+
+def finish(world: World) -> str:
+    """All pods do their work, and the operator looks, until all is done; returns the digest that the pods made."""
+    digest = ""
+    for _ in range(6):
+        settle(world)
+        world.pods_start()
+        settle(world)
+        if ("CorpusBuild", "c") in world.objects:
+            digest = world.built(world.objects["CorpusBuild", "c"]["spec"]["recipe"])
+        world.pods_end("Complete")
+    settle(world)
+    return digest
+
+
+def test_a_build_runs_the_recipe_into_its_store_and_tells_its_digest_and_funnel(world: World) -> None:
+    settle(world)
+    [job] = world.jobs()
+    [container] = job["spec"]["template"]["spec"]["containers"]
+    assert container["command"][:6] == ["repoloom", "run", "/recipe/recipe.yaml", "--out", "/tmp/run", "--store"]
+    assert job["spec"]["backoffLimit"] == 4
+    digest = finish(world)
+    status = world.status("CorpusBuild", "c")
+    assert (status["phase"], status["digest"], status["observedGeneration"]) == ("Ready", digest, 1)
+    assert status["funnel"][0] == {"step": "filter", "entering": 9, "kept": 7, "quarantined": 0, "dropped": {"long": 2}}
+    assert ("Built", f"the corpus is {digest}") in world.events
+
+
+def test_the_recipe_of_a_pod_is_the_one_of_the_resource(world: World) -> None:
+    settle(world)
+    [config] = world.owned("ConfigMap", "c")
+    assert yaml.safe_load(config["data"]["recipe.yaml"]) == RECIPE
+    [job] = world.jobs()
+    volumes = job["spec"]["template"]["spec"]["volumes"]
+    assert volumes[0]["configMap"]["name"] == config["metadata"]["name"]
+
+
+def test_a_wrong_recipe_is_refused_with_where_what_and_the_nearest_and_nothing_runs(world: World) -> None:
+    world.edit("CorpusBuild", "c", recipe=WRONG)
+    settle(world)
+    said = world.condition("CorpusBuild", "c", "Accepted")
+    assert said["status"] == "False"
+    assert said["message"].startswith("spec.recipe.sede: there is no such key; did you mean 'seed'?")
+    assert world.jobs() == []
+    assert world.events[0] == ("RecipeRefused", said["message"])
+
+
+def test_progress_is_shown_while_it_runs_and_that_of_a_former_recipe_is_not(world: World) -> None:
+    world.built(OTHER)
+    settle(world)
+    world.pods_start()
+    assert look(world) == 10
+    assert "progress" not in world.status("CorpusBuild", "c")
+    world.built(RECIPE)
+    look(world)
+    assert world.status("CorpusBuild", "c")["progress"]["stepsDone"] == 3
+
+
+def test_a_suspended_build_has_no_pods_and_goes_on_with_the_same_job(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.edit("CorpusBuild", "c", suspend=True)
+    settle(world)
+    world.pods_start()
+    settle(world)
+    [job] = world.jobs()
+    assert not job["pods"]
+    assert world.status("CorpusBuild", "c")["phase"] == "Suspended"
+    assert world.condition("CorpusBuild", "c", "Suspended")["status"] == "True"
+    world.edit("CorpusBuild", "c", suspend=False)
+    finish(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+    assert world.jobs()[0]["metadata"]["uid"] == job["metadata"]["uid"]
+
+
+def test_a_changed_recipe_gets_another_job_when_no_pod_of_the_former_is_left(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    former = world.jobs()[0]["metadata"]["uid"]
+    world.edit("CorpusBuild", "c", recipe=OTHER)
+    settle(world)
+    assert [job["metadata"]["uid"] for job in world.jobs()] == [former]
+    world.pods_end("Failed")
+    settle(world)
+    [job] = world.jobs()
+    assert job["metadata"]["uid"] != former
+    digest = finish(world)
+    assert world.status("CorpusBuild", "c")["digest"] == digest
+
+
+def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    labels = world.jobs()[0]["metadata"]["labels"]
+    ended = {"terminated": {"exitCode": 1, "message": "error: the bucket is gone\n"}}
+    world.put(
+        {
+            "kind": "Pod",
+            "metadata": {"name": "p", "labels": labels, "creationTimestamp": "2026-01-01T00:00:00Z"},
+            "status": {"containerStatuses": [{"state": ended}]},
+        }
+    )
+    world.pods_end("Failed")
+    settle(world)
+    ready = world.condition("CorpusBuild", "c", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "RunFailed")
+    assert ready["message"].startswith("error: the bucket is gone (exit code 1)\nDelete the Job c-corpus to try again")
+    world.remove("Job", "c-corpus")
+    finish(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+
+
+def test_a_build_that_gave_tasks_up_is_ready_and_says_so(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.built(RECIPE, quarantined=2)
+    world.pods_end("Failed")  # by exit code 3
+    settle(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+    assert world.condition("CorpusBuild", "c", "Whole")["reason"] == "Quarantined"
+
+
+def test_a_deleted_build_ends_when_its_pods_have_and_keeps_its_data(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.built(RECIPE)
+    world.remove("CorpusBuild", "c")
+    settle(world)
+    assert ("CorpusBuild", "c") in world.objects
+    world.pods_end("Failed")
+    settle(world)
+    assert ("CorpusBuild", "c") not in world.objects
+    assert Progress.read(open_store(str(world.folder)))
+
+
+MISHAPS = st.sampled_from(
+    [
+        "look",
+        "pods start",
+        "pods complete",
+        "pods fail",
+        "delete job",
+        "delete files",
+        "edit job",
+        "suspend",
+        "resume",
+        "other recipe",
+        "wrong recipe",
+        "first recipe",
+        "lose status",
+    ]
+)
+
+
+def happen(world: World, what: str) -> None:
+    match what:
+        case "look":
+            look(world)
+        case "pods start":
+            world.pods_start()
+        case "pods complete":
+            world.built(world.objects["CorpusBuild", "c"]["spec"]["recipe"] if _right(world) else RECIPE)
+            world.pods_end("Complete")
+        case "pods fail":
+            world.pods_end("Failed")
+        case "delete job":
+            for job in world.jobs():
+                world.remove(job["kind"], job["metadata"]["name"])
+        case "delete files":
+            for config in world.owned("ConfigMap", "c"):
+                world.remove("ConfigMap", config["metadata"]["name"])
+        case "edit job":
+            for job in world.jobs():
+                job["spec"]["suspend"] = not job["spec"].get("suspend")
+        case "suspend" | "resume":
+            world.edit("CorpusBuild", "c", suspend=what == "suspend")
+        case "other recipe":
+            world.edit("CorpusBuild", "c", recipe=OTHER)
+        case "wrong recipe":
+            world.edit("CorpusBuild", "c", recipe=WRONG)
+        case "first recipe":
+            world.edit("CorpusBuild", "c", recipe=RECIPE)
+        case "lose status":
+            world.objects["CorpusBuild", "c"].pop("status", None)
+
+
+def _right(world: World) -> bool:
+    return "sede" not in world.objects["CorpusBuild", "c"]["spec"]["recipe"]
+
+
+STEPS = st.lists(
+    st.one_of(
+        MISHAPS,
+        st.tuples(st.just("dies after"), st.integers(0, 3)),
+        st.tuples(st.just("meanwhile"), MISHAPS),
+    ),
+    max_size=25,
+)
+
+
+def play(world: World, step: Any) -> None:
+    match step:
+        case ("dies after", writes):
+            world.lives = writes
+            look(world)
+            world.lives = 10**9
+        case ("meanwhile", what):
+            world.between = lambda: happen(world, what) if what != "look" else None
+            look(world)
+            world.between = None
+        case str():
+            happen(world, step)
+
+
+@given(STEPS)
+def test_whatever_happens_there_are_never_two_jobs_and_it_ends_where_it_should(steps: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = a_world(Path(folder))
+        for step in steps:
+            play(world, step)
+            assert len(world.jobs()) <= 1
+        for last in ("resume", "first recipe", "look", "delete job"):  # a Job that failed is deleted by a person
+            happen(world, last)
+        world.pods_end("Failed")
+        digest = finish(world)
+        status = world.status("CorpusBuild", "c")
+        assert (status["phase"], status["digest"]) == ("Ready", digest)
+        before = world.writes
+        look(world)
+        assert world.writes == before

@@ -1,0 +1,56 @@
+"""The operator may do what it does, and no more: its Role has a verb for each call that it makes, and none besides."""
+
+from pathlib import Path
+
+import test_corpus_build
+import test_model_release
+import test_training_run
+import yaml
+from worlds import World
+
+from repoloom_operator.api import APIS
+from repoloom_operator.children import JOB_KINDS
+from repoloom_operator.resources import PLURALS
+
+RULES = Path(__file__).parents[3] / "charts/repoloom/files/operator-rules.yaml"
+
+
+def test_the_role_has_the_calls_that_are_made_and_no_other(tmp_path: Path) -> None:
+    made = {(verb, kind) for world in lives(tmp_path) for verb, kind in world.calls}
+    made |= {(verb, kind) for kind in (*PLURALS, *JOB_KINDS) for verb in ("list", "watch")}  # kopf's
+    needed = set()
+    for call, kind in made:
+        verb, _, sub = call.partition(" ")
+        api = APIS[kind]
+        needed.add((api.group, f"{api.plural}/{sub}" if sub else api.plural, verb))
+    granted = {
+        (group, resource, verb)
+        for rule in yaml.safe_load(RULES.read_text())
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+    assert granted == needed
+
+
+def lives(tmp_path: Path) -> list[World]:
+    """Worlds in which everything was done that the operator does."""
+    build = test_corpus_build.a_world(tmp_path / "build")
+    for what in ("look", "look", "suspend", "look", "other recipe", "look"):
+        test_corpus_build.happen(build, what)
+    test_corpus_build.finish(build)
+    build.remove("CorpusBuild", "c")
+    test_corpus_build.finish(build)
+    training = test_training_run.a_world(tmp_path / "training")
+    for what in ("look", "look", "pods start", "pods fail", "look", "time"):
+        test_training_run.happen(training, what)
+    test_training_run.finish(training)
+    training.remove("TrainingRun", "t")
+    test_training_run.settle(training)
+    release = test_model_release.a_world(tmp_path / "release")
+    test_model_release.settle(release)
+    release.remove("Job", "r-evaluate")
+    test_model_release.finish(release)
+    release.remove("ModelRelease", "r")
+    test_model_release.settle(release)
+    return [build, training, release]

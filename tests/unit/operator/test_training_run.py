@@ -1,0 +1,323 @@
+import contextlib
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from worlds import RECIPE, Killed, World, resource
+
+from repoloom import store as stores
+from repoloom.recipe.results import TRAINING, Trained
+from repoloom.store import open_store
+from repoloom.training.progress import PROGRESS, TrainingProgress
+
+TRAINED: dict[str, Any] = {
+    **RECIPE,
+    "train": {"size": "1.3B", "batch_size": 8, "micro_batch_size": 8, "steps": 3000, "learning_rate": 0.001},
+}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return a_world(tmp_path)
+
+
+def a_world(folder: Path) -> World:
+    """A world in which the corpus is ready."""
+    world = World(folder / "corpus")
+    world.put(resource("CorpusBuild", "c", recipe=TRAINED, store=str(world.folder)))
+    digest = world.built(TRAINED)
+    ready = {"type": "Ready", "status": "True"}
+    world.objects["CorpusBuild", "c"]["status"] = {
+        "phase": "Ready",
+        "digest": digest,
+        "observedGeneration": 1,
+        "conditions": [ready],
+    }
+    world.put(resource("TrainingRun", "t", corpusRef={"name": "c"}, out=str(folder / "out"), workers=2, maxRestarts=2))
+    return world
+
+
+def look(world: World) -> float | None:
+    with contextlib.suppress(Killed):
+        return world.look("TrainingRun", "t")
+    return None
+
+
+def settle(world: World) -> None:
+    for _ in range(20):
+        before = world.writes
+        look(world)
+        if world.writes == before:
+            return
+    raise AssertionError("it does not come to rest")
+
+
+def out(world: World) -> stores.Store:
+    return open_store(str(world.objects["TrainingRun", "t"]["spec"]["out"]))
+
+
+def stepped(world: World, step: int) -> None:
+    progress = TrainingProgress(
+        step=step, steps=9, tokens=step, loss=2.5, learning_rate=0.1, tokens_per_second=7, seconds_left=1
+    )
+    stores.write(out(world), PROGRESS, progress.model_dump_json().encode())
+
+
+def trained(world: World) -> None:
+    packed = world.objects["CorpusBuild", "c"]["status"]["digest"]
+    record = Trained(
+        identity="i", packed=packed, weights="w", parameters=1, unigram_loss=3, final_loss=2.5, steps=9, seconds=1
+    )
+    stores.write(out(world), TRAINING, record.model_dump_json().encode())
+
+
+def finish(world: World) -> None:
+    for _ in range(4):
+        world.advance(300)
+        settle(world)
+        world.pods_start()
+        trained(world)
+        world.pods_end("Succeeded")
+    settle(world)
+
+
+def phase(world: World) -> str:
+    return str(world.status("TrainingRun", "t")["phase"])
+
+
+def test_a_training_waits_for_its_corpus(world: World) -> None:
+    ready = world.objects["CorpusBuild", "c"].pop("status")
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Pending", [])
+    assert world.condition("TrainingRun", "t", "CorpusReady")["reason"] == "CorpusNotReady"
+    world.objects["CorpusBuild", "c"]["status"] = ready
+    settle(world)
+    assert len(world.jobs()) == 1
+
+
+def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(world: World) -> None:
+    settle(world)
+    [job] = world.jobs()
+    assert job["kind"] == "PyTorchJob"
+    assert job["spec"]["pytorchReplicaSpecs"].keys() == {"Worker"}
+    worker = job["spec"]["pytorchReplicaSpecs"]["Worker"]
+    elastic = job["spec"]["elasticPolicy"]
+    assert worker["replicas"] == elastic["minReplicas"] == elastic["maxReplicas"] == 2
+    assert elastic["rdzvBackend"] == "c10d"
+    [container] = worker["template"]["spec"]["containers"]
+    assert container["name"] == "pytorch"
+    assert container["command"] == [
+        *("torchrun", "-m", "repoloom", "train", "/recipe/recipe.yaml", "--store", str(world.folder)),
+        *("--out", world.objects["TrainingRun", "t"]["spec"]["out"], "--parallel", "zero1"),
+    ]
+
+
+def test_progress_and_the_model_are_told(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    stepped(world, 3)
+    look(world)
+    progress = world.status("TrainingRun", "t")["progress"]
+    assert (phase(world), progress["step"], progress["tokensPerSecond"]) == ("Running", 3, 7)
+    trained(world)
+    world.pods_end("Succeeded")
+    settle(world)
+    status = world.status("TrainingRun", "t")
+    assert (status["phase"], status["weights"], status["identity"], status["loss"]) == ("Succeeded", "w", "i", 2.5)
+
+
+def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) -> None:
+    settle(world)
+    for failure in (1, 2, 3):
+        world.pods_start()
+        world.pods_end("Failed")
+        settle(world)
+        assert world.status("TrainingRun", "t")["restarts"] == failure
+        if failure <= 2:
+            assert world.jobs() == []
+            assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Resting"
+            world.advance(10 * 2 ** (failure - 1) - 1)
+            settle(world)
+            assert world.jobs() == []
+            world.advance(1)
+            settle(world)
+            assert len(world.jobs()) == 1
+    assert phase(world) == "Failed"
+    assert world.condition("TrainingRun", "t", "Ready")["reason"] == "TooManyRestarts"
+    assert len(world.jobs()) == 1
+    world.edit("TrainingRun", "t", maxRestarts=3)
+    finish(world)
+    assert phase(world) == "Succeeded"
+
+
+def test_a_training_whose_step_does_not_move_is_begun_anew(world: World) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    world.pods_start()
+    for step in (1, 2, 2):
+        stepped(world, step)
+        settle(world)
+        world.advance(90)
+    settle(world)
+    assert world.status("TrainingRun", "t")["restarts"] == 1
+    assert ("Hung", "step 2 has not moved for 180 s") in world.events
+    world.pods_end("Failed")
+    world.advance(10)
+    settle(world)
+    assert world.status("TrainingRun", "t")["restarts"] == 1
+    world.pods_start()
+    settle(world)
+    world.advance(90)
+    settle(world)
+    assert phase(world) == "Running"
+
+
+def test_a_training_that_hangs_too_often_is_given_up_and_nothing_of_it_runs(world: World) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100, maxRestarts=0)
+    settle(world)
+    world.pods_start()
+    settle(world)
+    world.advance(101)
+    settle(world)
+    world.pods_end("Failed")
+    world.advance(1000)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Failed", [])
+
+
+def test_a_suspended_training_has_no_job_and_its_end_counts_as_no_failure(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    world.pods_end("Failed")
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Suspended", [])
+    world.edit("TrainingRun", "t", suspend=False)
+    settle(world)
+    assert len(world.jobs()) == 1
+    assert world.status("TrainingRun", "t")["restarts"] == 0
+
+
+def test_a_recipe_that_does_not_fit_the_corpus_is_refused(world: World) -> None:
+    world.edit("TrainingRun", "t", recipe={**TRAINED, "sequence_length": 1024})
+    settle(world)
+    said = world.condition("TrainingRun", "t", "Accepted")["message"]
+    assert (phase(world), world.jobs()) == ("Refused", [])
+    assert said == "sequence_length is 1024, and the corpus is packed in sequences of 4096"
+
+
+def test_a_recipe_that_trains_nothing_is_refused(world: World) -> None:
+    world.edit("TrainingRun", "t", recipe=RECIPE)
+    settle(world)
+    assert world.condition("TrainingRun", "t", "Accepted")["message"] == "spec.recipe.train: this key is missing"
+
+
+def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: World) -> None:
+    world.built({**TRAINED, "seed": 9})
+    settle(world)
+    assert world.jobs() == []
+    assert world.condition("TrainingRun", "t", "Preflight")["reason"] == "CorpusChanged"
+
+
+def test_a_job_that_a_queue_holds_back_is_no_failure(world: World) -> None:
+    settle(world)
+    world.jobs()[0]["spec"]["runPolicy"]["suspend"] = True
+    world.advance(10_000)
+    settle(world)
+    assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Queued"
+
+
+def test_the_job_of_a_finished_training_is_deleted_when_its_time_is_over(world: World) -> None:
+    world.edit("TrainingRun", "t", ttlSecondsAfterFinished=60)
+    settle(world)
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    settle(world)
+    assert look(world) == 60
+    assert len(world.jobs()) == 1
+    world.advance(60)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Succeeded", [])
+
+
+def test_a_deleted_training_ends_when_its_pods_have(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.remove("TrainingRun", "t")
+    settle(world)
+    assert ("TrainingRun", "t") in world.objects
+    world.pods_end("Failed")
+    settle(world)
+    assert ("TrainingRun", "t") not in world.objects
+
+
+MISHAPS = st.sampled_from(
+    ["look", "pods start", "pods succeed", "pods fail", "step", "delete job", "suspend", "resume", "time", "resize"]
+)
+
+
+def happen(world: World, what: str) -> None:
+    match what:
+        case "look":
+            look(world)
+        case "pods start":
+            world.pods_start()
+        case "pods succeed":
+            trained(world)
+            world.pods_end("Succeeded")
+        case "pods fail":
+            world.pods_end("Failed")
+        case "step":
+            stepped(world, world.writes)
+        case "delete job":
+            for job in world.jobs():
+                world.remove(job["kind"], job["metadata"]["name"])
+        case "suspend" | "resume":
+            world.edit("TrainingRun", "t", suspend=what == "suspend")
+        case "time":
+            world.advance(1000)
+        case "resize":
+            world.edit("TrainingRun", "t", workers=world.objects["TrainingRun", "t"]["spec"]["workers"] + 1)
+
+
+def play(world: World, step: Any) -> None:
+    match step:
+        case ("dies after", writes):
+            world.lives = writes
+            look(world)
+            world.lives = 10**9
+        case ("meanwhile", what):
+            world.between = lambda: happen(world, what) if what != "look" else None
+            look(world)
+            world.between = None
+        case str():
+            happen(world, step)
+
+
+STEPS = st.lists(
+    st.one_of(MISHAPS, st.tuples(st.just("dies after"), st.integers(0, 3)), st.tuples(st.just("meanwhile"), MISHAPS)),
+    max_size=20,
+)
+
+
+@given(STEPS)
+def test_whatever_happens_there_are_never_two_jobs_and_no_failure_counts_twice(steps: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = a_world(Path(folder))
+        failures = 0
+        for step in steps:
+            failures += step == "pods fail" or step == "time" or step[1] in ("pods fail", "time")  # each may be one
+            play(world, step)
+            assert len(world.jobs()) <= 1
+            assert world.objects["TrainingRun", "t"].get("status", {}).get("restarts", 0) <= failures
+        world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
+        finish(world)
+        assert phase(world) == "Succeeded"
+        before = world.writes
+        look(world)
+        assert world.writes == before

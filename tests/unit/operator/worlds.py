@@ -1,0 +1,245 @@
+"""A cluster in memory, with what of Kubernetes the operator leans on, and a store of real records in a folder.
+
+Names are unique; what is deleted in the foreground stays until its pods have ended; a write that names an old version
+is refused; a status is written apart from the rest. Each write can be the operator's last.
+"""
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from kubernetes.client.exceptions import ApiException
+
+from repoloom import store as stores
+from repoloom.corpus.ledger import Count, Ledger
+from repoloom.corpus.manifest import Cut, Manifest
+from repoloom.recipe.model import Recipe
+from repoloom.recipe.progress import PROGRESS, Progress, recipe_identity
+from repoloom.recipe.run import Made, RunRecord
+from repoloom.store import open_store
+from repoloom_operator import handlers, observe
+from repoloom_operator.api import Cluster
+from repoloom_operator.children import JOB_KINDS, NAME_LABEL
+from repoloom_operator.resources import Kind
+from repoloom_operator.settings import Settings
+
+NAMESPACE = "here"
+SETTINGS = Settings.model_validate({"images": {"repoloom": "repoloom:1", "training": "training:1"}})
+RECIPE = {"name": "tiny", "crawl": {"sources": [{"kind": "git", "url": "https://example.org/a"}]}}
+
+
+class Killed(Exception):  # noqa: N818
+    """The operator died."""
+
+
+class World(Cluster):
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.time = datetime(2026, 1, 1, tzinfo=UTC)
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.calls: list[tuple[str, str]] = []  # verb and kind
+        self.events: list[tuple[str, str]] = []  # reason and message
+        self.lives = 10**9  # writes until the operator dies
+        self.between: Callable[[], object] | None = None  # happens between its looking and its first write
+        self._number = 0
+
+    # What the operator calls.
+
+    def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        assert namespace == NAMESPACE
+        self.calls.append(("get", kind))
+        return copy.deepcopy(self.objects.get((kind, name)))
+
+    def labelled(self, kind: str, namespace: str, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        assert namespace == NAMESPACE
+        self.calls.append(("list", kind))
+        return [
+            copy.deepcopy(found)
+            for (each, _), found in self.objects.items()
+            if each == kind and labels.items() <= found["metadata"].get("labels", {}).items()
+        ]
+
+    def create(self, manifest: Mapping[str, Any]) -> None:
+        kind = manifest["kind"]
+        self._write("create", kind)
+        if kind == "Event":
+            self.events.append((manifest["reason"], manifest["message"]))
+            return
+        if (kind, manifest["metadata"]["name"]) in self.objects:
+            raise ApiException(status=409)
+        self.put(manifest)
+
+    def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
+        assert namespace == NAMESPACE
+        self._write("delete", kind)
+        found = self.objects.get((kind, name))
+        if found and found["metadata"]["uid"] == uid:
+            self.remove(kind, name)
+
+    def patch(self, kind: str, namespace: str, name: str, body: Mapping[str, Any]) -> None:
+        assert namespace == NAMESPACE
+        self._write("patch", kind)
+        found = self._current(kind, name, body)
+        before = copy.deepcopy(found["spec"])
+        body = copy.deepcopy(dict(body))
+        if "finalizers" in body.get("metadata", {}):
+            found["metadata"]["finalizers"] = body["metadata"]["finalizers"]
+        if kind == "Deployment":
+            container, new = found["spec"]["template"]["spec"]["containers"][0], body["spec"]["template"]["spec"]
+            environment = {entry["name"]: entry for entry in container["env"]}
+            environment |= {entry["name"]: entry for entry in new["containers"][0]["env"]}
+            container["env"] = list(environment.values())
+        else:
+            found["spec"] |= body.get("spec", {})
+        self._written(found, before)
+        if "deletionTimestamp" in found["metadata"] and not found["metadata"].get("finalizers"):
+            del self.objects[kind, name]
+
+    def replace_status(self, manifest: Mapping[str, Any]) -> None:
+        self._write("update status", manifest["kind"])
+        found = self._current(manifest["kind"], manifest["metadata"]["name"], manifest)
+        found["status"] = json.loads(json.dumps(manifest["status"]))
+        self._written(found, found["spec"])
+
+    # What others do.
+
+    def put(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        self._number += 1
+        made: dict[str, Any] = copy.deepcopy(dict(manifest))
+        version = {"uid": f"uid-{self._number}", "generation": 1, "resourceVersion": str(self._number)}
+        made["metadata"] = {"namespace": NAMESPACE, **made["metadata"], **version}
+        self.objects[made["kind"], made["metadata"]["name"]] = made
+        return made
+
+    def edit(self, kind: str, name: str, **spec: Any) -> None:
+        if found := self.objects.get((kind, name)):
+            before = copy.deepcopy(found["spec"])
+            found["spec"] |= spec
+            self._written(found, before)
+
+    def remove(self, kind: str, name: str) -> None:
+        found = self.objects[kind, name]
+        stays = found["metadata"].get("finalizers") or found.get("pods")
+        if not stays:
+            del self.objects[kind, name]
+        else:
+            found["metadata"].setdefault("deletionTimestamp", "2026-01-01T00:00:00Z")
+            self._written(found, found.get("spec"))
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return [found for (kind, _), found in self.objects.items() if kind in JOB_KINDS]
+
+    def pods_start(self) -> None:
+        """A job that is not suspended gets its pods; one that is loses them."""
+        for job in self.jobs():
+            if "deletionTimestamp" in job["metadata"] or _ended(job):
+                continue
+            job["pods"] = not job["spec"].get("suspend")
+            running = {"ready": 1} if job["kind"] == "Job" else {"conditions": [_condition("Running", self.time)]}
+            job["status"] = running | {"startTime": f"{self.time:%FT%TZ}"} if job["pods"] else {}
+
+    def pods_end(self, condition: str) -> None:
+        """The pods of each job end: so does it, or it goes if it was deleted."""
+        for job in self.jobs():
+            if "deletionTimestamp" in job["metadata"]:
+                del self.objects[job["kind"], job["metadata"]["name"]]
+            elif job.get("pods"):
+                job["pods"] = False
+                job["status"] = {"conditions": [_condition(condition, self.time)]}
+
+    def _current(self, kind: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        found = self.objects.get((kind, name))
+        if found is None:
+            raise ApiException(status=404)
+        if body.get("metadata", {}).get("resourceVersion") not in (None, found["metadata"]["resourceVersion"]):
+            raise ApiException(status=409)
+        return found
+
+    def _written(self, found: dict[str, Any], before: Any) -> None:
+        self._number += 1
+        found["metadata"]["resourceVersion"] = str(self._number)
+        found["metadata"]["generation"] += found.get("spec") != before
+
+    def _write(self, verb: str, kind: str) -> None:
+        if between := self.between:
+            self.between = None
+            between()
+        if not self.lives:
+            raise Killed
+        self.lives -= 1
+        self.calls.append((verb, kind))
+
+    @property
+    def writes(self) -> int:
+        return sum(verb not in ("get", "list") for verb, _ in self.calls)
+
+    def look(self, kind: Kind, name: str) -> float | None:
+        """One look of the operator; what it raises when it dies or meets another's write is for the next look."""
+        observe.now, handlers.now = (lambda: self.time), (lambda: self.time)  # type: ignore[assignment]
+        return handlers.look((kind, NAMESPACE, name), self, SETTINGS)
+
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        found: dict[str, Any] = self.objects[kind, name].get("status", {})
+        return found
+
+    def condition(self, kind: str, name: str, condition: str) -> dict[str, Any]:
+        conditions = self.status(kind, name)["conditions"]
+        return next(entry for entry in conditions if entry["type"] == condition)
+
+    # What pods leave in the store.
+
+    def built(self, recipe: Mapping[str, Any], quarantined: int = 0) -> str:
+        """What a run of a recipe leaves; returns the digest of the corpus."""
+        checked = Recipe(recipe).model_dump()
+        store = open_store(str(self.folder))
+        made = []
+        benchmarks = [{"name": "HumanEval", "path": "/b"}]
+        for step, params in (
+            ("filter", {"of": recipe_identity(checked)}),
+            ("decontaminate.benchmarks", {"benchmarks": benchmarks}),
+            ("pack", {"of": recipe_identity(checked)}),
+        ):
+            entering, kept, lost = Count(items=9, size=90), Count(items=7, size=70), Count(items=2, size=20)
+            ledger = Ledger(entering=entering, kept={"files": {"Python": kept}}, dropped={"long": {"Python": lost}})
+            manifest = Manifest(
+                step=step, version=1, params=params, inputs={}, tables={}, ledger=ledger, cut=Cut(task_bytes=1, tasks=1)
+            )
+            stores.write(store, f"{step}/manifest.json", manifest.model_dump_json().encode())
+            made.append(Made(step=step, digest=manifest.digest()))
+        RunRecord(recipe=checked, made=tuple(made)).write(str(self.folder))
+        total = len(made)
+        progress = Progress(
+            recipe=recipe_identity(checked),
+            state="done",
+            steps_total=total,
+            steps_done=total,
+            quarantined=quarantined,
+        )
+        stores.write(store, PROGRESS, progress.model_dump_json().encode())
+        return made[-1].digest
+
+    def advance(self, seconds: float) -> None:
+        self.time += timedelta(seconds=seconds)
+
+    def owned(self, kind: str, name: str) -> list[dict[str, Any]]:
+        return [
+            found
+            for (each, _), found in self.objects.items()
+            if each == kind and found["metadata"].get("labels", {}).get(NAME_LABEL) == name
+        ]
+
+
+def resource(kind: Kind, name: str, **spec: Any) -> dict[str, Any]:
+    return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def _condition(name: str, at: datetime) -> dict[str, Any]:
+    return {"type": name, "status": "True", "lastTransitionTime": f"{at:%FT%TZ}"}
+
+
+def _ended(job: Mapping[str, Any]) -> bool:
+    conditions = job.get("status", {}).get("conditions", ())
+    return any(entry["type"] in ("Complete", "Succeeded", "Failed") for entry in conditions)

@@ -1,0 +1,32 @@
+"""A program is started anew when one of its files changes."""
+
+import os
+import sys
+from pathlib import Path
+
+from repoloom.up.reload import run, versions
+
+
+def test_a_changed_file_starts_the_program_anew(tmp_path: Path) -> None:
+    code, log = tmp_path / "code", tmp_path / "log"
+    code.mkdir()
+    program = code / "program.py"
+    program.write_text(
+        f"import pathlib, time\nwith open({str(log)!r}, 'a') as f: f.write('first ')\n"
+        f"pathlib.Path(__file__).write_text(\"with open({str(log)!r}, 'a') as f: f.write('second')\")\ntime.sleep(60)\n"
+    )
+    assert run([sys.executable, str(program)], lambda: versions([code])) == 0
+    assert log.read_text() == "first second"
+
+
+def test_a_program_that_ends_has_ended(tmp_path: Path) -> None:
+    assert run([sys.executable, "-c", "raise SystemExit(3)"], lambda: versions([tmp_path])) == 3
+
+
+def test_a_file_counts_by_when_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("")
+    (tmp_path / "a.txt").write_text("")
+    before = versions([tmp_path])
+    assert list(before) == [str(tmp_path / "a.py")]
+    os.utime(tmp_path / "a.py", ns=(1, 1))
+    assert versions([tmp_path]) != before
