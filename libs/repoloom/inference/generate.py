@@ -96,7 +96,7 @@ def _generate(
     answers: list[list[int]] = [[] for _ in prompts]
     running = set(range(len(prompts)))
     for _ in range(sampling.max_new_tokens):
-        following = _choose(model.logits(hidden[:, -1])[:, :vocabulary].float(), sampling, generator)
+        following = choose(model.logits(hidden[:, -1])[:, :vocabulary].float(), sampling, generator)
         before = len(running)
         for row, token in enumerate(following.tolist()):
             if row in running:
@@ -114,8 +114,8 @@ def _generate(
     return answers
 
 
-def _choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """(batch, vocabulary) -> (batch)."""
+def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
+    """The next token of each row of logits: (batch, vocabulary) -> (batch)."""
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
     probabilities, order = (logits / sampling.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)

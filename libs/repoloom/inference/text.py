@@ -31,6 +31,17 @@ class TextCodec:
         text: str = self._tokenizer.decode(tokens, skip_special_tokens=False)
         return text
 
+    def spelled(self) -> dict[int, bytes]:
+        """The bytes that each token stands for; of several in a row they may make up one character."""
+        byte_of = {character: number for number, character in _bytes_to_characters().items()}
+        special = {number: token.encode() for token, number in self.ids.items()}
+        written = {
+            number: bytes(byte_of[character] for character in token)
+            for token, number in self._tokenizer.get_vocab(with_added_tokens=False).items()
+            if number not in special
+        }
+        return written | special
+
     def starts(self, text: str) -> list[int]:
         """For each token of a text, the character that it starts at."""
         encoding = self._tokenizer.encode(text, add_special_tokens=False)
@@ -53,3 +64,12 @@ class TextCodec:
     def _encode_text(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
         return ids
+
+
+def _bytes_to_characters() -> dict[int, str]:
+    """How byte-level BPE spells each byte: those that are printable as themselves, the rest from U+0100 on (GPT-2)."""
+    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    others = [number for number in range(256) if number not in printable]
+    return {number: chr(number) for number in printable} | {
+        number: chr(256 + place) for place, number in enumerate(others)
+    }

@@ -1,10 +1,10 @@
-"""A small HTTP endpoint for machines that watch: /metrics for Prometheus, /healthz for probes."""
+"""A small HTTP endpoint for machines that watch: /metrics for Prometheus, /healthz and /readyz for probes."""
 
 import contextlib
 import socket
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -17,15 +17,19 @@ _CONNECTIONS = 16  # at once, each with a thread of its own
 
 
 @contextlib.contextmanager
-def serving(host: str, port: int, healthy: Callable[[], bool] = lambda: True) -> Iterator[int]:
+def serving(
+    host: str, port: int, healthy: Callable[[], bool] = lambda: True, ready: Callable[[], bool] | None = None
+) -> Iterator[int]:
     """Answers at an address while the block runs; yields the port, which is chosen where 0 is given. Raises InputError.
+
+    Whoever is healthy is ready too, unless `ready` says otherwise.
 
     Bind it to loopback or to an address that only the monitoring reaches: what it says is no secret, but nobody's
     business.
     """
 
     class Handler(_Handler):
-        check = staticmethod(healthy)
+        checks = {"/healthz": healthy, "/readyz": ready or healthy}
 
     try:
         server = _Server((host, port), Handler)
@@ -66,17 +70,17 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     timeout = _SECONDS
-    check: Callable[[], bool]
+    checks: Mapping[str, Callable[[], bool]]
 
     def do_GET(self) -> None:
         """Answers one request."""
         if self.path == "/metrics":
             self._answer(HTTPStatus.OK, CONTENT_TYPE, exposition())
-        elif self.path == "/healthz":
-            status = HTTPStatus.OK if self.check() else HTTPStatus.SERVICE_UNAVAILABLE
+        elif check := self.checks.get(self.path):
+            status = HTTPStatus.OK if check() else HTTPStatus.SERVICE_UNAVAILABLE
             self._answer(status, "text/plain", status.phrase.encode() + b"\n")
         else:
-            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"here are /metrics and /healthz\n")
+            self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"here are /metrics, /healthz and /readyz\n")
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
         """Probes come every few seconds; nobody reads of them."""

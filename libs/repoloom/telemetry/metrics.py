@@ -17,6 +17,8 @@ _MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"  # prometheus_client's: where forked 
 _CALL_SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300, 1800)
 _TASK_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600)
 
+_ANSWER_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
 
 class TaskOutcome(StrEnum):
     """How one attempt of a task ended."""
@@ -91,6 +93,39 @@ def message_passed(service: str, method: str, direction: Direction, size: int) -
     metrics.rpc_message_bytes.labels(service, method, direction.value).inc(size)
 
 
+def http_answered(route: str, status: int, seconds: float) -> None:
+    """Counts a request over HTTP, answered to its end."""
+    metrics = _metrics()
+    metrics.http_requests.labels(route, str(status)).inc()
+    metrics.http_seconds.labels(route).observe(seconds)
+
+
+def completions_waiting(count: int) -> None:
+    """Says how many completions wait for a slot."""
+    _metrics().completions_waiting.set(count)
+
+
+def engine_stepped(completions: int, left: int) -> None:
+    """Counts one step of the engine with a batch of so many completions, of which some are `left` behind it."""
+    metrics = _metrics()
+    metrics.engine_steps.inc()
+    metrics.engine_step_completions.inc(completions)
+    metrics.completions_running.set(left)
+
+
+def first_token(seconds: float) -> None:
+    """Notes how long a completion waited for its first token."""
+    _metrics().first_token_seconds.observe(seconds)
+
+
+def completion_ended(finish: str, prompt_tokens: int, tokens: int) -> None:
+    """Counts a completion that was answered to its end."""
+    metrics = _metrics()
+    metrics.completions.labels(finish).inc()
+    metrics.tokens.labels("prompt").inc(prompt_tokens)
+    metrics.tokens.labels("completion").inc(tokens)
+
+
 def exposition() -> bytes:
     """All metrics in Prometheus' text format; of all processes where PROMETHEUS_MULTIPROC_DIR joins them."""
     from prometheus_client import CollectorRegistry, generate_latest
@@ -120,6 +155,15 @@ class _Metrics:
     rpc_messages: "Counter"
     rpc_message_bytes: "Counter"
     rpc_running: "Gauge"
+    http_requests: "Counter"
+    http_seconds: "Histogram"
+    completions: "Counter"
+    tokens: "Counter"
+    first_token_seconds: "Histogram"
+    engine_steps: "Counter"
+    engine_step_completions: "Counter"
+    completions_waiting: "Gauge"
+    completions_running: "Gauge"
 
 
 @dataclass(frozen=True)
@@ -169,4 +213,15 @@ def _metrics() -> _Metrics:
         rpc_messages=counter("rpc_messages_total", "Messages of calls", *call, "direction"),
         rpc_message_bytes=counter("rpc_message_bytes_total", "Bytes of messages of calls", *call, "direction"),
         rpc_running=gauge("rpc_running_calls", "Calls that run now", *call, processes="livesum"),
+        http_requests=counter("http_requests_total", "Requests over HTTP by status", "route", "status"),
+        http_seconds=histogram("http_request_seconds", "How long they took", "route", buckets=_CALL_SECONDS),
+        completions=counter("completions_total", "Completions by why they ended", "finish"),
+        tokens=counter("completion_tokens_total", "Tokens read and written", "kind"),
+        first_token_seconds=histogram(
+            "completion_first_token_seconds", "From the queue to the first token", buckets=_ANSWER_SECONDS
+        ),
+        engine_steps=counter("engine_steps_total", "Steps of the engine, each of which runs a batch"),
+        engine_step_completions=counter("engine_step_completions_total", "Completions in these batches"),
+        completions_waiting=gauge("completions_waiting", "Completions that wait for a slot", processes="livesum"),
+        completions_running=gauge("completions_running", "Completions that have a slot", processes="livesum"),
     )

@@ -34,6 +34,11 @@ def _touch_all() -> None:
     metrics.call_started("probe", "Echo")
     metrics.message_passed("probe", "Echo", Direction.RECEIVED, 3)
     metrics.call_ended("probe", "Echo", "OK", 0.1)
+    metrics.http_answered("/probe", 200, 0.1)
+    metrics.completions_waiting(4)
+    metrics.engine_stepped(3, 2)
+    metrics.first_token(0.1)
+    metrics.completion_ended("stop", 11, 5)
 
 
 def _samples() -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -60,6 +65,14 @@ def test_what_is_counted_is_exposed() -> None:
     assert grown("repoloom_rpc_calls_total", service="probe", method="Echo", code="OK") == 1
     assert grown("repoloom_rpc_message_bytes_total", service="probe", method="Echo", direction="received") == 3
     assert grown("repoloom_rpc_running_calls", service="probe", method="Echo") == 0
+    assert grown("repoloom_http_requests_total", route="/probe", status="200") == 1
+    assert grown("repoloom_engine_steps_total") == 1
+    assert grown("repoloom_engine_step_completions_total") == 3
+    assert grown("repoloom_completions_total", finish="stop") == 1
+    assert grown("repoloom_completion_tokens_total", kind="prompt") == 11
+    assert grown("repoloom_completion_tokens_total", kind="completion") == 5
+    assert after[("repoloom_completions_waiting", ())] == 4
+    assert after[("repoloom_completions_running", ())] == 2
     assert after[("repoloom_queue_tasks", (("queue", "probe"),))] == 7
 
 
