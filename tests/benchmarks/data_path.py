@@ -107,6 +107,7 @@ def train_tiny(out: Path) -> dict[str, Any]:
     """Tokens a second of a few training steps of the 5M model on all cores; the median, without the first."""
     from repoloom.recipe.model_path import Corpus
     from repoloom.recipe.run import datasets_at
+    from repoloom.store import open_store
     from repoloom.training.checkpoint import Checkpoints
     from repoloom.training.config import TrainParams
     from repoloom.training.loop import StepReport, train
@@ -130,7 +131,7 @@ def train_tiny(out: Path) -> dict[str, Any]:
         corpus_made.training_data(),
         data_digest=corpus_made.packed.digest,
         vocabulary=corpus_made.vocabulary,
-        checkpoints=Checkpoints(out / "train", 1),
+        checkpoints=Checkpoints(open_store(str(out)), "train", 1),
         plan=SingleProcess(),
         report=reports.append,
     )

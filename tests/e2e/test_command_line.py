@@ -209,13 +209,13 @@ def test_a_training_stopped_by_ctrl_c_says_what_is_kept_and_the_same_command_goe
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(small_run.out, out, ignore=shutil.ignore_patterns("train", "model", "training.json"))
-    stopped = interrupted_at("step 12/", "train", out, "--recipe", small_run.recipe)
+    stopped = interrupted_at("step 12/", "train", small_run.recipe, "--out", out)
     assert stopped.code == 130, stopped.err
     assert "asked to stop" in stopped.err
     step = re.search(r"stopped after step (\d+) of 120: kept is its checkpoint, (\S+); the same command", stopped.err)
     assert step
-    assert Path(step[2]).is_dir()
-    went_on = repoloom("train", out, "--recipe", small_run.recipe, "--json")
+    assert Path(step[2]).is_file()
+    went_on = repoloom("train", small_run.recipe, "--out", out, "--json")
     assert went_on.code == 0, went_on.err
     trained = json.loads((small_run.out / "training.json").read_text())
     assert went_on.json["weights"] == trained["weights"]
@@ -245,16 +245,26 @@ def test_complete_fills_a_hole(small_run: Run, tmp_path: Path) -> None:
     assert first.json == repoloom(*arguments, "--suffix-file", tmp_path / "suffix").json
 
 
-def test_eval_gives_both_models_scores(small_run: Run) -> None:
-    scores = repoloom(
-        "eval", "--model", small_run.out / "model", "--run", small_run.out, "--holes", 5, "--max-bytes", 5000, "--json"
-    )
+def test_eval_measures_what_was_trained_as_the_run_did(small_run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(small_run.out, out)
+    kept = json.loads((out / "evaluation.json").read_text())
+    (out / "evaluation.json").unlink()
+    measured = repoloom("eval", small_run.recipe, "--out", out, "--json")
+    assert measured.code == 0, measured.err
+    assert measured.json == kept["evaluation"]
+    assert json.loads((out / "evaluation.json").read_text()) == kept
+
+
+def test_measure_gives_both_models_scores(small_run: Run) -> None:
+    model = small_run.out / "model"
+    scores = repoloom("measure", "--model", model, "--run", small_run.out, "--holes", 5, "--max-bytes", 5000, "--json")
     assert scores.code == 0, scores.err
     assert scores.json["overall"]["holes"] == 5
 
 
 def test_export_of_a_checkpoint_opens_in_transformers(small_run: Run, tmp_path: Path) -> None:
-    result = repoloom("export", small_run.out, "--recipe", small_run.recipe, "--to", tmp_path / "exported")
+    result = repoloom("export", small_run.recipe, "--out", small_run.out, "--to", tmp_path / "exported")
     assert result.code == 0, result.err
     assert (tmp_path / "exported" / "model.safetensors").read_bytes() == (
         small_run.out / "model" / "model.safetensors"
@@ -296,6 +306,7 @@ def test_help_of_every_command_teaches() -> None:
         "inspect",
         "complete",
         "eval",
+        "measure",
         "retry",
         "report",
         "export",

@@ -41,7 +41,7 @@ def without(extra: str, folder: Path) -> dict[str, str]:
         ("services", ("run", "recipe.yaml", "--store", "s3://bucket/run")),
         ("services", ("run", "recipe.yaml", "--engine", "celery")),
         ("train", ("run", "recipe.yaml")),
-        ("train", ("train", "run", "--recipe", "recipe.yaml")),
+        ("train", ("train", "recipe.yaml")),
         ("train", ("complete", "--model", "model", "--prefix-file", "recipe.yaml")),
     ],
 )

@@ -1,9 +1,9 @@
-"""Commands around a model: train, export, eval, complete."""
+"""Commands around a model: train, export, eval, measure, complete."""
 
 import sys
 from math import isfinite
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,10 +13,21 @@ from repoloom.errors import InputError
 from repoloom.inference.until import Until
 from repoloom.text import visible
 
+if TYPE_CHECKING:
+    from repoloom.recipe.model import Recipe
+    from repoloom.recipe.model_path import Corpus
+    from repoloom.training.config import TrainParams
+
 _PANEL = "Model"
 _LARGEST_SEED = (1 << 63) - 1
-_Run = Annotated[Path, typer.Argument(help="Folder of a run that has packed tokens.")]
-_RecipeFile = Annotated[Path, typer.Option("--recipe", help="The recipe whose `train` and `evaluate` sections to use.")]
+_RecipeFile = Annotated[Path, typer.Argument(metavar="RECIPE", help="The recipe, a YAML file with a `train` section.")]
+_Out = Annotated[str, typer.Option(metavar="URI", help="Where the model goes, s3://bucket/prefix or a folder.")]
+_Store = Annotated[
+    str | None,
+    typer.Option(
+        metavar="URI", help="Where the recipe's run has its packed tokens. [default: OUT]", show_default=False
+    ),
+]
 
 
 def _show_train_parameters(wanted: bool) -> None:
@@ -38,14 +49,16 @@ def _show_evaluate_parameters(wanted: bool) -> None:
 def add_to(app: typer.Typer) -> None:
     """Adds the commands."""
     app.command(rich_help_panel=_PANEL)(train)
-    app.command(rich_help_panel=_PANEL)(export)
     app.command("eval", rich_help_panel=_PANEL)(evaluate)
+    app.command(rich_help_panel=_PANEL)(export)
+    app.command(rich_help_panel=_PANEL)(measure)
     app.command(rich_help_panel=_PANEL)(complete)
 
 
 def train(
-    run: _Run,
     recipe: _RecipeFile,
+    out: _Out = "out",
+    store: _Store = None,
     parameters: Annotated[  # noqa: ARG001 - its callback answers it
         bool,
         typer.Option(
@@ -57,49 +70,72 @@ def train(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on a run's packed tokens, and export it to RUN/model. Goes on from the newest checkpoint."""
+    """Train a model on the packed tokens of a recipe's run, and export it to OUT/model.
+
+    Stopped or killed at any moment, the same command goes on from the newest checkpoint.
+    """
     from rich.console import Console
 
     from repoloom.cli.training import train_and_show
-    from repoloom.recipe.model import Recipe
-    from repoloom.recipe.model_path import Corpus
-    from repoloom.recipe.run import datasets_at
 
-    params = Recipe.load(recipe).train
-    if params is None:
-        raise InputError(f"{recipe} has no `train` section")
-    corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
-    trained = train_and_show(params, corpus, run, Console(stderr=True))
+    _, params = _with_training(recipe)
+    trained = train_and_show(params, _corpus(store or out), out, Console(stderr=True))
     if as_json:
         print_json(trained.model_dump())
 
 
+def evaluate(
+    recipe: _RecipeFile,
+    out: _Out = "out",
+    store: _Store = None,
+    parameters: Annotated[  # noqa: ARG001 - its callback answers it
+        bool,
+        typer.Option(
+            "--parameters",
+            callback=_show_evaluate_parameters,
+            is_eager=True,
+            help="List the parameters of a recipe's `evaluate` section and their defaults.",
+        ),
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure the model of `repoloom train` beside an untrained one, and keep the result in OUT/evaluation.json."""
+    from rich.console import Console
+
+    from repoloom.cli.training import evaluate_and_watch, show_evaluation
+    from repoloom.recipe.model_path import trained_at
+
+    checked, _ = _with_training(recipe)
+    corpus = _corpus(store or out)
+    evaluation = evaluate_and_watch(checked, trained_at(out, corpus), corpus, out, Console(stderr=True))
+    if as_json:
+        print_json(evaluation.model_dump(mode="json"))
+    else:
+        show_evaluation(evaluation, Console())
+
+
 def export(
-    run: _Run,
     recipe: _RecipeFile,
     to: Annotated[Path, typer.Option(help="A new or empty folder.")],
+    out: _Out = "out",
+    store: _Store = None,
     dtype: Annotated[
         str, typer.Option(help="Numbers of the weights.", **one_of(("float32", "bfloat16", "float16")))
     ] = "float32",
 ) -> None:
-    """Export the newest checkpoint of a run, finished or not, to a folder that plain `transformers` opens."""
+    """Export the newest checkpoint of a training, finished or not, to a folder that plain `transformers` opens."""
     import torch
 
-    from repoloom.recipe.model import Recipe
-    from repoloom.recipe.model_path import Corpus, export_checkpoint
-    from repoloom.recipe.run import datasets_at
+    from repoloom.recipe.model_path import export_checkpoint
 
-    params = Recipe.load(recipe).train
-    if params is None:
-        raise InputError(f"{recipe} has no `train` section")
-    corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
-    step = export_checkpoint(params, corpus, run, to, getattr(torch, dtype))
+    _, params = _with_training(recipe)
+    step = export_checkpoint(params, _corpus(store or out), out, to, getattr(torch, dtype))
     typer.echo(f"{to}  (step {step})")
 
 
-def evaluate(
+def measure(
     model: Annotated[Path, typer.Option(help="An exported model.")],
-    run: Annotated[Path | None, typer.Option(help="Measure on this run's held-out repositories.")] = None,
+    run: Annotated[str | None, typer.Option(help="Measure on this run's held-out repositories.")] = None,
     infilling: Annotated[
         Path | None, typer.Option(help="Or on a HumanEval single-line infilling file (.jsonl, .jsonl.gz).")
     ] = None,
@@ -113,18 +149,9 @@ def evaluate(
             help="Draws files and holes, and initialises the untrained model as a training of that seed begins.",
         ),
     ] = 0,
-    parameters: Annotated[  # noqa: ARG001 - its callback answers it
-        bool,
-        typer.Option(
-            "--parameters",
-            callback=_show_evaluate_parameters,
-            is_eager=True,
-            help="List the parameters of a recipe's `evaluate` section and their defaults.",
-        ),
-    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Measure a model beside an untrained one: bits per byte and single-line infilling."""
+    """Measure any exported model beside an untrained one, on what you name; nothing is kept of it."""
     from rich.console import Console
 
     from repoloom.cli.training import EvaluationView, show_evaluation, stoppable
@@ -132,16 +159,13 @@ def evaluate(
     from repoloom.evaluation.held_out import HeldOutFile, draw_holes
     from repoloom.evaluation.humaneval import read_single_line_infilling
     from repoloom.inference.complete import Completer
-    from repoloom.recipe.model_path import Corpus
-    from repoloom.recipe.run import datasets_at
 
     if (run is None) == (infilling is None):
         raise InputError("give either --run or --infilling")
     completer = Completer.load(model)
     files: list[HeldOutFile] = []
     if run is not None:
-        corpus = Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(str(run))})
-        files = corpus.held_out_files(max_bytes, seed)
+        files = _corpus(run).held_out_files(max_bytes, seed)
         chosen = draw_holes(files, holes, seed)
     else:
         assert infilling is not None
@@ -189,6 +213,24 @@ def complete(
         print_json({"middle": middle})
     else:
         typer.echo(visible(middle) if sys.stdout.isatty() else middle)
+
+
+def _with_training(recipe: Path) -> "tuple[Recipe, TrainParams]":
+    """A recipe and its `train` section. Raises InputError where it has none."""
+    from repoloom.recipe.model import Recipe
+
+    checked = Recipe.load(recipe)
+    if checked.train is None:
+        raise InputError(f"{recipe} has no `train` section")
+    return checked, checked.train
+
+
+def _corpus(run: str) -> "Corpus":
+    """What the run at an address made for training and evaluation."""
+    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.run import datasets_at
+
+    return Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(run)})
 
 
 def _text(path: Path) -> str:

@@ -88,7 +88,7 @@ def run(
             if trains:
                 from repoloom.cli.training import finish
 
-                finish(checked, datasets, Path(open_store(out).uri), console)
+                finish(checked, datasets, open_store(out).uri, console)
         finally:  # what the data path made is told however the model path ends
             page = write_run_report(checked.name, list(datasets.values()), out)
             console.print(safe(f"report  {page}"))

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -23,20 +22,25 @@ from repoloom.training.config import TrainParams
 from repoloom.training.loop import StepReport
 
 
-def finish(recipe: Recipe, datasets: dict[str, Dataset], out: Path, console: Console) -> None:
+def finish(recipe: Recipe, datasets: dict[str, Dataset], out: str, console: Console) -> None:
     """The part of a run after its data path: train, export, evaluate, and show a completion of a real hole."""
     assert recipe.train is not None
     corpus = Corpus.of(datasets)
     trained = train_and_show(recipe.train, corpus, out, console)
-    kept = f"kept is the model, {out / MODEL}; the same command measures it"
+    show_evaluation(evaluate_and_watch(recipe, trained, corpus, out, console), console)
+
+
+def evaluate_and_watch(recipe: Recipe, trained: Trained, corpus: Corpus, out: str, console: Console) -> Evaluation:
+    """Measures what was trained while one watches. Raises Exit on Ctrl-C, having said what is kept."""
+    assert recipe.train is not None
+    kept = f"kept is the model, {out}/{MODEL}; the same command measures it"
     with stoppable("the evaluation", kept, console), EvaluationView(console) as view:
-        evaluation = evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
-    show_evaluation(evaluation, console)
+        return evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
 
 
-def train_and_show(params: TrainParams, corpus: Corpus, out: Path, console: Console) -> Trained:
+def train_and_show(params: TrainParams, corpus: Corpus, out: str, console: Console) -> Trained:
     """Trains while one watches. Raises Exit where it was asked to stop, having said what is kept."""
-    kept = f"kept are the checkpoints below {out / TRAIN}; the same command goes on from the newest"
+    kept = f"kept are the checkpoints below {out}/{TRAIN}; the same command goes on from the newest"
     with stoppable("the training", kept, console), TrainingView(console) as view:
         ended = train_model(params, corpus, out, view.begin, view.step)
     if isinstance(ended, Stopped):
@@ -104,7 +108,7 @@ class EvaluationView(_TimedLine):
         self.move(status.done, status.total, f"{done} of {total}")
 
 
-def show_trained(trained: Trained, out: Path, console: Console) -> None:
+def show_trained(trained: Trained, out: str, console: Console) -> None:
     """The line that stays."""
     console.print(
         f"[green]✓[/] {'train':<22} {trained.parameters / 1e6:.1f} M parameters, {trained.steps} steps, "
@@ -112,7 +116,7 @@ def show_trained(trained: Trained, out: Path, console: Console) -> None:
         highlight=False,
         soft_wrap=True,
     )
-    console.print(Text.assemble(("✓", "green"), safe(f" {'export':<22} {out / 'model'}")), soft_wrap=True)
+    console.print(Text.assemble(("✓", "green"), safe(f" {'export':<22} {out}/{MODEL}")), soft_wrap=True)
 
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:

@@ -1,7 +1,6 @@
 """The last page of a run: its report, from whatever the run has made so far."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.report import write_report
@@ -17,6 +16,6 @@ def write_run_report(name: str, datasets: Sequence[Dataset], out: str) -> str:
     if store.exists("training.json"):
         from repoloom.recipe.model_path import results_at
 
-        training, evaluation = results_at(Path(store.uri), datasets)
+        training, evaluation = results_at(out, datasets)
     write_report(name, datasets, training, evaluation, store, REPORT)
     return f"{store.uri}/{REPORT}"

@@ -2,8 +2,7 @@
 
 import hashlib
 import heapq
-import json
-import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,9 @@ from pydantic import JsonValue, ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.local_copies import scratch_errors
 from repoloom.corpus.manifest import Record, canonical_json
-from repoloom.errors import InputError, StoreError
+from repoloom.errors import CorruptDataError, InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import HeldOutFile, draw_holes
 from repoloom.evaluation.result import Evaluation
@@ -26,7 +26,8 @@ from repoloom.recipe.model import EvaluateParams
 from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
 from repoloom.report import TrainingRecord, TrainingStep
 from repoloom.store import Store, open_store
-from repoloom.training.checkpoint import Checkpoints, file_sha256
+from repoloom.store.folders import download, sha256, upload
+from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.export import export
@@ -106,33 +107,31 @@ class Stopped:
 
     step: int
     steps: int
-    checkpoint: Path
+    checkpoint: str  # its address
 
 
 def train_model(
-    params: TrainParams, corpus: Corpus, out: Path, begin: Callable[[float], None], report: Callable[[StepReport], None]
+    params: TrainParams, corpus: Corpus, out: str, begin: Callable[[float], None], report: Callable[[StepReport], None]
 ) -> Trained | Stopped:
     """Trains, or goes on training, and exports to OUT/model. Stopped where it was asked to, before the end.
 
     `begin` is told the unigram baseline before the first step.
     """
-    store = open_store(str(out))
+    store = open_store(out)
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
     trained = _stored(store, TRAINING, Trained)
-    weights = out / MODEL / _WEIGHTS
-    if trained and trained.identity == identity and weights.is_file() and file_sha256(weights) == trained.weights:
+    if trained and trained.identity == identity and sha256(store, f"{MODEL}/{_WEIGHTS}") == trained.weights:
         return trained
     data = corpus.training_data()
     baseline = unigram_entropy(data, corpus.vocabulary)
     begin(baseline)
-    folder = _training_folder(out, identity)
-    log = _StepLog(folder)
+    log = _StepLog(store, identity)
 
     def note(step: StepReport) -> None:
         log.add(step)
         report(step)
 
-    checkpoints = Checkpoints(folder, params.keep)
+    checkpoints = Checkpoints(store, _training_folder(identity), params.keep)
     outcome = train(
         params,
         data,
@@ -141,24 +140,21 @@ def train_model(
         checkpoints=checkpoints,
         plan=SingleProcess(),
         report=note,
+        saving=log.write,
     )
     if not outcome.finished:
         step = outcome.progress.step
-        return Stopped(step, params.total_steps(len(data)), checkpoints.path(step))
-    beside = folder / MODEL
-    if beside.exists():  # of a process that died
-        shutil.rmtree(beside)
-    export(outcome.model, corpus.tokenizer, beside, fim_order=corpus.fim_order)
+        return Stopped(step, params.total_steps(len(data)), checkpoints.address(step))
     store.delete(TRAINING)  # first, so that it never stands beside a model that it does not describe
-    if (out / MODEL).exists():
-        shutil.rmtree(out / MODEL)
-    beside.rename(out / MODEL)
+    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
+        export(outcome.model, corpus.tokenizer, Path(scratch, MODEL), fim_order=corpus.fim_order)
+        digests = upload(Path(scratch, MODEL), store, MODEL)
     steps = log.read()
     last = steps[-max(1, len(steps) // 20) :]
     trained = Trained(
         identity=identity,
         packed=corpus.packed.digest,
-        weights=file_sha256(weights),
+        weights=digests[_WEIGHTS],
         parameters=sum(parameter.numel() for parameter in outcome.model.parameters()),
         unigram_loss=baseline,
         final_loss=sum(step.loss for step in last) / len(last),
@@ -169,11 +165,11 @@ def train_model(
     return trained
 
 
-def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, dtype: torch.dtype) -> int:
+def export_checkpoint(params: TrainParams, corpus: Corpus, out: str, to: Path, dtype: torch.dtype) -> int:
     """Exports a run's newest checkpoint, finished or not; returns its step. Raises InputError where there is none."""
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
     model = new_model(params.architecture(corpus.vocabulary), params.seed)
-    progress, state = Checkpoints(_training_folder(out, identity), params.keep).restore(identity)
+    progress, state = Checkpoints(open_store(out), _training_folder(identity), params.keep).restore(identity)
     if state is None:
         raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
     model.load_state_dict(state.weights)
@@ -181,17 +177,28 @@ def export_checkpoint(params: TrainParams, corpus: Corpus, out: Path, to: Path, 
     return progress.step
 
 
+def trained_at(out: str, corpus: Corpus) -> Trained:
+    """What was trained on a corpus. Raises InputError where nothing was."""
+    trained = _stored(open_store(out), TRAINING, Trained)
+    if trained is None or trained.packed != corpus.packed.digest:
+        raise InputError(f"{out} holds no model that was trained on these tokens; `repoloom train` makes one")
+    return trained
+
+
 def evaluate_model(
-    params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: Path, watch: Watch = lambda _: None
+    params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: str, watch: Watch = lambda _: None
 ) -> Evaluation:
-    """Measures OUT/model and its untrained twin on held-out repositories."""
-    store = open_store(str(out))
+    """Measures OUT/model and its untrained twin on held-out repositories. Raises CorruptDataError, InputError."""
+    store = open_store(out)
     inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, trained.weights, corpus.heldout.digest]
     identity = "sha256:" + hashlib.sha256(canonical_json(inputs)).hexdigest()
     evaluated = _stored(store, EVALUATION, Evaluated)
     if evaluated and evaluated.identity == identity:
         return evaluated.evaluation
-    completer = Completer.load(out / MODEL)
+    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
+        if download(store, MODEL, Path(scratch)).get(_WEIGHTS) != trained.weights:
+            raise CorruptDataError(f"{store.uri}/{MODEL} is not the model that {TRAINING} is of; train again")
+        completer = Completer.load(Path(scratch))
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)
     evaluation = compare(completer, untrained(completer, seed), files, holes, watch)
@@ -199,12 +206,12 @@ def evaluate_model(
         identity=identity, weights=trained.weights, heldout=corpus.heldout.digest, evaluation=evaluation
     )
     stores.write(store, EVALUATION, evaluated.model_dump_json(indent=1).encode())
-    return evaluation
+    return evaluated.evaluation
 
 
-def results_at(out: Path, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | None, Evaluation | None]:
+def results_at(out: str, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | None, Evaluation | None]:
     """The finished training of these datasets, step by step, and its evaluation; None for what there is not."""
-    store = open_store(str(out))
+    store = open_store(out)
     digests = {dataset.digest for dataset in datasets}
     trained = _stored(store, TRAINING, Trained)
     if trained is None or trained.packed not in digests:
@@ -212,7 +219,7 @@ def results_at(out: Path, datasets: Iterable[Dataset]) -> tuple[TrainingRecord |
     record = TrainingRecord(
         parameters=trained.parameters,
         unigram_loss=trained.unigram_loss,
-        steps=tuple(_StepLog(_training_folder(out, trained.identity)).read()),
+        steps=tuple(_StepLog(store, trained.identity).read()),
         seconds=trained.seconds,
     )
     evaluated = _stored(store, EVALUATION, Evaluated)
@@ -229,34 +236,31 @@ def _stored(store: Store, key: str, record: type[R]) -> R | None:
         return None
 
 
-def _training_folder(out: Path, identity: str) -> Path:
-    return out / TRAIN / identity.removeprefix("sha256:")[:16]
+def _training_folder(identity: str) -> str:
+    return f"{TRAIN}/{identity.removeprefix('sha256:')[:16]}"
 
 
 class _StepLog:
-    """The steps of a run as JSON lines; a resumed run writes the steps after its checkpoint anew."""
+    """The steps of a run as JSON lines, written with each checkpoint; a resumed run does those after its own anew."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._begun = False
+    def __init__(self, store: Store, identity: str) -> None:
+        self._store = store
+        self._key = f"{_training_folder(identity)}/{_STEPS}"
+        self._steps: list[TrainingStep] = []
 
     def add(self, report: StepReport) -> None:
-        """Raises StoreError if the disk refuses."""
-        if not self._begun:
-            before = [step for step in self.read() if step.step < report.step]
-            lines = "".join(step.model_dump_json() + "\n" for step in before)
-            stores.write(open_store(str(self._folder)), _STEPS, lines.encode())
-            self._begun = True
-        fields = {name: getattr(report, name) for name in TrainingStep.model_fields}
-        try:
-            with (self._folder / _STEPS).open("a") as file:
-                file.write(json.dumps(fields) + "\n")
-        except OSError as error:
-            raise StoreError(f"{self._folder / _STEPS} cannot be written: {error.strerror}") from error
+        if not self._steps:
+            self._steps = [step for step in self.read() if step.step < report.step]
+        self._steps.append(TrainingStep(**{name: getattr(report, name) for name in TrainingStep.model_fields}))
+
+    def write(self) -> None:
+        """Raises StoreError."""
+        stores.write(self._store, self._key, "".join(step.model_dump_json() + "\n" for step in self._steps).encode())
 
     def read(self) -> list[TrainingStep]:
-        path = self._folder / _STEPS
-        if not path.exists():
+        """Those that were written."""
+        try:
+            content = self._store.read(self._key)
+        except FileNotFoundError:
             return []
-        lines = path.read_text().splitlines(keepends=True)
-        return [TrainingStep.model_validate_json(line) for line in lines if line.endswith("\n")]
+        return [TrainingStep.model_validate_json(line) for line in content.splitlines()]

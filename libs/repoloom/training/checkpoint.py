@@ -1,32 +1,38 @@
 """Checkpoints: written whole or not at all, verified before they are trusted, and resumed to the bit.
 
-    <folder>/step-000000012/model.safetensors       the weights
-                            optimizer.safetensors   AdamW's moments and step counts
-                            progress.json           steps done, samples consumed, the run's identity
-                            manifest.json           the SHA-256 of each of the three
+    <folder>/step-000000012.model.safetensors       the weights
+             step-000000012.optimizer.safetensors   AdamW's moments and step counts
+             step-000000012.progress.json           steps done, samples consumed, the run's identity
+             step-000000012.json                    the manifest: the SHA-256 of each of the three
 
-A checkpoint is written under a hidden name, synced, and renamed: it has its name only once it is complete. So whatever
-moment a process dies at, the newest name is a checkpoint that loads.
+Each is an object of a store, which has it whole or not at all, and the manifest is put last and removed first: a
+checkpoint counts only while its manifest is there. So whatever moment a process dies at, the newest that counts is one
+that loads.
 """
 
 import hashlib
 import json
 import logging
-import os
-import shutil
+import re
+import tempfile
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from repoloom import store as stores
+from repoloom.corpus.local_copies import scratch_errors
 from repoloom.corpus.manifest import Record
-from repoloom.errors import CorruptDataError, InputError, StoreError
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.store import Store
+from repoloom.store.folders import copy
+from repoloom.training.tensors import Bytes, serialized
 
 logger = logging.getLogger(__name__)
 
-MODEL, OPTIMIZER, PROGRESS, MANIFEST = "model.safetensors", "optimizer.safetensors", "progress.json", "manifest.json"
+MODEL, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
+_OBJECT = re.compile(r"/step-(\d+)\.([a-z.]+)$")
 
 
 class Progress(Record):
@@ -46,102 +52,115 @@ class State:
 
 
 class Checkpoints:
-    """The checkpoints of one run: the newest `keep` of them."""
+    """The checkpoints of one run, in one folder of a store: the newest `keep` of them."""
 
-    def __init__(self, folder: Path, keep: int) -> None:
+    def __init__(self, store: Store, folder: str, keep: int) -> None:
+        self._store = store
         self._folder = folder
         self._keep = keep
 
-    def save(self, state: State, progress: Progress) -> Path:
-        """Writes a checkpoint, then removes those beyond the newest `keep`. Raises StoreError if the disk refuses."""
-        try:
-            return self._save(state, progress)
-        except (OSError, SafetensorError) as error:
-            raise StoreError(f"{self._folder}: checkpoint {progress.step} cannot be written: {error}") from error
+    def save(self, state: State, progress: Progress) -> None:
+        """Writes a checkpoint, then removes all but the newest `keep`. Raises StoreError if the store refuses."""
+        step = progress.step
+        self._store.sweep()
+        self._store.delete(self._manifest(step))  # of one that is written anew
+        digests = {
+            MODEL: self._write(step, MODEL, serialized(state.weights)),
+            OPTIMIZER: self._write(step, OPTIMIZER, serialized(state.moments)),
+            PROGRESS: self._write(step, PROGRESS, [progress.model_dump_json().encode()]),
+        }
+        stores.write(self._store, self._manifest(step), json.dumps(digests, indent=2).encode())
+        self._remove_all_but(self._complete()[-self._keep :])
 
     def restore(self, run: str) -> tuple[Progress, State | None]:
         """The newest checkpoint that is whole; the run's beginning, and no state, where there is none.
 
-        A damaged one is set aside under another name and the one before it is taken. Raises InputError if the folder
-        holds another run, CorruptDataError if every checkpoint in it is damaged.
+        Damaged ones that are newer count no more from then on. Raises InputError if the folder holds another run,
+        CorruptDataError if every checkpoint in it is damaged.
         """
         damaged = []
-        for path in reversed(self._complete()):
+        for step in reversed(self._complete()):
             try:
-                _verify(path)
+                progress, state = self._read(step, run)
             except CorruptDataError as error:
-                damaged.append((path, error))
+                damaged.append((step, error))
                 continue
-            progress = Progress.model_validate_json((path / PROGRESS).read_bytes())
-            if progress.run != run:
-                raise InputError(f"{path} was written by a run with other parameters or data; choose another folder")
             for other, why in damaged:  # now, not before: a folder of damaged ones alone is no new run's
-                logger.warning("%s; it is set aside, and %s is used", why, path.name)
-                _replace(other, other.with_name(f"damaged-{other.name}"))
-            return progress, State(load_file(path / MODEL), load_file(path / OPTIMIZER))
+                logger.warning("%s; it is set aside, and the checkpoint of step %d is used", why, step)
+                self._store.delete(self._manifest(other))
+            return progress, state
         if damaged:
-            raise CorruptDataError(f"{self._folder}: not one checkpoint in it is whole; remove it to start anew")
+            folder = f"{self._store.uri}/{self._folder}"
+            raise CorruptDataError(f"{folder}: not one checkpoint in it is whole; remove it to start anew")
         return Progress(run=run), None
 
-    def path(self, step: int) -> Path:
-        """Where the checkpoint of a step lies."""
-        return self._folder / f"step-{step:09d}"
+    def address(self, step: int) -> str:
+        """Where the checkpoint of a step lies: its manifest."""
+        return f"{self._store.uri}/{self._manifest(step)}"
 
-    def _save(self, state: State, progress: Progress) -> Path:
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for leftover in self._folder.glob(".*"):  # of a process that died
-            shutil.rmtree(leftover)
-        final = self.path(progress.step)
-        partial = final.with_name(f".{final.name}")
-        partial.mkdir()
-        save_file(state.weights, partial / MODEL)
-        save_file(state.moments, partial / OPTIMIZER)
-        (partial / PROGRESS).write_text(progress.model_dump_json())
-        digests = {name: file_sha256(partial / name) for name in (MODEL, OPTIMIZER, PROGRESS)}
-        (partial / MANIFEST).write_text(json.dumps(digests, indent=2))
-        for path in (*partial.iterdir(), partial):
-            _sync(path)
-        _replace(partial, final)
-        for old in self._complete()[: -self._keep]:
-            doomed = old.with_name(f".{old.name}")  # hidden first, so that a half-removed one has no name
-            _replace(old, doomed)
-            shutil.rmtree(doomed)
-        return final
+    def _write(self, step: int, name: str, content: Iterable[Bytes]) -> str:
+        """Its SHA-256."""
+        digest = hashlib.sha256()
+        with self._store.create(self._part(step, name)) as file:
+            for piece in content:
+                file.write(piece)
+                digest.update(piece)
+        return digest.hexdigest()
 
-    def _complete(self) -> list[Path]:
-        """Oldest first."""
-        return sorted(self._folder.glob("step-*"))
+    def _read(self, step: int, run: str) -> tuple[Progress, State]:
+        """Raises CorruptDataError, InputError."""
+        try:
+            digests = json.loads(self._store.read(self._manifest(step)))
+            if set(digests) != {MODEL, OPTIMIZER, PROGRESS}:
+                raise CorruptDataError(f"{self.address(step)} does not name the checkpoint's files")
+            content = self._store.read(self._part(step, PROGRESS))
+            self._check(step, PROGRESS, hashlib.sha256(content).hexdigest(), digests)
+            progress = Progress.model_validate_json(content)
+            if progress.run != run:
+                raise InputError(
+                    f"{self.address(step)} is of a run with other parameters or data; choose another folder"
+                )
+            return progress, State(self._tensors(step, MODEL, digests), self._tensors(step, OPTIMIZER, digests))
+        except (FileNotFoundError, ValueError, TypeError) as error:
+            raise CorruptDataError(f"{self.address(step)} is of no whole checkpoint: {error}") from error
 
+    def _tensors(self, step: int, name: str, digests: dict[str, str]) -> dict[str, Tensor]:
+        """Through a local copy, which has no name, so that even a killed process leaves none behind."""
+        with (
+            self._store.open(self._part(step, name)) as file,
+            scratch_errors(),
+            tempfile.TemporaryFile(prefix="repoloom-checkpoint-") as local,
+        ):
+            self._check(step, name, copy(file, local), digests)
+            local.flush()
+            return load_file(f"/dev/fd/{local.fileno()}")
 
-def _verify(path: Path) -> None:
-    try:
-        digests = json.loads((path / MANIFEST).read_bytes())
-        if set(digests) != {MODEL, OPTIMIZER, PROGRESS}:
-            raise CorruptDataError(f"{path}: its manifest does not name its files")
-        for name, digest in digests.items():
-            if file_sha256(path / name) != digest:
-                raise CorruptDataError(f"{path / name}: the bytes are not those that were written")
-    except (OSError, ValueError, TypeError) as error:
-        raise CorruptDataError(f"{path}: not a whole checkpoint: {error}") from error
+    def _check(self, step: int, name: str, digest: str, digests: dict[str, str]) -> None:
+        if digest != digests[name]:
+            where = f"{self._store.uri}/{self._part(step, name)}"
+            raise CorruptDataError(f"{where}: the bytes are not those that were written")
 
+    def _remove_all_but(self, steps: list[int]) -> None:
+        """Removes the manifests of other steps, then what no manifest names: a dead process may have left some too."""
+        for step in self._complete():
+            if step not in steps:
+                self._store.delete(self._manifest(step))
+        for step, _, key in list(self._objects()):
+            if step not in steps:
+                self._store.delete(key)
 
-def file_sha256(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    def _complete(self) -> list[int]:
+        """The steps whose manifests are there, oldest first."""
+        return sorted(step for step, name, _ in self._objects() if name == "json")
 
+    def _objects(self) -> Iterator[tuple[int, str, str]]:
+        """Step, name and key of every object of a checkpoint."""
+        for key in self._store.list(self._folder):
+            if match := _OBJECT.search(key):
+                yield int(match[1]), match[2], key
 
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    def _manifest(self, step: int) -> str:
+        return f"{self._folder}/step-{step:09d}.json"
 
-
-def _replace(source: Path, target: Path) -> None:
-    """Renames a folder durably; what has the target's name already gives way."""
-    if target.exists():
-        shutil.rmtree(target)
-    source.rename(target)
-    _sync(target.parent)
+    def _part(self, step: int, name: str) -> str:
+        return f"{self._folder}/step-{step:09d}.{name}"

@@ -64,11 +64,13 @@ def train(
     checkpoints: Checkpoints,
     plan: ParallelPlan,
     report: Callable[[StepReport], None],
+    saving: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Trains from the newest checkpoint to the last step, or until SIGTERM or SIGINT, which end it after a step.
 
-    `data_digest` is the digest of the packed dataset and `vocabulary` the number of its tokenizer's tokens. Raises
-    InputError where there is nothing to train on or the loss diverges, and what `Checkpoints` raises.
+    `data_digest` is the digest of the packed dataset and `vocabulary` the number of its tokenizer's tokens. `report` is
+    told of each step, and `saving` is called before each checkpoint. Raises InputError where there is nothing to train
+    on or the loss diverges, and what `Checkpoints` raises.
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
@@ -124,6 +126,7 @@ def train(
             if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
                 state = plan.state(model, optimizer)
                 if plan.is_main:
+                    saving()
                     checkpoints.save(state, progress)
     return Outcome(model, progress, finished=progress.step >= steps)
 

@@ -6,6 +6,7 @@ It says each step before it saves it, and saves once it is given a line, or ther
 import sys
 from pathlib import Path
 
+from repoloom.store import open_store
 from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
@@ -49,7 +50,7 @@ def main(data: Path, checkpoints: Path, exported: Path) -> None:
         packed,
         data_digest="sha256:0",
         vocabulary=300,
-        checkpoints=Checkpoints(checkpoints, PARAMS.keep),
+        checkpoints=Checkpoints(open_store(str(checkpoints)), "train", PARAMS.keep),
         plan=SingleProcess(),
         report=say,
     )

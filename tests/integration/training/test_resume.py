@@ -86,7 +86,7 @@ def test_a_run_asked_to_stop_ends_its_step_and_saves_it(
         process.send_signal(number)
         assert process.communicate() == ("", None)
         assert process.returncode == 0
-    assert max((tmp_path / "checkpoints").glob("step-*")).name == "step-000000002"
+    assert max((tmp_path / "checkpoints/train").glob("step-*.json")).name == "step-000000002.progress.json"
     assert not (tmp_path / "model").exists()
     with start(data, tmp_path) as process:
         process.communicate()

@@ -71,10 +71,10 @@ def test_an_evaluation_moves_a_line_on_a_terminal_and_leaves_lines_in_a_log() ->
 def test_a_stopped_training_says_what_is_kept_and_what_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    checkpoint = Path("out/train/1/step-000000004")
+    checkpoint = "out/train/1/step-000000004.json"
     monkeypatch.setattr("repoloom.cli.training.train_model", lambda *_: Stopped(4, 9, checkpoint))
     with pytest.raises(typer.Exit) as ended:
-        train_and_show(TRAIN, object.__new__(Corpus), Path("out"), Console())
+        train_and_show(TRAIN, object.__new__(Corpus), "out", Console())
     assert ended.value.exit_code == STOPPED
     assert capsys.readouterr().out == (
         f"stopped after step 4 of 9: kept is its checkpoint, {checkpoint}; the same command goes on from there\n"

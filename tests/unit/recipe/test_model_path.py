@@ -16,7 +16,8 @@ from repoloom.recipe.model import EvaluateParams
 from repoloom.recipe.model_path import Corpus, Stopped, evaluate_model, results_at, train_model
 from repoloom.recipe.results import Trained
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
-from repoloom.training.checkpoint import file_sha256
+from repoloom.store import open_store
+from repoloom.store.folders import sha256
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.sizes import Architecture
@@ -52,7 +53,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
 def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]:
     """What training came to, and the steps it took this time."""
     steps: list[object] = []
-    found = train_model(params(**changes), corpus, out, lambda _: None, steps.append)
+    found = train_model(params(**changes), corpus, str(out), lambda _: None, steps.append)
     assert isinstance(found, Trained)
     return found, len(steps)
 
@@ -78,7 +79,7 @@ def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
             trained(corpus, out, learning_rate=0.02)
     assert not (out / "training.json").exists()
     assert trained(corpus, out)[0] == first
-    assert file_sha256(out / "model" / "model.safetensors") == first.weights
+    assert sha256(open_store(str(out)), "model/model.safetensors") == first.weights
 
 
 def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
@@ -96,25 +97,25 @@ def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_
     def interrupt(_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    stopped = train_model(params(), corpus, tmp_path / "out", lambda _: None, interrupt)
+    stopped = train_model(params(), corpus, str(tmp_path / "out"), lambda _: None, interrupt)
     assert isinstance(stopped, Stopped)
     assert (stopped.step, stopped.steps) == (1, 2)
-    assert stopped.checkpoint.is_dir()
+    assert Path(stopped.checkpoint).is_file()
     assert trained(corpus, tmp_path / "out")[1] == 1
 
 
 def test_a_report_shows_only_results_of_the_datasets_it_is_of(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
     found, _ = trained(corpus, out)
-    measured = evaluate_model(EvaluateParams(), found, 0, corpus, out)
-    training, evaluation = results_at(out, [corpus.packed, corpus.heldout])
+    measured = evaluate_model(EvaluateParams(), found, 0, corpus, str(out))
+    training, evaluation = results_at(str(out), [corpus.packed, corpus.heldout])
     assert training is not None
     assert len(training.steps) == 2
     assert evaluation == measured
-    assert results_at(out, [corpus.packed])[1] is None
-    assert results_at(out, [dataset("pack", version=2), corpus.heldout]) == (None, None)
+    assert results_at(str(out), [corpus.packed])[1] is None
+    assert results_at(str(out), [dataset("pack", version=2), corpus.heldout]) == (None, None)
     trained(corpus, out, learning_rate=0.02)
-    training, evaluation = results_at(out, [corpus.packed, corpus.heldout])
+    training, evaluation = results_at(str(out), [corpus.packed, corpus.heldout])
     assert training is not None
     assert evaluation is None
 

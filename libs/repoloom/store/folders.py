@@ -1,0 +1,62 @@
+"""Folders of files, to a store and from it: what libraries write to and read from a local disk alone."""
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from repoloom.store import Store
+
+_BLOCK = 1 << 20
+
+
+class Readable(Protocol):
+    """What can be read piece by piece."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+def upload(folder: Path, store: Store, prefix: str) -> dict[str, str]:
+    """Puts the files of a folder below a prefix, and removes what else lies there.
+
+    Returns the SHA-256 of each, by name, in hexadecimal. Raises StoreError.
+    """
+    digests = {}
+    for path in sorted(folder.iterdir()):
+        with path.open("rb") as source, store.create(f"{prefix}/{path.name}") as target:
+            digests[path.name] = copy(source, target)
+    for key in list(store.list(prefix)):
+        if key.removeprefix(f"{prefix}/") not in digests:
+            store.delete(key)
+    return digests
+
+
+def download(store: Store, prefix: str, folder: Path) -> dict[str, str]:
+    """Writes what lies below a prefix, and in no folder there, into a folder; returns and raises as `upload` does."""
+    digests = {}
+    for key in store.list(prefix):
+        name = key.removeprefix(f"{prefix}/")
+        if "/" not in name:
+            with store.open(key) as source, (folder / name).open("wb") as target:
+                digests[name] = copy(source, target)
+    return digests
+
+
+def copy(source: Readable, target: BinaryIO) -> str:
+    """Copies all that is left to read; returns its SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := source.read(_BLOCK):
+        target.write(block)
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def sha256(store: Store, key: str) -> str | None:
+    """The SHA-256 of an object, in hexadecimal; None where there is none. Raises StoreError."""
+    digest = hashlib.sha256()
+    try:
+        with store.open(key) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    except FileNotFoundError:
+        return None
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""A checkpoint is whole or it is not there, wherever it lies; a damaged one gives way to the one before it."""
+
+import logging
+from contextlib import AbstractContextManager
+from typing import BinaryIO
+
+import pytest
+import torch
+from safetensors.torch import load
+from torch.optim import AdamW
+
+from repoloom.errors import CorruptDataError, InputError
+from repoloom.store import Naming, Store, write
+from repoloom.training.checkpoint import MODEL, OPTIMIZER, PROGRESS, Checkpoints, Progress
+from repoloom.training.loop import new_model
+from repoloom.training.model import Llama
+from repoloom.training.parallel import SingleProcess
+from repoloom.training.sizes import Architecture
+from repoloom.training.tensors import serialized
+
+SHAPE = Architecture(
+    hidden_size=16,
+    intermediate_size=16,
+    num_hidden_layers=1,
+    num_attention_heads=2,
+    num_key_value_heads=1,
+    vocab_size=20,
+)
+
+
+def trained(steps: int) -> tuple[Llama, AdamW]:
+    model = new_model(SHAPE, seed=0)
+    optimizer = AdamW(model.parameters(), lr=0.1, fused=True)
+    for _ in range(steps):
+        sum(parameter.square().sum() for parameter in model.parameters()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    return model, optimizer
+
+
+def checkpoints_in(store: Store, keep: int) -> Checkpoints:
+    return Checkpoints(store, "train/r", keep)
+
+
+def save(checkpoints: Checkpoints, step: int) -> None:
+    checkpoints.save(SingleProcess().state(*trained(step)), Progress(run="r", step=step, samples_consumed=8 * step))
+
+
+def key(step: int, name: str) -> str:
+    return f"train/r/step-{step:09d}.{name}"
+
+
+def test_what_was_saved_is_restored_to_the_bit(store: Store) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    save(checkpoints, 3)
+    model, optimizer = trained(0)
+    progress, state = checkpoints.restore("r")
+    assert progress == Progress(run="r", step=3, samples_consumed=24)
+    assert state is not None
+    SingleProcess().load(model, optimizer, state)
+    before, before_optimizer = trained(3)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before.parameters(), strict=True))
+    for one, other in zip(model.parameters(), before.parameters(), strict=True):
+        for name, value in before_optimizer.state[other].items():
+            assert torch.equal(optimizer.state[one][name], value)
+
+
+def test_an_empty_folder_is_a_run_at_its_beginning(store: Store) -> None:
+    assert checkpoints_in(store, keep=1).restore("r") == (Progress(run="r"), None)
+
+
+def test_only_the_newest_are_kept(store: Store) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    for step in range(1, 5):
+        save(checkpoints, step)
+    names = ("json", MODEL, OPTIMIZER, PROGRESS)
+    assert sorted(store.list("train")) == [key(step, name) for step in (3, 4) for name in names]
+
+
+@pytest.mark.parametrize("name", [MODEL, OPTIMIZER, PROGRESS, "json"])
+@pytest.mark.parametrize("damage", ["flip", "truncate", "remove"])
+def test_a_damaged_newest_gives_way_to_the_one_before(
+    store: Store, name: str, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    save(checkpoints, 1)
+    save(checkpoints, 2)
+    content = bytearray(store.read(key(2, name)))
+    content[len(content) // 2] ^= 0x55
+    match damage:
+        case "flip":
+            write(store, key(2, name), bytes(content))
+        case "truncate":
+            write(store, key(2, name), bytes(content[: len(content) // 2]))
+        case _:
+            store.delete(key(2, name))
+    with caplog.at_level(logging.WARNING):
+        assert checkpoints.restore("r")[0].step == 1
+    never_finished = (name, damage) == ("json", "remove")
+    assert ("set aside" in caplog.text) is not never_finished
+    save(checkpoints, 2)
+    assert checkpoints.restore("r")[0].step == 2
+
+
+def test_a_damaged_one_is_not_counted_among_the_newest_that_are_kept(store: Store) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    for step in (1, 9):
+        save(checkpoints, step)
+    write(store, key(9, MODEL), b"damaged")
+    assert checkpoints.restore("r")[0].step == 1
+    newest = checkpoints_in(store, keep=1)
+    save(newest, 2)
+    assert newest.restore("r")[0].step == 2
+    assert not store.exists(key(9, MODEL))
+
+
+def test_a_folder_without_one_whole_checkpoint_is_an_error_not_a_new_run(store: Store) -> None:
+    checkpoints = checkpoints_in(store, keep=1)
+    save(checkpoints, 1)
+    store.delete(key(1, MODEL))
+    for _ in range(2):
+        with pytest.raises(CorruptDataError, match="not one checkpoint"):
+            checkpoints.restore("r")
+
+
+def test_another_runs_checkpoints_are_refused(store: Store) -> None:
+    checkpoints = checkpoints_in(store, keep=1)
+    save(checkpoints, 1)
+    with pytest.raises(InputError, match="other parameters or data"):
+        checkpoints.restore("another")
+
+
+@pytest.mark.parametrize("puts", range(4))
+def test_one_that_a_process_died_writing_does_not_count_and_is_cleared_away(
+    store: Store, puts: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    save(checkpoints, 1)
+    create, made = store.create, []
+
+    def dying(naming: Naming) -> AbstractContextManager[BinaryIO]:
+        if len(made) == puts:
+            raise KeyboardInterrupt
+        made.append(naming)
+        return create(naming)
+
+    with monkeypatch.context() as dies:
+        dies.setattr(store, "create", dying)
+        with pytest.raises(KeyboardInterrupt):
+            save(checkpoints, 2)
+    assert checkpoints.restore("r")[0].step == 1
+    save(checkpoints, 3)
+    assert not [left for left in store.list("train") if "step-000000002" in left]
+
+
+def test_a_file_of_tensors_is_as_safetensors_reads_it() -> None:
+    tensors = {
+        "matrix": torch.randn(3, 4),
+        "transposed": torch.randn(3, 4).T,
+        "norm/step": torch.tensor(3.0),
+        "half": torch.randn(5).bfloat16(),
+        "empty": torch.empty(0, 2),
+    }
+    read = load(b"".join(map(bytes, serialized(tensors))))
+    assert read.keys() == tensors.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in tensors.items())
