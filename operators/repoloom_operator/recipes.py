@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from repoloom.errors import InputError
-from repoloom.recipe.model import Recipe, explain
+from repoloom.recipe.model import Recipe, explain, recipe_model
 from repoloom.recipe.paths import check_shared
 from repoloom.recipe.progress import recipe_identity
 from repoloom.recipe.sections import DATA_PATH
@@ -31,7 +31,7 @@ def check(content: Mapping[str, Any]) -> Checked:
     try:
         recipe = Recipe(content, where)
     except ValidationError as error:
-        raise InputError("\n".join(explain(error, where))) from None
+        raise InputError("\n".join(explain(error, recipe_model(), where))) from None
     for stage in DATA_PATH:
         check_shared(stage, recipe.section(stage), where)
     return Checked(recipe, content, recipe_identity(recipe.model_dump()))
