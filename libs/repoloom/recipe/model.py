@@ -134,10 +134,15 @@ class Recipe:
             raise InputError(f"{path} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError as error:
             raise InputError(f"{path} is not UTF-8: {error}") from error
-        tree, content = read_yaml(text, str(path))
+        return cls.parse(text, str(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> "Recipe":
+        """Reads a recipe from its text. Raises InputError naming each wrong line of what is called `name`."""
+        tree, content = read_yaml(text, name)
         if tree is None or not isinstance(content, dict):
-            raise InputError(f"{path} is not a recipe: it has no keys")
-        where = functools.partial(_where, path, tree)
+            raise InputError(f"{name} is not a recipe: it has no keys")
+        where = functools.partial(_where, name, tree)
         try:
             return cls(content, where)
         except ValidationError as error:
@@ -203,9 +208,9 @@ def _nearest(word: str, allowed: Sequence[str], before: str) -> str:
     return f"{before}did you mean {near[0]!r}?" if near else ""
 
 
-def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:
+def _where(name: str, tree: yaml.Node, location: Sequence[str | int]) -> str:
     line, known = _find(tree, location)
-    return f"{path}:{line}: {_dotted(known)}"
+    return f"{name}:{line}: {_dotted(known)}"
 
 
 def _shown(value: object) -> str:
