@@ -4,6 +4,7 @@ import errno
 import logging
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Annotated, Any
 
 import typer
@@ -94,3 +95,16 @@ stages.add_to(app)
 datasets.add_to(app)
 models.add_to(app)
 services.add_to(app)
+
+
+def _add_commands_of_others() -> None:
+    """Those of packages that stand above the command line, which the installed distribution names."""
+    try:
+        entry_points = distribution("repoloom").entry_points
+    except PackageNotFoundError:  # run from its source, with nothing installed
+        return
+    for entry_point in entry_points.select(group="repoloom.commands"):
+        entry_point.load()(app)
+
+
+_add_commands_of_others()

@@ -127,7 +127,15 @@ class Recipe:
     @classmethod
     def load(cls, path: Path) -> "Recipe":
         """Reads a recipe. Raises InputError naming each wrong line."""
-        content, where = _read(path)
+        return cls._checked(*_read(path))
+
+    @classmethod
+    def parse(cls, text: str, name: str) -> "Recipe":
+        """Reads a recipe from its text. Raises InputError naming each wrong line of what is called `name`."""
+        return cls._checked(*_keys(text, name))
+
+    @classmethod
+    def _checked(cls, content: dict[str, Any], where: Where) -> "Recipe":
         try:
             return cls(content, where)
         except ValidationError as error:
@@ -154,10 +162,15 @@ def _read(path: Path) -> tuple[dict[str, Any], Where]:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8: {error}") from error
-    tree, content = read_yaml(text, str(path))
+    return _keys(text, str(path))
+
+
+def _keys(text: str, name: str) -> tuple[dict[str, Any], Where]:
+    """The keys of a text, and where each stands. Raises InputError."""
+    tree, content = read_yaml(text, name)
     if tree is None or not isinstance(content, dict):
-        raise InputError(f"{path} is no part of a recipe: it has no keys")
-    return content, functools.partial(_where, path, tree)
+        raise InputError(f"{name} is no part of a recipe: it has no keys")
+    return content, functools.partial(_where, name, tree)
 
 
 def _share(content: Mapping[str, Any]) -> dict[str, Any]:
@@ -219,9 +232,9 @@ def explain(
         yield f"{where(location)}: {message}"
 
 
-def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:
+def _where(name: str, tree: yaml.Node, location: Sequence[str | int]) -> str:
     line, known = _find(tree, location)
-    return f"{path}:{line}: {dotted(known)}"
+    return f"{name}:{line}: {dotted(known)}"
 
 
 def _shown(value: object) -> str:

@@ -17,7 +17,7 @@ from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool, Pool
 from repoloom.engine.reconcile import Fence, Policy, Watch, reconcile
 from repoloom.engine.step import Params, Step
-from repoloom.errors import CorruptDataError, InputError, RepoloomError
+from repoloom.errors import ConflictError, CorruptDataError, InputError, RepoloomError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.sections import DATA_PATH, configure, settle, step_names, steps
 from repoloom.store import open_store
@@ -84,25 +84,85 @@ def run_data_path(
     Raises TooFewRepositoriesError, FatalError. A quarantined task is no error here: the datasets' manifests name it.
     """
     watcher = watcher or Watcher()
-    record = RunRecord(recipe=recipe.model_dump())
-    before = _made_before(out)
-    store = open_store(out).uri
+    keeper = _Keeper(recipe, out, beside)
     tables: dict[str, Table] = {}
     datasets: dict[str, Dataset] = {}
     for stage in stages_until(until):
-        for dataset in run_stage(stage, recipe.section(stage), tables, out, pool, recipe.engine, watcher.status):
+        for dataset in _run_and_keep(stage, recipe, tables, out, pool, watcher, keeper):
             datasets[dataset.manifest.step] = dataset
-            made = (*record.made, Made(step=dataset.manifest.step, digest=dataset.digest))
-            record = record.model_copy(update={"made": made})
-            still_holds = before[len(made) :] if before[: len(made)] == made else ()
-            whole = record.model_copy(update={"made": (*made, *still_holds)})
-            whole.write(out)
-            if beside is not None and open_store(beside).uri != store:
-                whole.model_copy(update={"store": store}).write(beside)
-            watcher.made(dataset)
-        if stage == "crawl":
-            _check_enough(datasets["crawl"], recipe.min_repositories)
     return datasets
+
+
+def run_next_stage(
+    stage: str,
+    recipe: Recipe,
+    out: str,
+    given: str,
+    pool: Pool,
+    watcher: Watcher | None = None,
+    fence: Fence = lambda: None,
+) -> list[Dataset]:
+    """Brings the datasets of one stage to be, from those of the stages before it, which `out` holds already.
+
+    `given` is the digest of the last of these, "" for the first stage. Raises ConflictError where another lies there,
+    and what `run_data_path` raises.
+    """
+    stages = stages_until(stage)[:-1]
+    made = tuple(one for one in _made_before(out) if one.step.partition(".")[0] in stages)
+    found = made[-1].digest if made else ""
+    if found != given:
+        raise ConflictError(
+            f"{out} holds {found or 'nothing'} where the stage {stage!r} was to go on from {given or 'nothing'}: "
+            "another run has written there"
+        )
+    tables = {
+        name: Table(dataset, name)
+        for one in made
+        for dataset in [_open_made(out, one)]
+        for name in dataset.manifest.tables
+    }
+    keeper = _Keeper(recipe, out, made=made)
+    return list(_run_and_keep(stage, recipe, tables, out, pool, watcher or Watcher(), keeper, fence))
+
+
+def _run_and_keep(
+    stage: str,
+    recipe: Recipe,
+    tables: dict[str, Table],
+    out: str,
+    pool: Pool,
+    watcher: Watcher,
+    keeper: "_Keeper",
+    fence: Fence = lambda: None,
+) -> Iterator[Dataset]:
+    for dataset in run_stage(stage, recipe.section(stage), tables, out, pool, recipe.engine, watcher.status, fence):
+        keeper.add(dataset)
+        watcher.made(dataset)
+        if dataset.manifest.step == "crawl":
+            _check_enough(dataset, recipe.min_repositories)
+        yield dataset
+
+
+class _Keeper:
+    """Keeps run.json as datasets come to be.
+
+    What an earlier run made after them stays in it for as long as all before is the same.
+    """
+
+    def __init__(self, recipe: Recipe, out: str, beside: str | None = None, made: tuple[Made, ...] = ()) -> None:
+        self._out, self._store = out, open_store(out).uri
+        self._beside = beside if beside is not None and open_store(beside).uri != self._store else None
+        self._record = RunRecord(recipe=recipe.model_dump(), made=made)
+        self._before = _made_before(out)
+
+    def add(self, dataset: Dataset) -> None:
+        made = (*self._record.made, Made(step=dataset.manifest.step, digest=dataset.digest))
+        self._record = self._record.model_copy(update={"made": made})
+        still_holds = self._before[len(made) :] if self._before[: len(made)] == made else ()
+        whole = self._record.model_copy(update={"made": (*made, *still_holds)})
+        whole.write(self._out)
+        if self._beside is not None:
+            whole.model_copy(update={"store": self._store}).write(self._beside)
 
 
 def _made_before(out: str) -> tuple[Made, ...]:

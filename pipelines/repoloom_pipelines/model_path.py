@@ -1,0 +1,109 @@
+"""From packed tokens to a measured model and its report, as tasks of a pipeline do it. Torch loads with the task."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from repoloom.errors import ConflictError, InputError, UnavailableError
+from repoloom.recipe.finish import write_run_report
+from repoloom.recipe.hold import hold
+from repoloom.recipe.model import Recipe
+from repoloom.recipe.run import datasets_at
+from repoloom.store import open_store
+from repoloom.store.folder import FolderStore
+from repoloom_pipelines.claim import check_claim
+
+if TYPE_CHECKING:
+    from repoloom.evaluation.result import Evaluation
+    from repoloom.recipe.model_path import Corpus, Trained
+    from repoloom.training.config import TrainParams
+
+
+def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
+    """Trains on the packed tokens of that digest, going on from the newest checkpoint, and exports to STORE/model."""
+    from repoloom.cli.training import TrainingView, show_trained
+    from repoloom.recipe.model_path import Stopped, train_model
+
+    params, out = _train_params(recipe), _folder(store)
+    check_claim(store, claimed)
+    console = Console(stderr=True)
+    with hold(store):
+        packed = open_corpus(store)
+        if packed.packed.digest != corpus:
+            raise ConflictError(f"{store} holds the corpus {packed.packed.digest}, the task was given {corpus}")
+        with TrainingView(console) as view:
+            ended = train_model(params, packed, out, view.begin, view.step)
+    if isinstance(ended, Stopped):
+        raise UnavailableError(f"stopped after step {ended.step} of {ended.steps}; another attempt goes on from there")
+    show_trained(ended, out, console)
+    return ended
+
+
+def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation":
+    """Measures STORE/model, whose weights have that SHA-256, on the held-out repositories."""
+    from repoloom.cli.training import EvaluationView, show_evaluation
+    from repoloom.recipe.model_path import evaluate_model
+
+    params, out = _train_params(recipe), _folder(store)
+    check_claim(store, claimed)
+    console = Console(stderr=True)
+    with hold(store):
+        trained = open_model(store)
+        if trained.weights != weights:
+            raise ConflictError(f"{store} holds the model {trained.weights}, the task was given {weights}")
+        with EvaluationView(console) as view:
+            evaluation = evaluate_model(
+                Recipe.parse(recipe, "recipe").evaluate, trained, params.seed, open_corpus(store), out, view.status
+            )
+    show_evaluation(evaluation, console)
+    return evaluation
+
+
+def open_corpus(store: str) -> "Corpus":
+    """What the data path made at an address. Raises InputError where it is not there, or not whole."""
+    from repoloom.recipe.model_path import Corpus
+
+    return Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(store)})
+
+
+def open_model(store: str) -> "Trained":
+    """What was trained at an address. Raises InputError where nothing was."""
+    from repoloom.recipe.model_path import TRAINING, Trained
+
+    try:
+        return Trained.model_validate_json(open_store(store).read(TRAINING))
+    except FileNotFoundError:
+        raise InputError(f"{store} holds no trained model: it has no {TRAINING}") from None
+
+
+def write_page(recipe: str, store: str, to: Path) -> str:
+    """Writes the report of what lies at an address beside it and to a file; returns the first one's address."""
+    page = write_run_report(Recipe.parse(recipe, "recipe").name, datasets_at(store), store)
+    to.write_bytes(open_store(store).read(page.rpartition("/")[2]))
+    return page
+
+
+def scores(evaluation: "Evaluation") -> dict[str, float]:
+    """The scores over all languages, of the trained model and of its untrained twin, without what was not measured."""
+    return {
+        f"{model}_{name}": value
+        for model, of in (("trained", evaluation.overall.trained), ("untrained", evaluation.overall.untrained))
+        for name, value in of.model_dump().items()
+        if value is not None
+    }
+
+
+def _train_params(recipe: str) -> "TrainParams":
+    params = Recipe.parse(recipe, "recipe").train
+    if params is None:
+        raise InputError("the recipe has no `train` section")
+    return params
+
+
+def _folder(store: str) -> Path:
+    """Where a model goes, which is a folder so far."""
+    opened = open_store(store)
+    if not isinstance(opened, FolderStore):
+        raise InputError(f"{store}: a model is trained in a folder, such as a mounted volume")
+    return opened.root
