@@ -11,12 +11,12 @@ from repoloom.recipe.hold import hold
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import datasets_at
 from repoloom.store import open_store
-from repoloom.store.folder import FolderStore
 from repoloom_pipelines.claim import check_claim
 
 if TYPE_CHECKING:
     from repoloom.evaluation.result import Evaluation
-    from repoloom.recipe.model_path import Corpus, Trained
+    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.results import Trained
     from repoloom.training.config import TrainParams
 
 
@@ -25,7 +25,7 @@ def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
     from repoloom.cli.training import TrainingView, show_trained
     from repoloom.recipe.model_path import Stopped, train_model
 
-    params, out = _train_params(recipe), _folder(store)
+    params = _train_params(recipe)
     check_claim(store, claimed)
     console = Console(stderr=True)
     with hold(store):
@@ -33,10 +33,10 @@ def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
         if packed.packed.digest != corpus:
             raise ConflictError(f"{store} holds the corpus {packed.packed.digest}, the task was given {corpus}")
         with TrainingView(console) as view:
-            ended = train_model(params, packed, out, view.begin, view.step)
+            ended = train_model(params, packed, store, view.begin, view.step)
     if isinstance(ended, Stopped):
         raise UnavailableError(f"stopped after step {ended.step} of {ended.steps}; another attempt goes on from there")
-    show_trained(ended, out, console)
+    show_trained(ended, store, console)
     return ended
 
 
@@ -45,7 +45,7 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
     from repoloom.cli.training import EvaluationView, show_evaluation
     from repoloom.recipe.model_path import evaluate_model
 
-    params, out = _train_params(recipe), _folder(store)
+    params = _train_params(recipe)
     check_claim(store, claimed)
     console = Console(stderr=True)
     with hold(store):
@@ -54,7 +54,7 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
             raise ConflictError(f"{store} holds the model {trained.weights}, the task was given {weights}")
         with EvaluationView(console) as view:
             evaluation = evaluate_model(
-                Recipe.parse(recipe, "recipe").evaluate, trained, params.seed, open_corpus(store), out, view.status
+                Recipe.parse(recipe, "recipe").evaluate, trained, params.seed, open_corpus(store), store, view.status
             )
     show_evaluation(evaluation, console)
     return evaluation
@@ -68,13 +68,10 @@ def open_corpus(store: str) -> "Corpus":
 
 
 def open_model(store: str) -> "Trained":
-    """What was trained at an address. Raises InputError where nothing was."""
-    from repoloom.recipe.model_path import TRAINING, Trained
+    """What was trained at an address on the corpus there. Raises InputError where nothing was."""
+    from repoloom.recipe.model_path import trained_at
 
-    try:
-        return Trained.model_validate_json(open_store(store).read(TRAINING))
-    except FileNotFoundError:
-        raise InputError(f"{store} holds no trained model: it has no {TRAINING}") from None
+    return trained_at(store, open_corpus(store))
 
 
 def write_page(recipe: str, store: str, to: Path) -> str:
@@ -99,11 +96,3 @@ def _train_params(recipe: str) -> "TrainParams":
     if params is None:
         raise InputError("the recipe has no `train` section")
     return params
-
-
-def _folder(store: str) -> Path:
-    """Where a model goes, which is a folder so far."""
-    opened = open_store(store)
-    if not isinstance(opened, FolderStore):
-        raise InputError(f"{store}: a model is trained in a folder, such as a mounted volume")
-    return opened.root
