@@ -73,10 +73,11 @@ def submit(
         package = Path(folder, f"{name}.yaml")
         compile_to(name, settings, package)
         try:
-            client = kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=token)
-            started = client.create_run_from_pipeline_package(
-                str(package), dict(given), run_name=run, experiment_name=experiment, namespace=namespace
-            )
+            with contextlib.redirect_stdout(sys.stderr):  # kfp prints links
+                client = kfp.Client(host=host, namespace=namespace or "kubeflow", existing_token=token)
+                started = client.create_run_from_pipeline_package(
+                    str(package), dict(given), run_name=run, experiment_name=experiment, namespace=namespace
+                )
         except ApiException as error:
             raise RefusedError(f"{host} answers {error.status} {error.reason}: {error.body}") from error
         except urllib3.exceptions.HTTPError as error:
