@@ -45,6 +45,14 @@ def _names(context: typer.Context) -> list[str]:
     """The newest jobs of services that answer at once, for the shell."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from repoloom.up.find import services_at, words
+    from repoloom.up.surroundings import surroundings
+
+    def found(word: str) -> "dict[str, ChannelSettings]":
+        with silent():
+            return services_at(word, environment, _TAB_SECONDS)
+        return {}
+
     def newest(name: str) -> list[str]:
         from repoloom.cli.job_row import JobRow
 
@@ -54,7 +62,9 @@ def _names(context: typer.Context) -> list[str]:
         return []
 
     with silent(), ThreadPoolExecutor() as threads:
-        services = _find(context.params.get("targets"), context.params.get("folder") or FOLDER)
+        environment = surroundings(context.params.get("folder") or FOLDER, os.environ)
+        said = words(context.params.get("targets") or (), environment)
+        services = {name: settings for some in threads.map(found, said) for name, settings in some.items()}
         return [name for names in threads.map(newest, services) for name in names]
     return []
 
