@@ -98,6 +98,7 @@ def list_jobs(
     from repoloom.cli.job_row import JobRow
 
     rows = []
+    failed: list[RepoloomError] = []
     problems: list[str] = []
     services = _find(targets, folder)
     for name in services:
@@ -105,9 +106,11 @@ def list_jobs(
             with _client(services, name) as client:
                 rows += [JobRow.of(operation) for operation in itertools.islice(client.operations(), limit)]
         except RepoloomError as error:
+            failed.append(error)
             problems.append(f"{name}: {error}")
-    if problems and len(problems) == len(services):
-        raise UnavailableError("\n".join(problems))
+    if failed and len(failed) == len(services):
+        wrong = all(isinstance(error, InputError) for error in failed)  # what was given, such as the token's file
+        raise failed[0] if wrong else UnavailableError("; ".join(problems))
     rows.sort(key=lambda row: row.created, reverse=True)
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])

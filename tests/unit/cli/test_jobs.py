@@ -100,3 +100,29 @@ def test_names_of_jobs_wait_shortly_for_each_word_and_none_costs_the_others_thei
     command = typer.main.get_command(jobs.app)
     assert jobs._names(typer.Context(command)) == ["filter/00000000"]
     assert waited == [0.25, 0.25]
+
+
+def _listed(capsys: pytest.CaptureFixture[str], *options: str) -> tuple[object, str]:
+    """The exit code and the error of `jobs` where no service can be asked."""
+    with pytest.raises(SystemExit) as ended:
+        app(["jobs", *options, "--target", "filter=localhost:1", "--target", "deduper=localhost:1"])
+    return ended.value.code, capsys.readouterr().err
+
+
+def test_a_token_that_cannot_be_read_is_a_wrong_setting_to_the_list_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPOLOOM_CLIENT_TOKEN_FILE", "/nowhere/token")
+    said = "error: cannot read the token in /nowhere/token; is it there, and yours to read?\n"
+    assert _listed(capsys) == (2, said)
+
+
+def test_where_no_service_answers_all_are_named_on_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPOLOOM_CLIENT_ATTEMPTS", "2")
+    code, said = _listed(capsys)
+    assert code == 1
+    assert said.startswith("error: filter: ")
+    assert "; deduper: " in said
+    assert said.count("\n") == 1
