@@ -1,6 +1,7 @@
 """What a request may ask for; errors name the field."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from repoloom.errors import CorruptDataError, ForbiddenError, InputError, NotFou
 from repoloom.jobs.admission import Work, admit
 from repoloom.jobs.records import JobRequest
 from repoloom.jobs.settings import JobSettings
+from repoloom.text import nearest
 
 STAGES = ("crawl", "filter", "decontaminate")
 
@@ -125,6 +127,21 @@ def test_every_wrong_field_is_named_and_no_value_is_shown(root: Path) -> None:
     assert "parameters.alphabetic: " in str(caught.value)
     assert "parameters.max_line_length: " in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+def test_of_many_wrong_fields_only_those_that_are_said_are_looked_into(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(word: str, allowed: Iterable[str]) -> str:
+        asked.append(word)
+        return nearest(word, allowed)
+
+    monkeypatch.setattr("repoloom.recipe.model.nearest", counted)
+    with pytest.raises(InputError, match=r"; and 39992 more$"):
+        _admit(root, "filter", parameters={f"key{number}": 1 for number in range(40_000)})
+    assert asked == [f"key{number}" for number in range(8)]
 
 
 @pytest.mark.parametrize(
