@@ -212,10 +212,11 @@ def explain(
             message += f" Allowed here: {', '.join(allowed)}."
         elif problem["type"] in ("literal_error", "enum"):
             message += got(given) + nearest(str(given), _QUOTED.findall(context["expected"]))
-        elif problem["type"] == "value_error":
-            message = str(context["error"])
-        elif not isinstance(given, Mapping | list):
-            message += got(given)
+        else:
+            if problem["type"] == "value_error":
+                message = str(context["error"])
+            if not isinstance(given, Mapping | list):
+                message += got(given)
         yield f"{where(location)}: {message}"
 
 

@@ -158,6 +158,11 @@ def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path
     )
 
 
+def test_a_wrong_field_of_a_source_says_what_it_got(tmp_path: Path) -> None:
+    message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - {kind: npm, name: x, version: ^1}\n")
+    assert message.endswith(": this is not one version such as '4.17.21'; got '^1'")
+
+
 def test_a_tab_is_named_with_file_and_line(tmp_path: Path) -> None:
     message = error(tmp_path, "name: a\ncrawl:\n\tsources: []\n")
     assert message.startswith("/recipe.yaml:3: not YAML: ")
