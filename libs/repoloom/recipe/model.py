@@ -197,19 +197,16 @@ def explain(
         context, given = problem.get("ctx", {}), problem["input"]
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            allowed = _allowed(model, location[:-1])
-            message = "there is no such key" + nearest(str(location[-1]), allowed)
-            message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
+            message = "there is no such key" + _choice(str(location[-1]), _allowed(model, location[:-1]))
         elif problem["type"] == "missing":
             message = "this key is missing"
         elif problem["type"] == "union_tag_not_found":
             location = (*location, context["discriminator"].strip("'"))
             message = "this key is missing"
         elif problem["type"] == "union_tag_invalid":
-            key, allowed = context["discriminator"].strip("'"), _QUOTED.findall(context["expected_tags"])
+            key, tag = context["discriminator"].strip("'"), context["tag"]
             location = (*location, key)
-            message = f"there is no such {key}{got(context['tag'])}" + nearest(context["tag"], allowed)
-            message += f" Allowed here: {', '.join(allowed)}."
+            message = f"there is no such {key}{got(tag)}" + _choice(tag, _QUOTED.findall(context["expected_tags"]))
         elif problem["type"] in ("literal_error", "enum"):
             message += got(given) + nearest(str(given), _QUOTED.findall(context["expected"]))
         else:
@@ -218,6 +215,11 @@ def explain(
             if not isinstance(given, Mapping | list):
                 message += got(given)
         yield f"{where(location)}: {message}"
+
+
+def _choice(word: str, allowed: Sequence[str]) -> str:
+    """The end of an error about a word: the nearest that is allowed, and all of them."""
+    return f"{nearest(word, allowed) or '.'} Allowed here: {', '.join(allowed)}." if allowed else ""
 
 
 def _where(path: Path, tree: yaml.Node, location: Sequence[str | int]) -> str:

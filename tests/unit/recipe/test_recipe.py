@@ -158,6 +158,12 @@ def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path
     )
 
 
+def test_what_is_allowed_is_a_sentence_of_its_own_where_nothing_is_near(tmp_path: Path) -> None:
+    assert ": zzz: there is no such key. Allowed here: crawl, " in error(tmp_path, SMALLEST + "zzz: 1\n")
+    message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - {kind: zzz}\n")
+    assert ".kind: there is no such kind; got 'zzz'. Allowed here: pypi, " in message
+
+
 def test_a_wrong_field_of_a_source_says_what_it_got(tmp_path: Path) -> None:
     message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - {kind: npm, name: x, version: ^1}\n")
     assert message.endswith(": this is not one version such as '4.17.21'; got '^1'")
