@@ -85,6 +85,17 @@ def test_a_seed_that_cannot_be_is_a_short_error(tmp_path: Path, value: str) -> N
     assert len(message) < 300
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-0x" + "f" * 5000, "0b" + "1" * 20_000, ":".join(["59"] * 3000), "9" * 310]
+)
+@pytest.mark.parametrize("text", ["fim_order: {}", "vocab_size: {}", "fim_order: [{}]", "? {}\n: 1"])
+def test_a_number_without_end_is_refused_on_one_line(tmp_path: Path, text: str, number: str) -> None:
+    path = tmp_path / "tokenize.yaml"
+    path.write_text("\n" + text.format(number))
+    with pytest.raises(InputError, match=rf"^{path}:2: not YAML: a number of \d+ characters; at most 100 are allowed$"):
+        read_section(path, "tokenize")
+
+
 def test_aliases_are_refused_before_they_can_multiply(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     assert error(tmp_path, bomb).startswith("/recipe.yaml:2: not YAML: aliases are not allowed")
