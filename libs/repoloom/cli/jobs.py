@@ -47,6 +47,14 @@ def _names(context: typer.Context) -> list[str]:
     """The newest jobs of services that answer at once, for the shell."""
     from concurrent.futures import ThreadPoolExecutor
 
+    from repoloom.up.find import services_at, words
+    from repoloom.up.surroundings import surroundings
+
+    def found(word: str) -> "dict[str, ChannelSettings]":
+        with silent():
+            return services_at(word, environment, _TAB_SECONDS)
+        return {}
+
     def newest(name: str) -> list[str]:
         from repoloom.cli.job_row import JobRow
 
@@ -56,7 +64,9 @@ def _names(context: typer.Context) -> list[str]:
         return []
 
     with silent(), ThreadPoolExecutor() as threads:
-        services = _find(context.params.get("targets"), context.params.get("folder") or FOLDER)
+        environment = surroundings(context.params.get("folder") or FOLDER, os.environ)
+        said = words(context.params.get("targets") or (), environment)
+        services = {name: settings for some in threads.map(found, said) for name, settings in some.items()}
         return [name for names in threads.map(newest, services) for name in names]
     return []
 
@@ -89,6 +99,7 @@ def list_jobs(
     from repoloom.cli.job_row import JobRow, table_of
 
     rows = []
+    failed: list[RepoloomError] = []
     problems: list[str] = []
     services = _find(targets, folder)
     for name in services:
@@ -96,9 +107,11 @@ def list_jobs(
             with _client(services, name) as client:
                 rows += [JobRow.of(operation) for operation in itertools.islice(client.operations(), limit)]
         except RepoloomError as error:
+            failed.append(error)
             problems.append(f"{name}: {error}")
-    if problems and len(problems) == len(services):
-        raise UnavailableError("\n".join(problems))
+    if failed and len(failed) == len(services):
+        wrong = all(isinstance(error, InputError) for error in failed)  # what was given, such as the token's file
+        raise failed[0] if wrong else UnavailableError("; ".join(problems))
     rows.sort(key=lambda row: row.created, reverse=True)
     if as_json:
         print_json([row.model_dump(mode="json") for row in rows])

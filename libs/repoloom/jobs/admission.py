@@ -5,6 +5,7 @@ It is asked when a job is started, and again when it is run, since links and dat
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -136,6 +137,6 @@ def _validate(model: type[Params], content: Mapping[str, Any]) -> Params:
 
 def invalid(error: ValidationError, model: type[BaseModel]) -> InputError:
     """The error in the words in which those of recipes are said; never the value, which may be a secret."""
-    problems = list(explain(error, model, dotted, got=lambda _: ""))
-    more = [f"and {len(problems) - _SAID} more"] if len(problems) > _SAID else []
-    return InputError("; ".join(problems[:_SAID] + more))
+    said = list(islice(explain(error, model, dotted, got=lambda _: ""), _SAID))  # each costs a search
+    more = [f"and {error.error_count() - _SAID} more"] if error.error_count() > _SAID else []
+    return InputError("; ".join(said + more))

@@ -20,8 +20,10 @@ from repoloom.recipe.sections import DATA_PATH, SHARED, section
 from repoloom.text import nearest
 from repoloom.training.config import TrainParams
 
+_INTEGER = "tag:yaml.org,2002:int"
 _QUOTED = re.compile(r"'([^']*)'")
 _LARGEST_RECIPE = 16 << 20  # bytes
+_LONGEST_NUMBER = 100  # characters of an integer; of 4300 digits Python writes none, and of 309 it makes no float
 
 
 class EvaluateParams(Record):
@@ -53,13 +55,19 @@ def recipe_model() -> type[_Recipe]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML without aliases, by which a few lines can say a billion things."""
+    """YAML without aliases, by which a few lines can say a billion things, and without endless numbers."""
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
             raise yaml.MarkedYAMLError(problem="aliases are not allowed; write it out", problem_mark=mark)
         return super().compose_node(parent, index)
+
+    def construct_scalar(self, node: yaml.ScalarNode | yaml.MappingNode) -> Any:  # noqa: ANN401
+        if node.tag == _INTEGER and len(node.value) > _LONGEST_NUMBER:
+            problem = f"a number of {len(node.value)} characters; at most {_LONGEST_NUMBER} are allowed"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        return super().construct_scalar(node)
 
 
 def read_yaml(text: str, name: str) -> tuple[yaml.Node | None, Any]:
@@ -76,7 +84,7 @@ def read_yaml(text: str, name: str) -> tuple[yaml.Node | None, Any]:
         raise InputError(f"{name}{line}: not YAML: {said}") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise InputError(f"{name} is not YAML: {str(error).splitlines()[0]}") from error
-    except ValueError as error:  # a date that no calendar has, a number of more digits than Python reads
+    except ValueError as error:  # a date that no calendar has
         raise InputError(f"{name} holds a value that cannot be: {error}") from error
 
 
@@ -89,7 +97,7 @@ def _repeated(node: yaml.Node, above: tuple[str, ...] = ()) -> Iterator[str]:
         lines: dict[tuple[str, str], int] = {}
         for key, value in node.value:
             line = key.start_mark.line + 1
-            known = (*above, _shown(key.value).strip("'"))
+            known = (*above, reprlib.repr(key.value).strip("'"))
             if isinstance(key, yaml.ScalarNode):
                 if (first := lines.get((key.tag, key.value))) is not None:
                     yield f"{line}: {'.'.join(known)}: this key stands on line {first} already; keep one of the two"
@@ -195,7 +203,7 @@ def _has_defaults(model: type[BaseModel]) -> bool:
 
 
 def _got(value: object) -> str:
-    return f"; got {_shown(value)}"
+    return f"; got {reprlib.repr(value)}"
 
 
 def explain(
@@ -210,39 +218,34 @@ def explain(
         context, given = problem.get("ctx", {}), problem["input"]
         message = problem["msg"]
         if problem["type"] == "extra_forbidden":
-            allowed = _allowed(model, location[:-1])
-            message = "there is no such key" + nearest(str(location[-1]), allowed)
-            message += f" Allowed here: {', '.join(allowed)}." if allowed else ""
+            message = "there is no such key" + _choice(str(location[-1]), _allowed(model, location[:-1]))
         elif problem["type"] == "missing":
             message = "this key is missing"
         elif problem["type"] == "union_tag_not_found":
             location = (*location, context["discriminator"].strip("'"))
             message = "this key is missing"
         elif problem["type"] == "union_tag_invalid":
-            key, allowed = context["discriminator"].strip("'"), _QUOTED.findall(context["expected_tags"])
+            key, tag = context["discriminator"].strip("'"), context["tag"]
             location = (*location, key)
-            message = f"there is no such {key}{got(context['tag'])}" + nearest(context["tag"], allowed)
-            message += f" Allowed here: {', '.join(allowed)}."
+            message = f"there is no such {key}{got(tag)}" + _choice(tag, _QUOTED.findall(context["expected_tags"]))
         elif problem["type"] in ("literal_error", "enum"):
             message += got(given) + nearest(str(given), _QUOTED.findall(context["expected"]))
-        elif problem["type"] == "value_error":
-            message = str(context["error"])
-        elif not isinstance(given, Mapping | list):
-            message += got(given)
+        else:
+            if problem["type"] == "value_error":
+                message = str(context["error"])
+            if not isinstance(given, Mapping | list):
+                message += got(given)
         yield f"{where(location)}: {message}"
+
+
+def _choice(word: str, allowed: Sequence[str]) -> str:
+    """The end of an error about a word: the nearest that is allowed, and all of them."""
+    return f"{nearest(word, allowed) or '.'} Allowed here: {', '.join(allowed)}." if allowed else ""
 
 
 def _where(name: str, tree: yaml.Node, location: Sequence[str | int]) -> str:
     line, known = _find(tree, location)
     return f"{name}:{line}: {dotted(known)}"
-
-
-def _shown(value: object) -> str:
-    """A value that may be of any size."""
-    try:
-        return reprlib.repr(value)
-    except ValueError:
-        return "a number of too many digits"
 
 
 def _find(node: yaml.Node, location: Sequence[str | int]) -> tuple[int, tuple[str | int, ...]]:

@@ -18,9 +18,17 @@ _SECONDS = 10.0
 
 
 def find_services(targets: Iterable[str], environment: Mapping[str, str]) -> dict[str, ChannelSettings]:
-    """How each service is reached, by name. `targets` are `host:port` or `name=host:port`; none: the environment's.
+    """How each service is reached, by name. Raises InputError, UnavailableError."""
+    found: dict[str, ChannelSettings] = {}
+    for word in words(targets, environment):
+        found.update(services_at(word, environment))
+    return found
 
-    Raises InputError, UnavailableError.
+
+def words(targets: Iterable[str], environment: Mapping[str, str]) -> tuple[str, ...]:
+    """What is said of where the services are, by `targets` or else by the environment; `services_at` reads each word.
+
+    Raises InputError where nothing is.
     """
     said = tuple(targets) or tuple(filter(None, environment.get(SERVICES, "").split(",")))
     if not said:
@@ -28,14 +36,19 @@ def find_services(targets: Iterable[str], environment: Mapping[str, str]) -> dic
             f"no services are known here: start some with `repoloom up`, or give --target host:port, or set {SERVICES} "
             "to filter=host:port,..."
         )
-    found: dict[str, ChannelSettings] = {}
-    for word in said:
-        name, _, target = word.strip().rpartition("=")
-        settings = from_environment(ChannelSettings, "REPOLOOM_CLIENT", environment, target=target)
-        if name and name not in tuple(Name):
-            raise InputError(f"{word}: {none_of(name, Name)}")
-        found.update(dict.fromkeys([name] if name else _served(settings), settings))
-    return found
+    return said
+
+
+def services_at(word: str, environment: Mapping[str, str], seconds: float = _SECONDS) -> dict[str, ChannelSettings]:
+    """The services that `name=host:port` names, or that the server at `host:port` has, which is waited for so long.
+
+    Raises InputError, UnavailableError.
+    """
+    name, _, target = word.strip().rpartition("=")
+    settings = from_environment(ChannelSettings, "REPOLOOM_CLIENT", environment, target=target)
+    if name and name not in tuple(Name):
+        raise InputError(f"{word}: {none_of(name, Name)}")
+    return dict.fromkeys([name] if name else _served(settings, seconds), settings)
 
 
 def health(name: str, settings: ChannelSettings, seconds: float = _SECONDS) -> bool | None:
@@ -54,9 +67,9 @@ def health(name: str, settings: ChannelSettings, seconds: float = _SECONDS) -> b
     return bool(said.status == health_pb2.HealthCheckResponse.SERVING)
 
 
-def _served(settings: ChannelSettings) -> list[str]:
+def _served(settings: ChannelSettings, seconds: float) -> list[str]:
     """The services that a server has. Raises InputError, UnavailableError."""
-    names: list[str] = [name for name in Name if health(name, settings) is not None]
+    names: list[str] = [name for name in Name if health(name, settings, seconds) is not None]
     if not names:
         raise InputError(f"{settings.target} is a server, and none of repoloom's services")
     return names

@@ -1,6 +1,7 @@
 """What a request may ask for; errors name the field."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from repoloom.errors import CorruptDataError, ForbiddenError, InputError, NotFou
 from repoloom.jobs.admission import Work, admit
 from repoloom.jobs.records import JobRequest
 from repoloom.jobs.settings import JobSettings
+from repoloom.rpc.errors import DETAILS, ending
+from repoloom.text import nearest
 
 STAGES = ("crawl", "filter", "decontaminate")
 
@@ -125,6 +128,44 @@ def test_every_wrong_field_is_named_and_no_value_is_shown(root: Path) -> None:
     assert "parameters.alphabetic: " in str(caught.value)
     assert "parameters.max_line_length: " in str(caught.value)
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ({"kind": "git", "url": "https://host/x?private_token=s3cr3t"}, "git: `url` must not have a query or"),
+        ({"kind": "git", "url": "https://host/x#s3cr3t"}, "git: `url` must not have a query or"),
+        ({"kind": "git", "url": "https://me:s3cr3t@host/x"}, "git: `url` must not hold a name or password"),
+        ({"kind": "git", "url": "https://host?private_token=s3cr3t"}, "git: `url` names no host or no repository"),
+        ({"kind": "git", "url": "https://[s3cr3t]/x"}, "git: `url` has brackets"),
+        ({"kind": "git", "url": "s3cr3t://host/x"}, "git: `url` must begin with one of https://"),
+        ({"kind": "git", "url": "ext::s3cr3t"}, "git: `url` is not an address"),
+        ({"kind": "git", "url": "https://host/x", "revision": "v1..s3cr3t"}, "git: `revision` is a range"),
+        ({"kind": "git", "url": "https://host/x", "license": "s3cr3t!"}, "git.license: this is not an SPDX"),
+        ({"kind": "npm", "name": "x", "version": "^s3cr3t"}, "npm.version: this is not one version such as '4.17.21'"),
+    ],
+)
+def test_a_wrong_source_is_said_without_its_value(root: Path, source: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        _admit(root, "crawl", parameters={"sources": [source]})
+    assert str(caught.value).startswith(f"parameters.sources.0.{said}")
+    assert "s3cr3t" not in str(caught.value)
+    assert b"s3cr3t" not in dict(ending(caught.value, "r").trailers)[DETAILS]
+
+
+def test_of_many_wrong_fields_only_those_that_are_said_are_looked_into(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def counted(word: str, allowed: Iterable[str]) -> str:
+        asked.append(word)
+        return nearest(word, allowed)
+
+    monkeypatch.setattr("repoloom.recipe.model.nearest", counted)
+    with pytest.raises(InputError, match=r"; and 39992 more$"):
+        _admit(root, "filter", parameters={f"key{number}": 1 for number in range(40_000)})
+    assert asked == [f"key{number}" for number in range(8)]
 
 
 @pytest.mark.parametrize(

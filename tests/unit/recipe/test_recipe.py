@@ -85,6 +85,17 @@ def test_a_seed_that_cannot_be_is_a_short_error(tmp_path: Path, value: str) -> N
     assert len(message) < 300
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 5000, "-0x" + "f" * 5000, "0b" + "1" * 20_000, ":".join(["59"] * 3000), "9" * 310]
+)
+@pytest.mark.parametrize("text", ["fim_order: {}", "vocab_size: {}", "fim_order: [{}]", "? {}\n: 1"])
+def test_a_number_without_end_is_refused_on_one_line(tmp_path: Path, text: str, number: str) -> None:
+    path = tmp_path / "tokenize.yaml"
+    path.write_text("\n" + text.format(number))
+    with pytest.raises(InputError, match=rf"^{path}:2: not YAML: a number of \d+ characters; at most 100 are allowed$"):
+        read_section(path, "tokenize")
+
+
 def test_aliases_are_refused_before_they_can_multiply(tmp_path: Path) -> None:
     bomb = "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 60))
     assert error(tmp_path, bomb).startswith("/recipe.yaml:2: not YAML: aliases are not allowed")
@@ -156,6 +167,17 @@ def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path
     assert error(tmp_path, "name: a\ncrawl:\n  sources:\n    - path: .\n").endswith(
         ":4: crawl.sources.0.kind: this key is missing"
     )
+
+
+def test_what_is_allowed_is_a_sentence_of_its_own_where_nothing_is_near(tmp_path: Path) -> None:
+    assert ": zzz: there is no such key. Allowed here: crawl, " in error(tmp_path, SMALLEST + "zzz: 1\n")
+    message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - {kind: zzz}\n")
+    assert ".kind: there is no such kind; got 'zzz'. Allowed here: pypi, " in message
+
+
+def test_a_wrong_field_of_a_source_says_what_it_got(tmp_path: Path) -> None:
+    message = error(tmp_path, "name: a\ncrawl:\n  sources:\n    - {kind: npm, name: x, version: ^1}\n")
+    assert message.endswith(": this is not one version such as '4.17.21'; got '^1'")
 
 
 def test_a_tab_is_named_with_file_and_line(tmp_path: Path) -> None:

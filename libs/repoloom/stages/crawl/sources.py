@@ -1,4 +1,7 @@
-"""The sources of a recipe: where real projects lie. What is written here is data; nothing is fetched."""
+"""The sources of a recipe: where real projects lie. What is written here is data; nothing is fetched.
+
+What is wrong is said without the value: an address may hold a secret, and errors are read by others and kept in logs.
+"""
 
 import os
 import re
@@ -20,7 +23,7 @@ def _like(pattern: str, what: str) -> AfterValidator:
 
     def check(value: str) -> str:
         if not compiled.fullmatch(value):
-            raise ValueError(f"{value!r} is not {what}")
+            raise ValueError(f"this is not {what}")
         return value
 
     return AfterValidator(check)
@@ -32,7 +35,7 @@ def _spdx(expression: str) -> str:
     try:
         return str(canonicalize_license_expression(expression))
     except InvalidLicenseExpression as error:
-        raise ValueError(f"{expression!r} is not an SPDX licence expression such as 'MIT OR Apache-2.0'") from error
+        raise ValueError("this is not an SPDX licence expression such as 'MIT OR Apache-2.0'") from error
 
 
 class _Source(BaseModel):
@@ -113,7 +116,7 @@ class GitSource(_Source):
         if (self.url is None) == (self.path is None):
             raise ValueError("give either `url` or, for a repository of this machine, `path`")
         if ".." in self.revision:
-            raise ValueError(f"{self.revision!r} is a range, not a commit, branch or tag")
+            raise ValueError("`revision` is a range, not a commit, branch or tag")
         if self.url is not None:
             _check_url(self.url)
         return self
@@ -132,16 +135,19 @@ class GitSource(_Source):
 def _check_url(url: str) -> None:
     """Refuses what git would read as an option, a command (`ext::`), a local path, or a secret."""
     if "::" in url or not re.fullmatch(r"[!-~]+", url):
-        raise ValueError(f"{url!r} is not an address that is fetched from")
-    address = urlsplit(url)
+        raise ValueError("`url` is not an address that is fetched from")
+    try:
+        address = urlsplit(url)
+    except ValueError:
+        raise ValueError("`url` has brackets, and no IPv6 address in them") from None
     if address.scheme not in GIT_SCHEMES:
-        raise ValueError(f"{url!r} must begin with one of {', '.join(f'{scheme}://' for scheme in GIT_SCHEMES)}")
+        raise ValueError(f"`url` must begin with one of {', '.join(f'{scheme}://' for scheme in GIT_SCHEMES)}")
     if not re.fullmatch(r"[A-Za-z0-9\[][A-Za-z0-9.:\[\]_-]*", address.hostname or "") or not address.path.strip("/"):
-        raise ValueError(f"{url!r} names no host or no repository")
+        raise ValueError("`url` names no host or no repository")
     if address.password is not None or (address.username is not None and address.scheme != "ssh"):
-        raise ValueError("an address must not hold a name or password: let git's credential helper give them")
+        raise ValueError("`url` must not hold a name or password: let git's credential helper give them")
     if address.query or address.fragment:
-        raise ValueError(f"{url!r} must not have a query or a fragment")
+        raise ValueError("`url` must not have a query or a fragment")
 
 
 class _Local(_Source):
