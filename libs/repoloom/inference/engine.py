@@ -129,6 +129,8 @@ class Engine:
             self._stopping = True
             left = [*self._batch.completions, *self._waiting]
             self._waiting.clear()
+        metrics.completions_waiting(0)
+        metrics.completions_running(0)
         for completion in left:
             completion.listener.fail(error)
 
@@ -193,7 +195,8 @@ class _Batch:
             self._read(reading)
         if decoding := [running for running in self._running if running.last is not None and running is not reading]:
             self._decode(decoding)
-        metrics.engine_stepped(len(before), len(self._running))
+        metrics.engine_stepped(len(before))
+        metrics.completions_running(len(self._running))
         return [running.started for running in before if running not in self._running]
 
     def _read(self, running: _Running) -> None:

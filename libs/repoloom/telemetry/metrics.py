@@ -105,12 +105,16 @@ def completions_waiting(count: int) -> None:
     _metrics().completions_waiting.set(count)
 
 
-def engine_stepped(completions: int, left: int) -> None:
-    """Counts one step of the engine with a batch of so many completions, of which some are `left` behind it."""
+def completions_running(count: int) -> None:
+    """Says how many completions have a slot."""
+    _metrics().completions_running.set(count)
+
+
+def engine_stepped(completions: int) -> None:
+    """Counts one step of the engine with a batch of so many completions."""
     metrics = _metrics()
     metrics.engine_steps.inc()
     metrics.engine_step_completions.inc(completions)
-    metrics.completions_running.set(left)
 
 
 def first_token(seconds: float) -> None:

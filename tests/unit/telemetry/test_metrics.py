@@ -36,7 +36,8 @@ def _touch_all() -> None:
     metrics.call_ended("probe", "Echo", "OK", 0.1)
     metrics.http_answered("/probe", 200, 0.1)
     metrics.completions_waiting(4)
-    metrics.engine_stepped(3, 2)
+    metrics.completions_running(2)
+    metrics.engine_stepped(3)
     metrics.first_token(0.1)
     metrics.completion_ended("stop", 11, 5)
 

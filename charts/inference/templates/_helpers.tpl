@@ -1,0 +1,54 @@
+{{- define "inference.name" -}}
+{{ .Release.Name | trunc 55 | trimSuffix "-" }}
+{{- end }}
+
+{{- /* What the Service, the budget and the policies select: pods of the model and of the canary. */ -}}
+{{- define "inference.selector" -}}
+app.kubernetes.io/name: inference
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "inference.labels" -}}
+{{ include "inference.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/part-of: repoloom
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+{{- end }}
+
+{{- define "inference.image" -}}
+{{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+{{- end }}
+
+{{- define "inference.serviceAccount" -}}
+{{ .Values.serviceAccount.name | default (ternary (include "inference.name" .) "default" .Values.serviceAccount.create) }}
+{{- end }}
+
+{{- define "inference.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end }}
+
+{{- define "inference.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+seccompProfile:
+  type: RuntimeDefault
+{{- end }}
+
+{{- define "inference.check" -}}
+{{- $_ := required "model.uri is needed: the address of an exported model, s3://bucket/…/model" .Values.model.uri }}
+{{- if .Values.canary.enabled }}
+{{- $_ := required "canary.model.uri is needed where the canary is enabled" .Values.canary.model.uri }}
+{{- end }}
+{{- if not (or .Values.allowInsecure (and .Values.tls.secretName .Values.callers.secretName)) }}
+{{- fail "give tls.secretName and callers.secretName, or set allowInsecure: true for a network that nobody else is on" }}
+{{- end }}
+{{- if and .Values.tls.clientCertificates (not (and .Values.tls.secretName .Values.callers.secretName)) }}
+{{- fail "tls.clientCertificates needs tls.secretName, and callers.secretName, which says what each certificate may do" }}
+{{- end }}
+{{- end }}

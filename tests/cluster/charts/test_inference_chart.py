@@ -1,0 +1,242 @@
+"""The inference chart, as helm renders it: for every way of use what must be there, and nothing that is not known."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHART = Path(__file__).parents[3] / "charts/inference"
+INSECURE = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
+SECURE = {
+    "model": {"uri": "s3://bucket/m/model", "sha256": "a" * 64},
+    "tls": {"secretName": "tls", "clientCertificates": True},
+    "callers": {"secretName": "callers"},
+    "store": {"secretName": "store"},
+    "test": {"clientTlsSecretName": "client"},
+}
+CANARY = {"canary": {"enabled": True, "model": {"uri": "s3://bucket/n/model", "sha256": "b" * 64}, "replicas": 2}}
+ALL = {
+    **SECURE,
+    **CANARY,
+    "replicas": 3,
+    "ingress": {"enabled": True, "host": "code.example", "tlsSecretName": "host"},
+    "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["code.example"]},
+    "serviceMonitor": {"enabled": True},
+    "autoscaling": {"enabled": True, "minReplicas": 2},
+    "gpu": {"count": 1},
+    "priorityClassName": "serving",
+    "imagePullSecrets": ["registry"],
+    "networkPolicy": {"monitoring": [{"namespaceSelector": {}}]},
+    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+}
+
+Objects = Mapping[tuple[str, str], Mapping[str, Any]]
+
+
+def helm(values: Mapping[str, Any]) -> "subprocess.CompletedProcess[str]":
+    command = ["helm", "template", "code", str(CHART), "--namespace", "ns", "--values", "-"]
+    return subprocess.run(command, input=json.dumps(values), capture_output=True, text=True)
+
+
+def rendered(values: Mapping[str, Any]) -> Objects:
+    done = helm(values)
+    assert done.returncode == 0, done.stderr
+    objects = [document for document in yaml.safe_load_all(done.stdout) if document]
+    return {(one["kind"], one["metadata"]["name"]): one for one in objects}
+
+
+def pod(objects: Objects, name: str = "code") -> Mapping[str, Any]:
+    found = objects["Deployment", name]["spec"]["template"]["spec"]
+    assert isinstance(found, dict)
+    return found
+
+
+def environment(objects: Objects, name: str = "code") -> dict[str, str]:
+    own = {one["name"]: one.get("value", "") for one in pod(objects, name)["containers"][0]["env"]}
+    return {**objects["ConfigMap", "code"]["data"], **own}
+
+
+def pods(objects: Objects) -> Iterator[Mapping[str, Any]]:
+    yield from (one["spec"]["template"]["spec"] for one in objects.values() if one["kind"] == "Deployment")
+    yield from (one["spec"] for one in objects.values() if one["kind"] == "Pod")
+
+
+@pytest.mark.parametrize("values", [INSECURE, SECURE, ALL], ids=["insecure", "secure", "all"])
+def test_every_pod_passes_restricted_pod_security(values: Mapping[str, Any]) -> None:
+    for spec in pods(rendered(values)):
+        context = spec["securityContext"]
+        assert (context["runAsNonRoot"], context["runAsUser"]) == (True, 1000)
+        assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is False
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]]
+
+
+def test_a_pod_without_tls_or_callers_is_rendered_only_where_that_is_said() -> None:
+    for values in ({"model": {"uri": "s3://b/m"}}, {**INSECURE, "allowInsecure": False, "tls": {"secretName": "tls"}}):
+        refused = helm(values)
+        assert refused.returncode != 0
+        assert "allowInsecure" in refused.stderr
+    assert environment(rendered(INSECURE))["REPOLOOM_SERVER_ALLOW_INSECURE"] == "true"
+    assert "REPOLOOM_SERVER_ALLOW_INSECURE" not in environment(rendered(SECURE))
+
+
+def test_the_model_and_its_digest_reach_the_pod() -> None:
+    found = environment(rendered(SECURE))
+    assert found["REPOLOOM_MODEL"] == "s3://bucket/m/model"
+    assert found["REPOLOOM_MODEL_SHA256"] == "a" * 64
+    assert "REPOLOOM_MODEL_SHA256" not in environment(rendered(INSECURE))
+
+
+def test_secrets_are_had_by_name() -> None:
+    objects = rendered(SECURE)
+    spec, found = pod(objects), environment(objects)
+    assert {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume} == {
+        "tls": "tls",
+        "callers": "callers",
+    }
+    assert {"secretRef": {"name": "store"}} in spec["containers"][0]["envFrom"]
+    mounts = {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+    for variable in ("CERT_FILE", "KEY_FILE", "CLIENT_CA_FILE", "CALLERS_FILE"):
+        assert str(Path(found[f"REPOLOOM_SERVER_{variable}"]).parent) in mounts
+    assert not any(kind == "Secret" for kind, _ in objects)
+
+
+def test_the_variables_are_those_that_the_server_knows() -> None:
+    from repoloom.rpc.settings import ServerSettings, from_environment
+    from repoloom_inference.settings import InferenceSettings
+
+    for values in (INSECURE, {**ALL, "serving": {"context": 512}}):
+        found = environment(rendered(values))
+        known = {f"REPOLOOM_SERVER_{field.upper()}" for field in ServerSettings.model_fields}
+        known |= {f"REPOLOOM_INFERENCE_{field.upper()}" for field in InferenceSettings.model_fields}
+        known |= {"REPOLOOM_MODEL", "REPOLOOM_MODEL_SHA256", "OMP_NUM_THREADS"}
+        assert set(found) <= known
+        from_environment(ServerSettings, "REPOLOOM_SERVER", found)
+        from_environment(InferenceSettings, "REPOLOOM_INFERENCE", found)
+
+
+def test_a_canary_is_a_second_deployment_behind_the_same_service() -> None:
+    objects = rendered({**SECURE, **CANARY})
+    stable, canary = objects["Deployment", "code"], objects["Deployment", "code-canary"]
+    assert canary["spec"]["replicas"] == 2
+    found = environment(objects, "code-canary")
+    assert (found["REPOLOOM_MODEL"], found["REPOLOOM_MODEL_SHA256"]) == ("s3://bucket/n/model", "b" * 64)
+    selector = objects["Service", "code"]["spec"]["selector"].items()
+    for deployment in (stable, canary):
+        labels = deployment["spec"]["template"]["metadata"]["labels"]
+        assert selector <= labels.items()
+        assert deployment["spec"]["selector"]["matchLabels"].items() <= labels.items()
+    own = stable["spec"]["selector"]["matchLabels"].items()
+    assert not own <= canary["spec"]["template"]["metadata"]["labels"].items()
+    assert ("Deployment", "code-canary") not in rendered(SECURE)
+
+
+def test_probes_need_no_certificate() -> None:
+    container = pod(rendered(SECURE))["containers"][0]
+    assert {port["name"]: port["containerPort"] for port in container["ports"]}["metrics"] == 9090
+    assert environment(rendered(SECURE))["REPOLOOM_SERVER_METRICS_ADDRESS"] == "0.0.0.0:9090"
+    for probe, path in (("startupProbe", "/readyz"), ("readinessProbe", "/readyz"), ("livenessProbe", "/healthz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "metrics"}
+
+
+def test_a_roll_out_takes_no_pod_before_another_is_ready_and_gives_each_time_to_finish() -> None:
+    objects = rendered({**INSECURE, "serving": {"drainSeconds": 40, "preStopSeconds": 7}})
+    assert objects["Deployment", "code"]["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
+    spec = pod(objects)
+    assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "7"]
+    assert environment(objects)["REPOLOOM_SERVER_DRAIN_SECONDS"] == "40"
+    assert spec["terminationGracePeriodSeconds"] > 47
+
+
+def test_pods_are_made_anew_when_their_settings_change() -> None:
+    def checksum(values: Mapping[str, Any]) -> object:
+        metadata = rendered(values)["Deployment", "code"]["spec"]["template"]["metadata"]
+        return metadata["annotations"]["checksum/settings"]
+
+    assert checksum(INSECURE) == checksum({**INSECURE, "replicas": 2})
+    assert checksum(INSECURE) != checksum({**INSECURE, "serving": {"slots": 3}})
+
+
+def test_an_autoscaler_has_the_replicas_to_itself() -> None:
+    objects = rendered({**INSECURE, "autoscaling": {"enabled": True}})
+    assert "replicas" not in objects["Deployment", "code"]["spec"]
+    assert objects["HorizontalPodAutoscaler", "code"]["spec"]["scaleTargetRef"]["name"] == "code"
+    assert rendered({**INSECURE, "replicas": 0})["Deployment", "code"]["spec"]["replicas"] == 0
+
+
+def test_a_budget_is_there_where_pods_are_several_and_never_forbids_to_drain_the_only_one() -> None:
+    assert ("PodDisruptionBudget", "code") not in rendered(INSECURE)
+    assert ("PodDisruptionBudget", "code") in rendered({**INSECURE, "replicas": 2})
+
+
+def test_the_network_lets_clients_in_and_the_store_out_and_no_more() -> None:
+    policy = rendered(INSECURE)["NetworkPolicy", "code"]["spec"]
+    assert policy["policyTypes"] == ["Ingress", "Egress"]
+    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == ["http", "grpc"]
+    assert [port["port"] for rule in policy["egress"] for port in rule["ports"]] == [53, 53, 443, 9000]
+    watched = rendered(ALL)["NetworkPolicy", "code"]["spec"]["ingress"]
+    assert [port["port"] for port in watched[1]["ports"]] == ["metrics"]
+
+
+def test_a_gpu_is_asked_for_with_shared_memory() -> None:
+    container = pod(rendered(ALL))["containers"][0]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
+    assert "/dev/shm" in [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert "nvidia.com/gpu" not in pod(rendered(INSECURE))["containers"][0]["resources"]["limits"]
+
+
+def test_from_outside_the_api_alone_is_reached() -> None:
+    objects = rendered(ALL)
+    [rule] = objects["Ingress", "code"]["spec"]["rules"]
+    assert [path["path"] for path in rule["http"]["paths"]] == ["/v1"]
+    [route] = objects["HTTPRoute", "code"]["spec"]["rules"]
+    assert [match["path"]["value"] for match in route["matches"]] == ["/v1"]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"modle": {}},
+        {"model": {"url": "s3://b/m"}},
+        {"model": {"uri": "http://b/m"}},
+        {"model": {"uri": "s3://b/m", "sha256": "abc"}},
+        {"serving": {"slots": 0}},
+        {"replicas": "two"},
+        {"canary": {"enabled": True}},
+        {"httpRoute": {"enabled": True}},
+        {"tls": {"clientCertificates": True}},
+        {"model": {"uri": ""}},
+    ],
+)
+def test_values_that_cannot_be_used_are_refused(wrong: Mapping[str, Any]) -> None:
+    assert helm({**INSECURE, **wrong}).returncode != 0
+
+
+def test_every_value_is_known_to_the_schema_and_said_what_it_is() -> None:
+    schema = json.loads((CHART / "values.schema.json").read_text())
+
+    def known(values: Mapping[str, Any], schema: Mapping[str, Any], path: str) -> None:
+        for name, value in values.items():
+            assert name in schema["properties"], f"{path}{name}"
+            own = schema["properties"][name]
+            if isinstance(value, dict) and "properties" in own:
+                assert own["additionalProperties"] is False, f"{path}{name}"
+                known(value, own, f"{path}{name}.")
+
+    assert schema["additionalProperties"] is False
+    known(yaml.safe_load((CHART / "values.yaml").read_text()), schema, "")
+    text = (CHART / "values.yaml").read_text()
+    for name in set(schema["properties"]) - {"global"}:
+        told = re.search(rf"(?:^#.*\n{name}:|^{name}:\n  #)", text, re.MULTILINE)
+        assert told, f"values.yaml does not say what {name} is"
