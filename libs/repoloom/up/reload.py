@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import repoloom
 
@@ -29,7 +31,7 @@ def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
     while True:
         seen = look()
         process = subprocess.Popen(command)  # noqa: S603 - our own words
-        signal.signal(signal.SIGTERM, lambda number, _, to=process: to.send_signal(number))
+        signal.signal(signal.SIGTERM, partial(_pass_on, process))
         while look() == seen:
             try:
                 return process.wait(_LOOK_SECONDS)
@@ -38,6 +40,10 @@ def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
         print("a file has changed: starting anew", file=sys.stderr, flush=True)
         process.kill()  # its jobs and tasks are taken up by the next one
         process.wait()
+
+
+def _pass_on(process: "subprocess.Popen[bytes]", number: int, _: FrameType | None) -> None:
+    process.send_signal(number)
 
 
 def main() -> None:
