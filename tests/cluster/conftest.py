@@ -12,9 +12,15 @@ NAME = "repoloom-e2e"
 
 
 @pytest.fixture(scope="session")
-def laptop() -> str:
+def laptop(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The digest of the recipe's data path as `repoloom run` makes it on this machine."""
-    command = [str(ROOT / ".venv/bin/repoloom"), "run", str(write_corpus()), "--out", str(FOLDER / "out")]
+    command = [
+        str(ROOT / ".venv/bin/repoloom"),
+        "run",
+        str(write_corpus()),
+        "--out",
+        str(tmp_path_factory.mktemp("laptop")),
+    ]
     said = output(*command, "--until", "pack", "--json")
     return str(json.loads(said)["digest"])
 
@@ -31,7 +37,7 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
     output("kubectl", "create", "namespace", NAME)
     output("kubectl", "label", "namespace", NAME, "pod-security.kubernetes.io/enforce=restricted")
     namespace = Namespace(NAME)
-    files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.is_file()]
+    files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.suffix]
     namespace.kubectl("create", "configmap", "corpus", *files)
     output("skaffold", "run", "--profile=e2e", f"--namespace={NAME}", "--status-check=false")
     return namespace

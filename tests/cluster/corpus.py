@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
 
 import yaml
@@ -14,8 +13,7 @@ _FILES, _LARGEST = 5, 30_000  # of each package; bytes
 
 def write_corpus() -> Path:
     """Writes one file of JSON lines for each package; returns the recipe's path."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    FOLDER.mkdir()
+    FOLDER.mkdir(exist_ok=True)
     library = Path(os.__file__).parent
     sources = []
     for package in _PACKAGES:
@@ -25,11 +23,12 @@ def write_corpus() -> Path:
             for path in found[:_FILES]
         ]
         file = FOLDER / f"{package}.jsonl"
-        file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        _write(file, "".join(f"{json.dumps(row)}\n" for row in rows))
         columns = {"repo": "repo", "path": "path", "content": "content"}
         sources.append({"kind": "jsonl", "path": str(file), "columns": columns})
     recipe = FOLDER / "recipe.yaml"
-    recipe.write_text(
+    _write(
+        recipe,
         yaml.safe_dump(
             {
                 "name": "e2e",
@@ -41,6 +40,13 @@ def write_corpus() -> Path:
                 "split": {"fraction": 0.4},
                 "tokenize": {"vocab_size": 300},
             }
-        )
+        ),
     )
     return recipe
+
+
+def _write(path: Path, text: str) -> None:
+    """At once: another run of the tests may be reading the same."""
+    made = path.with_name(f".{os.getpid()}")
+    made.write_text(text)
+    made.replace(path)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -30,7 +31,7 @@ def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
     while True:
         seen = look()
         process = subprocess.Popen(command)  # noqa: S603 - our own words
-        signal.signal(signal.SIGTERM, _sent_on(process))
+        signal.signal(signal.SIGTERM, partial(_pass_on, process))
         while look() == seen:
             try:
                 return process.wait(_LOOK_SECONDS)
@@ -41,8 +42,8 @@ def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
         process.wait()
 
 
-def _sent_on(process: subprocess.Popen[bytes]) -> Callable[[int, FrameType | None], None]:
-    return lambda number, _: process.send_signal(number)
+def _pass_on(process: "subprocess.Popen[bytes]", number: int, _: FrameType | None) -> None:
+    process.send_signal(number)
 
 
 def main() -> None:

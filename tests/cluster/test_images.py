@@ -1,0 +1,45 @@
+"""The images: the same files whenever they are built, and fit for a read-only root."""
+
+import hashlib
+import subprocess
+import tarfile
+from collections.abc import Mapping
+
+import pytest
+
+from cluster import ROOT, output
+
+BUILD = ("docker", "build", "--quiet", "--network=host", "--target")
+
+
+def files(target: str, *options: str) -> Mapping[str, tuple[str, int, int, str]]:
+    """What an image holds: of each path the kind, the mode, the owner, and the digest of the content or the link."""
+    command = [*BUILD, target, *options, "--output=type=tar,dest=-", "."]
+    held = {}
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as build:
+        assert build.stdout
+        with tarfile.open(fileobj=build.stdout, mode="r|") as tar:
+            for member in tar:
+                content = tar.extractfile(member) if member.isreg() else None
+                digest = hashlib.sha256(content.read()).hexdigest() if content else member.linkname
+                held[member.name] = (str(member.type), member.mode, member.uid, digest)
+    assert build.returncode == 0
+    return held
+
+
+@pytest.mark.parametrize("target", ["repoloom", "development-redis"])
+def test_an_image_built_anew_has_the_same_files(target: str) -> None:
+    before, after = files(target), files(target, "--no-cache")
+    assert len(before) > 1000
+    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
+
+
+def test_the_commands_run_as_nobody_in_particular_and_write_nothing() -> None:
+    image = output(*BUILD, "repoloom", ".").strip()
+    shut = ("docker", "run", "--rm", "--network=none", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL")
+    assert output(*shut, image, "id", "--user").strip() == "1000"
+    for program in ("repoloom", "repoloom-service"):
+        assert "Usage" in output(*shut, image, program, "--help")
+    for program in ("git", "npm", "apt-get", "ssh"):
+        output(*shut, image, "sh", "-c", f"command -v {program}")
+    assert output(*shut, image, "sh", "-c", "command -v cc || echo no compiler").strip() == "no compiler"
