@@ -36,7 +36,8 @@ def operated(recipe: dict[str, Any]) -> Iterator[Operated]:  # noqa: ARG001 - it
     files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.is_file()]
     operated.kubectl("create", "configmap", "corpus", *files)
     values = [f"--values={CHART}/development.yaml", f"--values={Path(__file__).parent / 'values.yaml'}"]
-    values += [f"--set-json={pods}={json.dumps(_corpus())}" for pods in ("workers.defaults", "operator.data")]
+    for pods in ("workers.defaults", "operator.data"):
+        values += [f"--set-json={pods}.{name}={json.dumps(value)}" for name, value in _corpus().items()]
     settings = [f"--set={name}={image}" for name, image in images.items()]
     definitions = [
         f"--show-only=templates/crds/{name}s.yaml" for name in ("corpusbuild", "trainingrun", "modelrelease")
@@ -50,7 +51,7 @@ def operated(recipe: dict[str, Any]) -> Iterator[Operated]:  # noqa: ARG001 - it
 
 
 def _corpus() -> dict[str, Any]:
-    """The corpus in a pod. Each file is mounted by itself: in a volume of them they are links, which no crawl follows."""
+    """The corpus in a pod, each file mounted by itself: in a volume of them they are links, which no crawl follows."""
     names = [path.name for path in sorted(FOLDER.iterdir()) if path.is_file()]
     mounts = [{"name": "corpus", "mountPath": str(FOLDER / name), "subPath": name} for name in names]
     return {"volumes": [{"name": "corpus", "configMap": {"name": "corpus"}}], "volumeMounts": mounts}
