@@ -105,10 +105,17 @@ def _said(pod: Manifest) -> Iterator[str]:
         state: Mapping[str, Mapping[str, str]] = container.get("state", {})
         ended, waits = state.get("terminated"), state.get("waiting")
         if ended and str(ended["exitCode"]) != "0":
-            why = ended.get("message", "").strip() or ended.get("reason", "")
+            why = _last_words(ended.get("message", "")) or ended.get("reason", "")
             yield f"{why} (exit code {ended['exitCode']})"
         if waits and waits.get("message"):
             yield f"{waits['reason']}: {waits['message']}"
     for condition in status.get("conditions", ()):
         if condition["type"] == "PodScheduled" and condition["status"] == "False" and condition.get("message"):
             yield f"{condition.get('reason', 'Unschedulable')}: {condition['message']}"
+
+
+def _last_words(log: str) -> str:
+    """The error of our own that a log ends with, which may be of several lines; else its last line."""
+    lines = log.strip().splitlines()
+    begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
+    return "\n".join(lines[begins[-1] if begins else -1 :])

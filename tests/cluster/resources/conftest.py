@@ -1,5 +1,6 @@
 """The operator as the chart installs it, with a Redis, a store and workers, in a namespace of restricted pods."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -7,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 from corpus import FOLDER
+from operated import Operated
 
-from cluster import Namespace, output, wait_for
+from cluster import output
 
 NAME = "repoloom-operator-e2e"
 REGISTRY = "localhost:5000"
@@ -34,6 +36,8 @@ def operated(recipe: dict[str, Any]) -> Iterator[Operated]:  # noqa: ARG001 - it
     files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.is_file()]
     operated.kubectl("create", "configmap", "corpus", *files)
     values = [f"--values={CHART}/development.yaml", f"--values={Path(__file__).parent / 'values.yaml'}"]
+    for pods in ("workers.defaults", "operator.data"):
+        values += [f"--set-json={pods}.{name}={json.dumps(value)}" for name, value in _corpus().items()]
     settings = [f"--set={name}={image}" for name, image in images.items()]
     definitions = [
         f"--show-only=templates/crds/{name}s.yaml" for name in ("corpusbuild", "trainingrun", "modelrelease")
@@ -44,6 +48,13 @@ def operated(recipe: dict[str, Any]) -> Iterator[Operated]:  # noqa: ARG001 - it
     yield operated
     operated.kubectl("delete", "corpusbuilds,trainingruns,modelreleases", "--all", "--timeout=120s")
     output("kubectl", "delete", "namespace", NAME)
+
+
+def _corpus() -> dict[str, Any]:
+    """The corpus in a pod, each file mounted by itself: in a volume of them they are links, which no crawl follows."""
+    names = [path.name for path in sorted(FOLDER.iterdir()) if path.is_file()]
+    mounts = [{"name": "corpus", "mountPath": str(FOLDER / name), "subPath": name} for name in names]
+    return {"volumes": [{"name": "corpus", "configMap": {"name": "corpus"}}], "volumeMounts": mounts}
 
 
 def _pushed(target: str) -> str:

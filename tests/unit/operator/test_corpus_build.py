@@ -136,7 +136,7 @@ def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: Wor
     settle(world)
     world.pods_start()
     labels = world.jobs()[0]["metadata"]["labels"]
-    ended = {"terminated": {"exitCode": 1, "message": "error: the bucket is gone\n"}}
+    ended = {"terminated": {"exitCode": 1, "message": "3 of 4 tasks\nerror: the bucket is gone\n"}}
     world.put(
         {
             "kind": "Pod",
