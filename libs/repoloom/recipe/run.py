@@ -107,7 +107,8 @@ def run_next_stage(
     `given` is the digest of the last of these, "" for the first stage. Raises ConflictError where another lies there,
     CorruptDataError where they are not made from each other, and what `run_data_path` raises.
     """
-    before = [Dataset.open(f"{out}/{step.name}") for one in stages_until(stage)[:-1] for step in steps(one)]
+    root = out.rstrip("/")
+    before = [Dataset.open(f"{root}/{step.name}") for one in stages_until(stage)[:-1] for step in steps(one)]
     found = before[-1].digest if before else ""
     if found != given:
         raise ConflictError(
