@@ -16,5 +16,5 @@ compile data -c requirements/dev.txt
 compile train --extra train -c requirements/dev.txt
 compile services --extra services --extra local -c requirements/dev.txt
 compile cluster --extra services --extra operator --extra pipelines -c requirements/dev.txt
-compile training --extra train --extra distributed --extra services -c requirements/dev.txt
+compile training --extra train --extra distributed --extra services --extra pipelines -c requirements/dev.txt
 compile inference --extra train --extra inference --extra services -c requirements/dev.txt

@@ -105,23 +105,20 @@ def run_next_stage(
     """Brings the datasets of one stage to be, from those of the stages before it, which `out` holds already.
 
     `given` is the digest of the last of these, "" for the first stage. Raises ConflictError where another lies there,
-    and what `run_data_path` raises.
+    CorruptDataError where they are not made from each other, and what `run_data_path` raises.
     """
-    stages = stages_until(stage)[:-1]
-    made = tuple(one for one in _made_before(out) if one.step.partition(".")[0] in stages)
-    found = made[-1].digest if made else ""
+    root = out.rstrip("/")
+    before = [Dataset.open(f"{root}/{step.name}") for one in stages_until(stage)[:-1] for step in steps(one)]
+    found = before[-1].digest if before else ""
     if found != given:
         raise ConflictError(
-            f"{out} holds {found or 'nothing'} where the stage {stage!r} was to go on from {given or 'nothing'}: "
-            "another run has written there"
+            f"{out} holds {found} where the stage {stage!r} was to go on from {given}: it was made anew"
         )
-    tables = {
-        name: Table(dataset, name)
-        for one in made
-        for dataset in [_open_made(out, one)]
-        for name in dataset.manifest.tables
-    }
-    keeper = _Keeper(recipe, out, made=made)
+    tables: dict[str, Table] = {}
+    for dataset in before:
+        _check_made_from(dataset, {name: table.dataset for name, table in tables.items()})
+        tables.update({name: Table(dataset, name) for name in dataset.manifest.tables})
+    keeper = _Keeper(recipe, out, made=tuple(Made(step=one.manifest.step, digest=one.digest) for one in before))
     return list(_run_and_keep(stage, recipe, tables, out, pool, watcher or Watcher(), keeper, fence))
 
 
@@ -153,12 +150,12 @@ class _Keeper:
         self._out, self._store = out, open_store(out).uri
         self._beside = beside if beside is not None and open_store(beside).uri != self._store else None
         self._record = RunRecord(recipe=recipe.model_dump(), made=made)
-        self._before = _made_before(out)
 
     def add(self, dataset: Dataset) -> None:
         made = (*self._record.made, Made(step=dataset.manifest.step, digest=dataset.digest))
         self._record = self._record.model_copy(update={"made": made})
-        still_holds = self._before[len(made) :] if self._before[: len(made)] == made else ()
+        before = _made_before(self._out)  # looked at each time: another attempt of the same run may be ahead
+        still_holds = before[len(made) :] if before[: len(made)] == made else ()
         whole = self._record.model_copy(update={"made": (*made, *still_holds)})
         whole.write(self._out)
         if self._beside is not None:
@@ -254,9 +251,7 @@ def verify(uri: str) -> list[Dataset]:
         for _ in CommitLog(dataset.store).segments():
             pass  # each is checked as it is read
         manifest = dataset.manifest
-        for table in (table for table in manifest.inputs if table in makers):
-            if manifest.inputs[table] != makers[table].digest:
-                raise CorruptDataError(f"{dataset.uri} was made from another {table!r} than {makers[table].uri} holds")
+        _check_made_from(dataset, makers)
         accounts = load_step(manifest.step).accounts
         entering = accounts.entering if accounts else None
         if entering in makers and entering in makers[entering].manifest.ledger.kept:
@@ -268,6 +263,13 @@ def verify(uri: str) -> list[Dataset]:
                 )
         makers.update(dict.fromkeys(manifest.tables, dataset))
     return datasets
+
+
+def _check_made_from(dataset: Dataset, makers: Mapping[str, Dataset]) -> None:
+    """Raises CorruptDataError where a dataset read a table of another dataset than the one that holds it now."""
+    for table, digest in dataset.manifest.inputs.items():
+        if table in makers and digest != makers[table].digest:
+            raise CorruptDataError(f"{dataset.uri} was made from another {table!r} than {makers[table].uri} holds")
 
 
 def tables_at(uris: Iterable[str]) -> dict[str, Table]:

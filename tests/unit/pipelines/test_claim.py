@@ -1,5 +1,6 @@
 """A store's claim: the same for the runs of one recipe, one that never was before when another recipe comes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ from repoloom.errors import ConflictError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import RunRecord
 from repoloom_pipelines.claim import check_claim, claim
+from repoloom_pipelines.data_path import make
 
 _A, _B = (Recipe({"name": name, "crawl": {"sources": [{"kind": "folder", "path": f"/{name}"}]}}) for name in ("a", "b"))
 
@@ -41,3 +43,13 @@ def test_who_lost_the_store_is_told(tmp_path: Path) -> None:
     claim(_B, str(tmp_path))
     with pytest.raises(ConflictError, match="another recipe"):
         check_claim(str(tmp_path), lost)
+
+
+def test_a_stage_does_nothing_in_a_store_that_was_lost(tmp_path: Path) -> None:
+    here = Recipe({"name": "here", "crawl": {"sources": [{"kind": "folder", "path": str(tmp_path)}]}})
+    store = tmp_path / "store"
+    lost = claim(here, str(store))
+    claim(_B, str(store))
+    with pytest.raises(ConflictError, match="another recipe"):
+        make("crawl", json.dumps(here.model_dump()), str(store), lost, "", workers=1)
+    assert {path.name for path in store.iterdir() if not path.name.startswith(".")} == {"claim.json"}
