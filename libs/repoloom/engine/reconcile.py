@@ -179,8 +179,10 @@ def _check_sides(step: Step[Params], tables: Mapping[str, Table]) -> None:
     for name in step.reads[1:]:
         source = tables[name].dataset.manifest
         if source.quarantined:
+            first = source.quarantined[0]
+            cause = first.error.partition("\n")[0][:200] or first.kind
             raise IncompleteInputError(
                 f"{step.name} needs all of {source.step}, of which {len(source.quarantined)} tasks are quarantined "
-                f"({source.quarantined[0].error.splitlines()[0][:200]}); mend the cause, then "
+                f"({cause}); mend the cause, then "
                 f"`repoloom retry {tables[name].dataset.uri}` and run again"
             )

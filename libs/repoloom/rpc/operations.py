@@ -6,8 +6,7 @@ import math
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from typing import Any
 
 import grpc
 from google.longrunning.operations_proto_pb2 import (
@@ -35,8 +34,7 @@ from repoloom.protos.jobs.v1 import jobs_pb2, jobs_pb2_grpc
 from repoloom.rpc.calls import values
 from repoloom.rpc.errors import DETAILS, DOMAIN, ending
 from repoloom.rpc.service import Handler, Service, generated
-
-T = TypeVar("T")
+from repoloom.rpc.threads import Threads
 
 _LONGEST_REQUEST = 4 << 20  # bytes
 _PAGE, _LONGEST_PAGE = 50, 100  # operations
@@ -52,7 +50,7 @@ def job_services(service: str, stages: Sequence[str], settings: JobSettings) -> 
     """The batch face of a service, whose callers need the scope `<service>:batch`. Raises InputError."""
     book = JobBook(settings.root, service)
     keeper = Keeper(book, stages, settings)
-    threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="jobs")
+    threads = Threads(_THREADS, "jobs")
 
     @contextlib.asynccontextmanager
     async def life() -> AsyncIterator[None]:
@@ -60,7 +58,7 @@ def job_services(service: str, stages: Sequence[str], settings: JobSettings) -> 
         try:
             yield
         finally:
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.end()
             await asyncio.to_thread(keeper.stop)
 
     scope = f"{service}:batch"
@@ -81,7 +79,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
     """See proto/repoloom/jobs/v1/jobs.proto."""
 
     def __init__(
-        self, book: JobBook, stages: Sequence[str], settings: JobSettings, keeper: Keeper, threads: ThreadPoolExecutor
+        self, book: JobBook, stages: Sequence[str], settings: JobSettings, keeper: Keeper, threads: Threads
     ) -> None:
         self._book = book
         self._stages = stages
@@ -94,7 +92,9 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
         request: jobs_pb2.StartJobRequest,
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
     ) -> Operation:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._start, request)
+        if request.ByteSize() > _LONGEST_REQUEST:
+            raise InputError(f"the request has more than {_LONGEST_REQUEST >> 20} MiB; start several jobs")
+        return await self._threads.do(self._start, request)
 
     def _start(self, message: jobs_pb2.StartJobRequest) -> Operation:
         request = _request(message)
@@ -107,7 +107,7 @@ class JobsService(jobs_pb2_grpc.JobsServiceServicer):
 class Operations:
     """The operations are named `operations/<service>/<id>`; the collection is `operations/<service>`."""
 
-    def __init__(self, book: JobBook, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, book: JobBook, threads: Threads) -> None:
         self._book = book
         self._threads = threads
 
@@ -130,7 +130,7 @@ class Operations:
         request: GetOperationRequest,
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
     ) -> Operation:
-        return await self._do(_operation, self._book, _id(self._book, request.name))
+        return await self._threads.do(_operation, self._book, _id(self._book, request.name))
 
     async def WaitOperation(  # noqa: N802
         self, request: WaitOperationRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -139,7 +139,7 @@ class Operations:
         remaining = (context.time_remaining() or math.inf) - _RETURN_SECONDS
         until = time.monotonic() + min(_timeout(request), _LONGEST_WAIT, remaining)
         while True:
-            operation = await self._do(_operation, self._book, job)
+            operation = await self._threads.do(_operation, self._book, job)
             left = until - time.monotonic()
             if operation.done or left <= 0:
                 return operation
@@ -150,14 +150,14 @@ class Operations:
         request: ListOperationsRequest,
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
     ) -> ListOperationsResponse:
-        return await self._do(self._page, request)
+        return await self._threads.do(self._page, request)
 
     async def CancelOperation(  # noqa: N802
         self,
         request: CancelOperationRequest,
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
     ) -> empty_pb2.Empty:
-        await self._do(self._book.cancel, _id(self._book, request.name))
+        await self._threads.do(self._book.cancel, _id(self._book, request.name))
         return empty_pb2.Empty()
 
     async def DeleteOperation(  # noqa: N802
@@ -165,11 +165,8 @@ class Operations:
         request: DeleteOperationRequest,
         context: grpc.aio.ServicerContext[Any, Any],  # noqa: ARG002
     ) -> empty_pb2.Empty:
-        await self._do(self._book.delete, _id(self._book, request.name))
+        await self._threads.do(self._book.delete, _id(self._book, request.name))
         return empty_pb2.Empty()
-
-    async def _do(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
 
     def _page(self, request: ListOperationsRequest) -> ListOperationsResponse:
         if request.name not in ("operations", f"operations/{self._book.service}"):
@@ -313,8 +310,6 @@ def _status(error: RepoloomError) -> status_pb2.Status:
 
 def _request(message: jobs_pb2.StartJobRequest) -> JobRequest:
     """The request of a message. Raises InputError."""
-    if message.ByteSize() > _LONGEST_REQUEST:
-        raise InputError(f"the request has more than {_LONGEST_REQUEST >> 20} MiB; start several jobs")
     try:
         return JobRequest.model_validate(
             {

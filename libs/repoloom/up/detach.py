@@ -16,7 +16,10 @@ _END_SECONDS = 60.0  # more than all graces together
 
 
 def start_detached(folder: Folder, arguments: Sequence[str]) -> StackRecord:
-    """Starts `repoloom up` with its own session, and waits until all of it is up. Raises UnavailableError."""
+    """Starts `repoloom up` with its own session, and waits until all of it is up. Raises UnavailableError.
+
+    Where the wait is broken off, as by Ctrl-C, what was started has ended: nobody was told of it.
+    """
     folder.logs.mkdir(mode=0o700, parents=True, exist_ok=True)
     with folder.own_log.open("wb") as file:
         process = subprocess.Popen(  # noqa: S603 - our own words
@@ -26,11 +29,16 @@ def start_detached(folder: Folder, arguments: Sequence[str]) -> StackRecord:
             stderr=file,
             start_new_session=True,
         )
-    while process.poll() is None:
-        record = read_record(folder)
-        if record is not None and record.ready and record.pid == process.pid:
-            return record
-        time.sleep(_LOOK_SECONDS)
+    try:
+        while process.poll() is None:
+            record = read_record(folder)
+            if record is not None and record.ready and record.pid == process.pid:
+                return record
+            time.sleep(_LOOK_SECONDS)
+    except BaseException:
+        process.terminate()
+        process.wait()
+        raise
     said = folder.own_log.read_text(encoding="utf-8", errors="replace").strip().rpartition("\n")[2]
     raise UnavailableError(f"the stack did not come up: {said.removeprefix('error: ')}")
 

@@ -4,8 +4,8 @@ import contextlib
 import fcntl
 import os
 import secrets
-import shutil
 import struct
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,17 +51,12 @@ class Folder:
     def held(self) -> Iterator[None]:
         """Makes the folder, and holds it while the block runs. Raises AlreadyRunningError, InputError."""
         try:
-            for folder in (self.path, self.logs, self.data):
-                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                folder.chmod(0o700)
-            file = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            file = self._locked()
+        except BlockingIOError:
+            raise AlreadyRunningError(self.path, self.holder() or 0) from None
         except OSError as error:
             raise InputError(f"cannot use {self.path}: {error.strerror}; choose another --folder") from error
         try:
-            try:
-                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _first_bytes(os.getpid()))
-            except BlockingIOError:
-                raise AlreadyRunningError(self.path, self.holder() or 0) from None
             yield
         finally:
             os.close(file)
@@ -74,8 +69,12 @@ class Folder:
             yield
         except BaseException:
             if new and self.logs.exists() and not set(self.logs.iterdir()) - {self.own_log}:
-                with contextlib.suppress(AlreadyRunningError), self.held():
-                    shutil.rmtree(self.path)
+                with (
+                    contextlib.suppress(AlreadyRunningError),
+                    self.held(),
+                    tempfile.TemporaryDirectory(prefix=".repoloom-", dir=self.path.parent) as away,
+                ):
+                    self.path.rename(Path(away, "up"))  # at once: who comes meanwhile makes a whole one
             raise
 
     def holder(self) -> int | None:
@@ -102,6 +101,33 @@ class Folder:
             )
             write_private(path, made.model_dump_json())
         return Secrets.model_validate_json(path.read_bytes())
+
+    def _locked(self) -> int:
+        """The lock of the folder, taken, once it is that of the folder which is here. Raises BlockingIOError, OSError.
+
+        Who made the folder for nothing may remove it after its lock is opened here, and before that is taken.
+        """
+        while True:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, self.logs, self.data):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                folder.chmod(0o700)
+            file = os.open(self._lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                fcntl.fcntl(file, fcntl.F_OFD_SETLK, _first_bytes(os.getpid()))
+            except OSError:
+                os.close(file)
+                raise
+            if _is_at(self._lock, file):
+                return file
+            os.close(file)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _first_bytes(number: int) -> bytes:

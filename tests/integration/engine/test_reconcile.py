@@ -143,15 +143,16 @@ def test_workers_are_kept_from_step_to_step(tmp_path: Path, files: Table, pool: 
     assert pool._workers == workers
 
 
-def test_a_side_table_with_holes_stops_the_step_that_needs_all_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("error", "cause"), [("bad benchmark\nat line 3", "bad benchmark"), ("", "crash")])
+def test_a_side_table_with_holes_stops_the_step_that_needs_all_of_it(tmp_path: Path, error: str, cause: str) -> None:
     whole = Probe(tmp_path, step=None, make={"repositories": 2})
     whole.run()
     files = Table(Dataset.open(str(tmp_path / "probe.make")), "files")
-    failure = Quarantined(task="0" * 32, inputs={}, at="", kind="error", error="bad benchmark", attempts=3)
+    failure = Quarantined(task="0" * 32, inputs={}, at="", kind="crash", error=error, attempts=3)
     holed = Dataset(files.dataset.uri, files.dataset.manifest.model_copy(update={"quarantined": (failure,)}))
     step = load_step("split")
     tables = {"documents": files, "heldout_files": Table(holed, "files")}
-    said = r"split needs all of probe\.make.*bad benchmark.*repoloom retry"
+    said = rf"split needs all of probe\.make.*\({cause}\).*repoloom retry"
     with LocalPool(1, Limits()) as pool, pytest.raises(IncompleteInputError, match=said):
         reconcile(step(params_model(step)()), tables, str(tmp_path / "split"), pool, Policy())
     assert not (tmp_path / "split").exists()

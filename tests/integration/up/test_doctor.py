@@ -71,6 +71,28 @@ def test_a_redis_a_store_and_a_service_that_are_away() -> None:
     assert "Traceback" not in found.stderr
 
 
+def test_a_word_that_leads_to_no_service_hides_none_of_the_others() -> None:
+    away, silent, unknown = f"localhost:{free_port()}", f"filter=127.0.0.1:{free_port()}", "sleeper=127.0.0.1:1"
+
+    found = list(service_findings({"REPOLOOM_SERVICES": f"{away},{unknown},{silent}"}))
+
+    assert [finding.subject for finding in found] == [f"services at {away}", f"services at {unknown}", "service filter"]
+    assert all(finding.verdict is Verdict.FAIL and finding.way_out for finding in found)
+    assert f"{away} does not answer" in found[0].said
+    assert "'sleeper' is none of" in found[1].said
+
+
+def test_an_authority_that_cannot_be_read_is_found(tmp_path: Path) -> None:
+    missing = tmp_path / "ca.pem"
+    environment = {"REPOLOOM_SERVICES": f"filter=127.0.0.1:{free_port()}", "REPOLOOM_CLIENT_CA_FILE": str(missing)}
+
+    service, certificate = service_findings(environment)
+
+    assert service.verdict is certificate.verdict is Verdict.FAIL
+    assert f"cannot read {missing}" in service.said
+    assert "No such file" in certificate.said
+
+
 def test_without_services_the_advice_is_what_doctor_can_be_told() -> None:
     (found,) = service_findings({})
 

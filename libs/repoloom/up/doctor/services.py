@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from repoloom.client import CLIENTS
-from repoloom.errors import InputError, RepoloomError, UnavailableError
+from repoloom.errors import RepoloomError
 from repoloom.rpc.settings import ChannelSettings, split_address
 from repoloom.up.doctor.finding import Finding
 from repoloom.up.find import find_services, health
@@ -18,15 +18,17 @@ _SECONDS = 10.0
 
 def service_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
     """What can be seen of the services of an environment."""
-    if not environment.get(SERVICES):
+    words = [word for word in environment.get(SERVICES, "").split(",") if word.strip()]
+    if not words:
         way_out = f"start some with `repoloom up`, or set {SERVICES} to filter=host:port,...; a run does not need them"
         yield Finding.warn("services", "none are known here", way_out)
-        return
-    try:
-        services = find_services((), environment)
-    except InputError as error:
-        yield Finding.warn("services", str(error), f"set {SERVICES} to filter=host:port,...")
-        return
+    services: dict[str, ChannelSettings] = {}
+    for word in words:
+        try:
+            services.update(find_services((word,), environment))
+        except RepoloomError as error:
+            way_out = f"start it again, or mend {SERVICES}, which is to be filter=host:port,..."
+            yield Finding.fail(f"services at {word.strip()}", str(error), way_out)
     for name, settings in services.items():
         yield _service(name, settings)
         if settings.secure:
@@ -38,7 +40,7 @@ def _service(name: str, settings: ChannelSettings) -> Finding:
     try:
         if not health(name, settings, _SECONDS):
             return Finding.fail(subject, f"{settings.target} answers, and does not serve", "wait, or see its log")
-    except UnavailableError as error:
+    except RepoloomError as error:
         return Finding.fail(subject, str(error), "start it again, and see its log")
     try:
         with CLIENTS[name](settings) as client:
@@ -53,11 +55,11 @@ def _certificate(name: str, settings: ChannelSettings) -> Finding:
     """The server's certificate, as far as the handshake shows it."""
     subject = f"certificate of {name}"
     host, port = split_address(settings.target)
-    context = ssl.create_default_context(cafile=settings.ca_file)
-    context.set_alpn_protocols(["h2"])
-    if settings.cert_file:
-        context.load_cert_chain(settings.cert_file, settings.key_file)
     try:
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        context.set_alpn_protocols(["h2"])
+        if settings.cert_file:
+            context.load_cert_chain(settings.cert_file, settings.key_file)
         with (
             socket.create_connection((host, int(port)), _SECONDS) as connection,
             context.wrap_socket(connection, server_hostname=host) as secured,
