@@ -80,7 +80,7 @@ class Process:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env={**clean, **addresses, **environment},
+                env={**clean, "OMP_NUM_THREADS": "1", **addresses, **environment},
             )
 
     def __enter__(self) -> "Process":
