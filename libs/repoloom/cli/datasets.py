@@ -70,7 +70,8 @@ def inspect(
 ) -> None:
     """List the repositories; or show of one its documents, their files in order and why, what was dropped and why.
 
-    What is quarantined is listed too, with the reason: sources that could not be had, and what a task failed at.
+    What is quarantined is listed too, with the reason: sources that could not be had, what a task failed at, and the
+    other repositories that were lost with the task.
     """
     from repoloom.cli.repository import show_repositories, show_repository
     from repoloom.recipe.inspect import list_repositories, look_up

@@ -25,7 +25,7 @@ def show_repositories(repositories: Sequence[Listed]) -> None:
             f"{name:<{width}}  {listed.crawled:>8,}  {listed.dropped:>8,}  {listed.files:>8,}  "
             f"{bytes_text(listed.bytes):>9}  {listed.documents:>9,}  {visible(listed.license, kept='') or '–'}"
             + ("  held out for evaluation" if listed.held_out else "")
-            + "".join(f"  {visible(_given_up(lost), kept='')}" for lost in listed.quarantined)
+            + "".join(f"  {visible(_given_up(lost, listed.repo), kept='')}" for lost in listed.quarantined)
         )
 
 
@@ -51,7 +51,7 @@ def show_repository(repository: Repository) -> None:
     for cycle in repository.cycles:
         tree.add(Text.assemble(("import cycle: ", "yellow"), safe(", ".join(cycle))))
     for lost in repository.quarantined:
-        tree.add(safe(_given_up(lost), "yellow"))
+        tree.add(safe(_given_up(lost, repository.repo), "yellow"))
     if repository.dropped:
         branch = tree.add(f"dropped: {plural(len(repository.dropped), 'file')}")
         for drop in repository.dropped:
@@ -59,9 +59,12 @@ def show_repository(repository: Repository) -> None:
     Console().print(tree)
 
 
-def _given_up(lost: Lost) -> str:
+def _given_up(lost: Lost, repo: str) -> str:
     said = lost.error.partition("\n")[0]
-    return f"quarantined by {lost.step}: {lost.kind}: {said}"
+    if lost.at == repo:
+        return f"quarantined by {lost.step}: {lost.kind}: {said}"
+    at = f" at {lost.at}" if lost.at else ""
+    return f"lost with a task of {lost.step} quarantined{at}: {lost.kind}: {said}"
 
 
 def _reason(drop: Dropped) -> str:

@@ -10,8 +10,12 @@ from typing import Any
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
+from repoloom.corpus.reading import TableReader
+from repoloom.engine.execute import load_step
+from repoloom.engine.plan import Plan, Table
 from repoloom.errors import InputError
 from repoloom.recipe.run import datasets_at
+from repoloom.recipe.sections import configure
 from repoloom.text import nearest
 
 _HELD_OUT = "held_out"
@@ -56,9 +60,10 @@ class Dropped(Record):
 
 
 class Lost(Record):
-    """A task that was given up when it had come to a repository, or to a source that could not be had."""
+    """A task that was given up, and with it all the repositories that it was to read."""
 
     step: str
+    at: str  # the repository it had come to, or the source that could not be had; "" where it had read none
     kind: str  # error, crash, timeout, memory, unavailable or refused
     error: str
     attempts: int
@@ -81,7 +86,7 @@ class Repository(Record):
 class Listed(Record):
     """What is left of a repository, in numbers."""
 
-    repo: str  # "" for the tasks that were given up before they came to one
+    repo: str  # "" for the tasks of which nothing says what they were to read
     license: str
     crawled: int  # files
     dropped: int  # files, by the steps so far; those that are held out are none of them
@@ -149,7 +154,7 @@ def look_up(uri: str, repo: str) -> Repository:
         for row in _rows({"dropped": dataset}, "dropped", repo)
         if row["rule"] != _HELD_OUT
     )
-    lost = tuple(lost for at, lost in _quarantined(datasets) if at == repo)
+    lost = tuple(lost for name, lost in _quarantined(datasets) if name == repo)
     about = next(_rows(holders, "repositories", repo), None) or (documents[0] if documents else None)
     if about is None and not dropped and not lost:
         raise InputError(f"{uri} has no repository {repo!r}" + nearest(repo, names_at(uri), alike=0.3))
@@ -184,16 +189,50 @@ def names_at(uri: str) -> set[str]:
     """What can be looked up at an address: repositories that the crawl reached, and what is quarantined."""
     datasets = datasets_at(uri)
     crawled = {row["repo"] for row in _columns(_holders(datasets), "repositories", ["repo"])}
-    return crawled | {repo for repo, _ in _quarantined(datasets) if repo}
+    return crawled | {failure.at for dataset in datasets for failure in dataset.manifest.quarantined if failure.at}
 
 
 def _quarantined(datasets: Iterable[Dataset]) -> Iterator[tuple[str, Lost]]:
+    """Each task that was given up, with each repository that was lost by it."""
+    tables: dict[str, Table] = {}
     for dataset in datasets:
-        for failure in dataset.manifest.quarantined:
-            yield (
-                failure.at,
-                Lost(step=dataset.manifest.step, kind=failure.kind, error=failure.error, attempts=failure.attempts),
+        manifest = dataset.manifest
+        read = _read_by(dataset, tables) if manifest.quarantined else {}
+        for failure in manifest.quarantined:
+            lost = Lost(
+                step=manifest.step, at=failure.at, kind=failure.kind, error=failure.error, attempts=failure.attempts
             )
+            for repo in (read.get(failure.task, set()) | {failure.at}) - {""} or {""}:
+                yield repo, lost
+        tables.update({name: Table(dataset, name) for name in manifest.tables})
+
+
+def _read_by(dataset: Dataset, tables: Mapping[str, Table]) -> dict[str, set[str]]:
+    """By the keys of the tasks that were given up, the repositories that each was to read.
+
+    It is planned anew, since a manifest does not say which parts of a long list a task had. Nothing is found where
+    the tables are not at hand, or the step is of another version by now.
+    """
+    manifest = dataset.manifest
+    step = load_step(manifest.step)
+    shared = step.reads[:1]
+    if step.version != manifest.version or not shared or any(name not in tables for name in step.reads):
+        return {}
+    source = tables[shared[0]].dataset
+    schema = load_step(source.manifest.step).writes[shared[0]]
+    if schema is None or "repo" not in schema.names:
+        return {}
+    given_up = {failure.task for failure in manifest.quarantined}
+    plan = Plan(configure(step, manifest.params), tables, dataset.uri, manifest.cut.task_bytes)
+    return {
+        key: {
+            repo
+            for batch in TableReader(source.uri, shares[shared[0]]).batches(["repo"])
+            for repo in batch["repo"].unique().to_pylist()
+        }
+        for shares in plan
+        if (key := plan.key(shares)) in given_up
+    }
 
 
 def _holders(datasets: Iterable[Dataset]) -> dict[str, Dataset]:

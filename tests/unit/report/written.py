@@ -55,6 +55,7 @@ class Writer:
         entering: tuple[int, int] = (0, 0),
         quarantined: Sequence[Quarantined] = (),
         cost: Cost | None = None,
+        version: int = 1,
     ) -> Dataset:
         """The dataset of a step: one task, whose tables are `tables`."""
         uri = f"{self._folder}/{step}"
@@ -73,7 +74,7 @@ class Writer:
             log.flush()
         manifest = Manifest(
             step=step,
-            version=1,
+            version=version,
             params=params or {},
             inputs=dict.fromkeys(inputs, "sha256:0"),
             tables={name: write_listing(store, name, columns_of(listed)) for name, listed in parts.items()},
