@@ -24,6 +24,7 @@ def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
     """Trains on the packed tokens of that digest, going on from the newest checkpoint, and exports to STORE/model."""
     from repoloom.cli.training import TrainingView, show_trained
     from repoloom.recipe.model_path import Stopped, train_model
+    from repoloom.training.parallel import SingleProcess
 
     params = _train_params(recipe)
     check_claim(store, claimed)
@@ -33,7 +34,7 @@ def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
         if packed.packed.digest != corpus:
             raise ConflictError(f"{store} holds the corpus {packed.packed.digest}, the task was given {corpus}")
         with TrainingView(console) as view:
-            ended = train_model(params, packed, store, view.begin, view.step)
+            ended = train_model(params, packed, store, SingleProcess(), view.begin, view.step)
     if isinstance(ended, Stopped):
         raise UnavailableError(f"stopped after step {ended.step} of {ended.steps}; another attempt goes on from there")
     show_trained(ended, store, console)

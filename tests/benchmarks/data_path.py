@@ -137,7 +137,7 @@ def train_tiny(out: Path) -> dict[str, Any]:
     )
     return {
         "tokens_per_second": statistics.median(report.tokens_per_second for report in reports[1:]),
-        "parameters": sum(parameter.numel() for parameter in outcome.model.parameters()),
+        "parameters": sum(weight.numel() for weight in outcome.weights.values()),
         "sequence_length": SEQUENCE_LENGTH,
         "cores": os.cpu_count(),
     }

@@ -42,6 +42,7 @@ def without(extra: str, folder: Path) -> dict[str, str]:
         ("services", ("run", "recipe.yaml", "--engine", "celery")),
         ("train", ("run", "recipe.yaml")),
         ("train", ("train", "recipe.yaml")),
+        ("distributed", ("train", "recipe.yaml", "--parallel", "zero1")),
         ("train", ("complete", "--model", "model", "--prefix-file", "recipe.yaml")),
     ],
 )

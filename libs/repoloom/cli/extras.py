@@ -4,6 +4,7 @@ import sys
 from importlib.util import find_spec
 
 EXTRAS = {
+    "distributed": ("deepspeed",),
     "pipelines": ("kfp",),
     "services": (
         "celery",

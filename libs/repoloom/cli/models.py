@@ -12,6 +12,7 @@ from repoloom.cli.output import Json, print_json, show_parameters
 from repoloom.errors import InputError
 from repoloom.inference.until import Until
 from repoloom.text import visible
+from repoloom.training.forms import Parallel
 
 if TYPE_CHECKING:
     from repoloom.recipe.model import Recipe
@@ -59,6 +60,12 @@ def train(
     recipe: _RecipeFile,
     out: _Out = "out",
     store: _Store = None,
+    parallel: Annotated[
+        Parallel, typer.Option(help="How the processes that torchrun starts share the work: a stage of ZeRO.")
+    ] = Parallel.SINGLE,
+    hang_seconds: Annotated[
+        float, typer.Option(min=1, help="How long they wait for one another, as for a checkpoint; then all end.")
+    ] = 1800,
     parameters: Annotated[  # noqa: ARG001 - its callback answers it
         bool,
         typer.Option(
@@ -77,10 +84,13 @@ def train(
     from rich.console import Console
 
     from repoloom.cli.training import train_and_show
+    from repoloom.training.parallel import open_plan
 
     _, params = _with_training(recipe)
-    trained = train_and_show(params, _corpus(store or out), out, Console(stderr=True))
-    if as_json:
+    with open_plan(parallel, hang_seconds) as plan:
+        console = Console(stderr=True, quiet=not plan.is_main)
+        trained = train_and_show(params, _corpus(store or out), out, plan, console)
+    if as_json and plan.is_main:
         print_json(trained.model_dump())
 
 

@@ -20,13 +20,14 @@ from repoloom.recipe.results import Trained
 from repoloom.text import visible
 from repoloom.training.config import TrainParams
 from repoloom.training.loop import StepReport
+from repoloom.training.parallel import ParallelPlan, SingleProcess
 
 
 def finish(recipe: Recipe, datasets: dict[str, Dataset], out: str, console: Console) -> None:
     """The part of a run after its data path: train, export, evaluate, and show a completion of a real hole."""
     assert recipe.train is not None
     corpus = Corpus.of(datasets)
-    trained = train_and_show(recipe.train, corpus, out, console)
+    trained = train_and_show(recipe.train, corpus, out, SingleProcess(), console)
     show_evaluation(evaluate_and_watch(recipe, trained, corpus, out, console), console)
 
 
@@ -38,11 +39,11 @@ def evaluate_and_watch(recipe: Recipe, trained: Trained, corpus: Corpus, out: st
         return evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
 
 
-def train_and_show(params: TrainParams, corpus: Corpus, out: str, console: Console) -> Trained:
+def train_and_show(params: TrainParams, corpus: Corpus, out: str, plan: ParallelPlan, console: Console) -> Trained:
     """Trains while one watches. Raises Exit where it was asked to stop, having said what is kept."""
     kept = f"kept are the checkpoints below {out}/{TRAIN}; the same command goes on from the newest"
     with stoppable("the training", kept, console), TrainingView(console) as view:
-        ended = train_model(params, corpus, out, view.begin, view.step)
+        ended = train_model(params, corpus, out, plan, view.begin, view.step)
     if isinstance(ended, Stopped):
         kept = f"kept is its checkpoint, {ended.checkpoint}; the same command goes on from there"
         console.print(safe(f"stopped after step {ended.step} of {ended.steps}: {kept}"), soft_wrap=True)

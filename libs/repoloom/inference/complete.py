@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
-import torch
 from safetensors.torch import load_file
 
 from repoloom.errors import InputError
@@ -39,9 +38,7 @@ class Completer:
         try:
             weights = load_file(folder / "model.safetensors")
             tokenizer = (folder / "tokenizer.json").read_bytes()
-            with torch.device("meta"):
-                model = Llama(architecture)
-            model.load_state_dict(weights, assign=True)
+            model = Llama.of(architecture, weights)
         except Exception as error:  # safetensors and torch raise their own, unrelated to one another
             raise InputError(f"{folder} holds no model that can be loaded: {error}") from error
         return cls(model, TextCodec(tokenizer), load_fim_order(folder))

@@ -4,6 +4,7 @@ import hashlib
 import heapq
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -31,8 +32,11 @@ from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.export import export
-from repoloom.training.loop import StepReport, new_model, run_identity, train
-from repoloom.training.parallel import SingleProcess
+from repoloom.training.loop import StepReport, run_identity, train
+from repoloom.training.model import Llama
+from repoloom.training.parallel import ParallelPlan
+from repoloom.training.progress_file import ProgressFile, flops_per_token, peak_flops
+from repoloom.training.sizes import Architecture
 
 MODEL, TRAIN = "model", "train"
 _STEPS = "steps.jsonl"
@@ -111,51 +115,91 @@ class Stopped:
 
 
 def train_model(
-    params: TrainParams, corpus: Corpus, out: str, begin: Callable[[float], None], report: Callable[[StepReport], None]
+    params: TrainParams,
+    corpus: Corpus,
+    out: str,
+    plan: ParallelPlan,
+    begin: Callable[[float], None],
+    report: Callable[[StepReport], None],
 ) -> Trained | Stopped:
     """Trains, or goes on training, and exports to OUT/model. Stopped where it was asked to, before the end.
 
-    `begin` is told the unigram baseline before the first step.
+    `begin` is told the unigram baseline before the first step. Of several ranks the main one alone writes.
     """
     store = open_store(out)
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
-    trained = _stored(store, TRAINING, Trained)
-    if trained and trained.identity == identity and sha256(store, f"{MODEL}/{_WEIGHTS}") == trained.weights:
+    trained = plan.share(_trained_before(store, identity) if plan.is_main else None)
+    if trained:
         return trained
     data = corpus.training_data()
     baseline = unigram_entropy(data, corpus.vocabulary)
     begin(baseline)
     log = _StepLog(store, identity)
+    checkpoints = Checkpoints(store, _training_folder(identity), params.keep)
+    steps = params.total_steps(len(data))
+    architecture = params.architecture(corpus.vocabulary)
+    told = ProgressFile(store, steps, params.sequence_length, _seconds_per_token(plan, architecture))
 
     def note(step: StepReport) -> None:
         log.add(step)
+        told.step(step)
         report(step)
 
-    checkpoints = Checkpoints(store, _training_folder(identity), params.keep)
-    outcome = train(
-        params,
-        data,
-        data_digest=corpus.packed.digest,
-        vocabulary=corpus.vocabulary,
-        checkpoints=checkpoints,
-        plan=SingleProcess(),
-        report=note,
-        saving=log.write,
-    )
-    if not outcome.finished:
-        step = outcome.progress.step
-        return Stopped(step, params.total_steps(len(data)), checkpoints.address(step))
+    with told if plan.is_main else nullcontext():
+        outcome = train(
+            params,
+            data,
+            data_digest=corpus.packed.digest,
+            vocabulary=corpus.vocabulary,
+            checkpoints=checkpoints,
+            plan=plan,
+            report=note,
+            saving=log.write,
+        )
+        if not outcome.finished:
+            told.stopped()
+            return Stopped(outcome.progress.step, steps, checkpoints.address(outcome.progress.step))
+        if plan.is_main:
+            model = Llama.of(architecture, outcome.weights)
+            trained = _export(model, params, corpus, store, identity, baseline, log.read())
+        trained = plan.share(trained)
+        assert trained is not None
+        return trained
+
+
+def _trained_before(store: Store, identity: str) -> Trained | None:
+    """What the same training came to, if its model is still there."""
+    trained = _stored(store, TRAINING, Trained)
+    whole = trained and trained.identity == identity and sha256(store, f"{MODEL}/{_WEIGHTS}") == trained.weights
+    return trained if whole else None
+
+
+def _seconds_per_token(plan: ParallelPlan, architecture: Architecture) -> float | None:
+    """What a token would take at the peak of the GPUs of all ranks; None where that is not known."""
+    peak = peak_flops(torch.cuda.get_device_name(plan.device)) if plan.device.type == "cuda" else None
+    return peak and flops_per_token(architecture) / (peak * plan.ranks)
+
+
+def _export(
+    model: Llama,
+    params: TrainParams,
+    corpus: Corpus,
+    store: Store,
+    identity: str,
+    baseline: float,
+    steps: list[TrainingStep],
+) -> Trained:
+    """Puts the model and its record."""
     store.delete(TRAINING)  # first, so that it never stands beside a model that it does not describe
     with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-        export(outcome.model, corpus.tokenizer, Path(scratch, MODEL), fim_order=corpus.fim_order)
+        export(model, corpus.tokenizer, Path(scratch, MODEL), fim_order=corpus.fim_order)
         digests = upload(Path(scratch, MODEL), store, MODEL)
-    steps = log.read()
     last = steps[-max(1, len(steps) // 20) :]
     trained = Trained(
         identity=identity,
         packed=corpus.packed.digest,
         weights=digests[_WEIGHTS],
-        parameters=sum(parameter.numel() for parameter in outcome.model.parameters()),
+        parameters=model.architecture.parameters,
         unigram_loss=baseline,
         final_loss=sum(step.loss for step in last) / len(last),
         steps=len(steps),
@@ -168,11 +212,10 @@ def train_model(
 def export_checkpoint(params: TrainParams, corpus: Corpus, out: str, to: Path, dtype: torch.dtype) -> int:
     """Exports a run's newest checkpoint, finished or not; returns its step. Raises InputError where there is none."""
     identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
-    model = new_model(params.architecture(corpus.vocabulary), params.seed)
     progress, state = Checkpoints(open_store(out), _training_folder(identity), params.keep).restore(identity)
     if state is None:
         raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
-    model.load_state_dict(state.weights)
+    model = Llama.of(params.architecture(corpus.vocabulary), state.weights)
     export(model, corpus.tokenizer, to, dtype, corpus.fim_order)
     return progress.step
 

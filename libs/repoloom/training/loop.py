@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from math import isfinite
 
 import torch
-from torch.optim import AdamW
+from torch import Tensor
 
+from repoloom import __version__
 from repoloom.corpus.manifest import canonical_json
 from repoloom.errors import CorruptDataError, InputError
-from repoloom.training.attention import packed_mask
 from repoloom.training.checkpoint import Checkpoints, Progress
 from repoloom.training.config import TrainParams
 from repoloom.training.data import Batch, PackedDataset, collate
-from repoloom.training.loss import IGNORE, summed_cross_entropy
+from repoloom.training.loss import IGNORE
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
 from repoloom.training.sampler import Sampler
@@ -50,7 +50,7 @@ class StepReport:
 class Outcome:
     """Where a run stands when the loop returns."""
 
-    model: Llama
+    weights: dict[str, Tensor]  # of the whole model, by name, on the main rank; none where it is not finished
     progress: Progress
     finished: bool  # False: it was asked to stop, and goes on from its checkpoint when it is started again
 
@@ -74,13 +74,19 @@ def train(
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
+    if params.batch_size % (params.micro_batch_size * plan.ranks):
+        raise InputError(
+            f"batch_size {params.batch_size} does not give {plan.ranks} ranks the same number of micro-batches "
+            f"of {params.micro_batch_size}; make it a multiple of {params.micro_batch_size * plan.ranks}"
+        )
+    identity = run_identity(params, vocabulary, data_digest)
+    versions = f"repoloom {__version__} with torch {torch.__version__}"
+    plan.agree({"dataset": data_digest, "run": identity, "software": versions})
     make_deterministic(params.threads, plan.device)
     architecture = params.architecture(vocabulary)
-    model = plan.place(new_model(architecture, params.seed))
-    optimizer = new_optimizer(model, params)
-    progress, state = checkpoints.restore(run_identity(params, vocabulary, data_digest))
-    if state:
-        plan.load(model, optimizer, state)
+    progress, state = checkpoints.restore(identity) if plan.is_main else (Progress(run=identity), None)
+    progress = plan.share(progress)
+    objective = plan.place(new_model(architecture, params.seed), params, state)
     sampler = Sampler(len(data), params.seed)
     steps = params.total_steps(len(data))
 
@@ -89,9 +95,6 @@ def train(
         while progress.step < steps and not stop:
             began = time.perf_counter()
             rate = learning_rate(progress.step, steps, params.warmup_steps, params.learning_rate)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-
             share = sampler.batch(progress.samples_consumed, params.batch_size, plan.rank, plan.ranks)
             micro_batches = [
                 read(data, share[start : start + params.micro_batch_size], architecture)
@@ -100,19 +103,16 @@ def train(
             targets = plan.sum(torch.stack([(batch.targets != IGNORE).sum() for batch in micro_batches]).sum())
             loss = torch.zeros((), device=plan.device)
             for batch in micro_batches:
-                batch_loss = forward(model, batch.to(plan.device)) / targets.clamp(min=1)
-                batch_loss.backward()  # type: ignore[no-untyped-call]
+                batch_loss = objective(batch.to(plan.device)) / targets.clamp(min=1)
+                plan.backward(batch_loss)
                 loss += batch_loss.detach()
-            plan.reduce_gradients(model)
-            norm = plan.clip(model, params.gradient_clip)
+            norm = plan.step(rate)
             loss = plan.sum(loss)
             if not (isfinite(loss.item()) and isfinite(norm.item())):
                 raise InputError(
                     f"at step {progress.step + 1} the loss is {loss.item()} "
                     f"and the norm of its gradient {norm.item()}; lower learning_rate"
                 )
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
 
             progress = progress.model_copy(
                 update={"step": progress.step + 1, "samples_consumed": progress.samples_consumed + params.batch_size}
@@ -124,18 +124,12 @@ def train(
                 )
             stop = plan.any(stopping.is_set())  # looked at once, so that a step that ends the run is one that is saved
             if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
-                state = plan.state(model, optimizer)
+                state = plan.state()
                 if plan.is_main:
                     saving()
                     checkpoints.save(state, progress)
-    return Outcome(model, progress, finished=progress.step >= steps)
-
-
-def forward(model: Llama, batch: Batch) -> torch.Tensor:
-    """The summed loss of a batch, in nats; bfloat16 on a GPU."""
-    with torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16, enabled=batch.tokens.is_cuda):
-        hidden = model(batch.tokens, batch.positions, packed_mask(batch.segments))
-        return summed_cross_entropy(hidden, model.output_weight, batch.targets)
+        finished = progress.step >= steps
+        return Outcome(plan.state().weights if finished else {}, progress, finished)
 
 
 def read(data: PackedDataset, samples: list[int], architecture: Architecture) -> Batch:
@@ -153,14 +147,6 @@ def new_model(architecture: Architecture, seed: int) -> Llama:
     model.to_empty(device="cpu")
     model.initialise(seed)
     return model
-
-
-def new_optimizer(model: Llama, params: TrainParams) -> AdamW:
-    """AdamW that decays matrices and leaves norms alone."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": norms, "weight_decay": 0.0}]
-    return AdamW(groups, lr=params.learning_rate, betas=params.betas, fused=True)
 
 
 def run_identity(params: TrainParams, vocabulary: int, data_digest: str) -> str:

@@ -1,5 +1,8 @@
 """A Llama, its parameters named and shaped as Hugging Face's `LlamaForCausalLM` names and shapes them."""
 
+from collections.abc import Mapping
+from typing import Self
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -97,6 +100,14 @@ class Llama(nn.Module):
         self.model = Decoder(architecture)
         if not architecture.tie_word_embeddings:
             self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
+
+    @classmethod
+    def of(cls, architecture: Architecture, weights: Mapping[str, Tensor]) -> Self:
+        """A model that has these very tensors as weights, by name. Raises RuntimeError where they do not fit."""
+        with torch.device("meta"):
+            model = cls(architecture)
+        model.load_state_dict(weights, assign=True)
+        return model
 
     @property
     def output_weight(self) -> Tensor:

@@ -1,13 +1,22 @@
 """Where parallelism meets the loop: who holds the model, what crosses ranks, who writes."""
 
-from typing import Protocol
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch.optim import AdamW
 
+from repoloom.errors import InputError
 from repoloom.training.checkpoint import State
+from repoloom.training.config import TrainParams
+from repoloom.training.forms import Parallel
 from repoloom.training.model import Llama
+from repoloom.training.objective import Objective
+
+T = TypeVar("T")
 
 
 class ParallelPlan(Protocol):
@@ -22,12 +31,30 @@ class ParallelPlan(Protocol):
         """Whether this process reports and writes checkpoints."""
         ...
 
-    def place(self, model: Llama) -> Llama:
-        """The model on its device, sharded or replicated as the plan has it."""
+    def agree(self, facts: Mapping[str, str]) -> None:
+        """Raises InputError, on every rank, where one has others than the main one: it would train something else."""
         ...
 
-    def reduce_gradients(self, model: nn.Module) -> None:
-        """Adds up the gradients of all data-parallel ranks, once the last micro-batch of a step is through."""
+    def share(self, value: T) -> T:
+        """What the main rank gave."""
+        ...
+
+    def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
+        """The objective on its device, with its optimizer, sharded or replicated as the plan has it.
+
+        It goes on from the state that the main rank gives, where it gives one, and from the model as it is elsewhere.
+        """
+        ...
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of a micro-batch to those of the step."""
+        ...
+
+    def step(self, rate: float) -> Tensor:
+        """Adds up the gradients of all ranks, clips them, and moves the weights at that learning rate.
+
+        Returns the gradients' norm before, over the whole model. Where it is not finite, no weight moves.
+        """
         ...
 
     def sum(self, value: Tensor) -> Tensor:
@@ -38,16 +65,8 @@ class ParallelPlan(Protocol):
         """Whether the flag is set on any rank, so that all of them do the same."""
         ...
 
-    def clip(self, model: nn.Module, limit: float) -> Tensor:
-        """Scales the gradients down to the limit; their norm before, over the whole model."""
-        ...
-
-    def state(self, model: nn.Module, optimizer: Optimizer) -> State:
-        """Weights and moments of the whole model. Every rank calls it, for a sharded model is gathered."""
-        ...
-
-    def load(self, model: nn.Module, optimizer: Optimizer, state: State) -> None:
-        """Puts weights and moments where the plan holds them."""
+    def state(self) -> State:
+        """Of the whole model, on the main rank. Every rank calls it, for what is sharded is gathered."""
         ...
 
 
@@ -60,12 +79,35 @@ class SingleProcess:
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._model: Llama
+        self._optimizer: AdamW
+        self._clip: float
 
-    def place(self, model: Llama) -> Llama:
-        return model.to(self.device)
+    def agree(self, facts: Mapping[str, str]) -> None:
+        """It is of one mind with itself."""
 
-    def reduce_gradients(self, model: nn.Module) -> None:
-        """Its gradients are the sum already."""
+    def share(self, value: T) -> T:
+        return value
+
+    def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
+        self._model = model.to(self.device)
+        self._optimizer = new_optimizer(self._model, params)
+        self._clip = params.gradient_clip
+        if state:
+            self._load(state)
+        return Objective(self._model)
+
+    def backward(self, loss: Tensor) -> None:
+        loss.backward()  # type: ignore[no-untyped-call]
+
+    def step(self, rate: float) -> Tensor:
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        norm = torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._clip)
+        if norm.isfinite():
+            self._optimizer.step()
+        self._optimizer.zero_grad(set_to_none=True)
+        return norm
 
     def sum(self, value: Tensor) -> Tensor:
         return value
@@ -73,22 +115,38 @@ class SingleProcess:
     def any(self, flag: bool) -> bool:
         return flag
 
-    def clip(self, model: nn.Module, limit: float) -> Tensor:
-        return torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
-
-    def state(self, model: nn.Module, optimizer: Optimizer) -> State:
+    def state(self) -> State:
         moments = {
             f"{name}/{key}": value
-            for name, parameter in model.named_parameters()
-            for key, value in optimizer.state[parameter].items()
+            for name, parameter in self._model.named_parameters()
+            for key, value in self._optimizer.state[parameter].items()
         }
-        return State(model.state_dict(), moments)
+        return State(self._model.state_dict(), moments)
 
-    def load(self, model: nn.Module, optimizer: Optimizer, state: State) -> None:
-        model.load_state_dict(state.weights)
-        parameters = dict(model.named_parameters())
+    def _load(self, state: State) -> None:
+        self._model.load_state_dict(state.weights)
+        parameters = dict(self._model.named_parameters())
         for path, value in state.moments.items():
             name, _, key = path.rpartition("/")
             parameter = parameters[name]
             # A fused AdamW keeps its step counts where the parameter is, in float32.
-            optimizer.state[parameter][key] = value.to(parameter.device)
+            self._optimizer.state[parameter][key] = value.to(parameter.device)
+
+
+def open_plan(parallel: Parallel, patience: float) -> AbstractContextManager[ParallelPlan]:
+    """The plan of this process; ranks wait `patience` seconds for one another. Raises InputError, UnavailableError."""
+    if parallel is not Parallel.SINGLE:
+        from repoloom.training.zero import zero  # DeepSpeed is there only where it is wanted
+
+        return zero(int(parallel.removeprefix("zero")), patience)
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError("torchrun started more than one process; say how they share the work: `--parallel zero1`")
+    return nullcontext(SingleProcess())
+
+
+def new_optimizer(model: Llama, params: TrainParams) -> AdamW:
+    """AdamW that decays matrices and leaves norms alone."""
+    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
+    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    groups = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": norms, "weight_decay": 0.0}]
+    return AdamW(groups, lr=params.learning_rate, betas=params.betas, fused=True)

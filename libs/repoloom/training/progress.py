@@ -1,18 +1,30 @@
-"""Where a training stands, as OUT/progress.json says it to whoever watches from elsewhere."""
+"""Where a training stands, as OUT/progress.json says it to whoever looks from outside, where there is no torch, too."""
+
+from enum import StrEnum
 
 from repoloom.corpus.manifest import Record
 
 PROGRESS = "progress.json"
 
 
-class TrainingProgress(Record):
-    """What progress.json holds."""
+class RunState(StrEnum):
+    """What became of a training."""
 
-    step: int
-    steps: int
-    tokens: int
-    loss: float
-    learning_rate: float
-    tokens_per_second: float
-    seconds_left: float
-    mfu: float | None = None  # share of the peak of the accelerators; None where that is not known
+    RUNNING = "running"
+    DONE = "done"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class TrainingProgress(Record):
+    """Where a training stands; None is what is not known yet, or not known of this machine."""
+
+    state: RunState
+    step: int = 0  # done
+    steps: int  # of the whole run
+    tokens: int = 0  # read, over all ranks
+    loss: float | None = None  # nats per target token, of the last step
+    learning_rate: float | None = None
+    tokens_per_second: float | None = None  # since the writing before, over all ranks
+    seconds_left: float | None = None
+    mfu: float | None = None  # share of the GPUs' peak that the model's own operations take

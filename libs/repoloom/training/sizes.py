@@ -38,6 +38,14 @@ class Architecture(Params):
     def head_dim(self) -> int:
         return self.hidden_size // self.num_attention_heads
 
+    @property
+    def parameters(self) -> int:
+        """How many numbers a model of these dimensions learns."""
+        hidden, shared = self.hidden_size, self.num_key_value_heads * self.head_dim
+        layer = 2 * hidden * hidden + 2 * hidden * shared + 3 * hidden * self.intermediate_size + 2 * hidden
+        embeddings = (1 if self.tie_word_embeddings else 2) * self.vocab_size * hidden
+        return embeddings + self.num_hidden_layers * layer + hidden
+
     def trained_with(self, tokens: int, sequence_length: int) -> Self:
         """The same dimensions for a tokenizer of that many tokens and sequences of that length."""
         rows = -(-tokens // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE

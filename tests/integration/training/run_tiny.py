@@ -12,6 +12,7 @@ from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.export import export
 from repoloom.training.loop import StepReport, train
+from repoloom.training.model import Llama
 from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
 
@@ -55,7 +56,7 @@ def main(data: Path, checkpoints: Path, exported: Path) -> None:
         report=say,
     )
     if outcome.finished:
-        export(outcome.model, (data / "tokenizer.json").read_bytes(), exported)
+        export(Llama.of(PARAMS.architecture(300), outcome.weights), (data / "tokenizer.json").read_bytes(), exported)
 
 
 if __name__ == "__main__":

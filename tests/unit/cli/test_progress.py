@@ -17,6 +17,7 @@ from repoloom.recipe import sections
 from repoloom.recipe.model_path import Corpus, Stopped
 from repoloom.stages.mix.step import MIXTURE
 from repoloom.training.config import TrainParams
+from repoloom.training.parallel import SingleProcess
 
 TRAIN = TrainParams(size="tiny-1M", batch_size=1, micro_batch_size=1, steps=9, learning_rate=1, warmup_steps=1)
 
@@ -74,7 +75,7 @@ def test_a_stopped_training_says_what_is_kept_and_what_goes_on(
     checkpoint = "out/train/1/step-000000004.json"
     monkeypatch.setattr("repoloom.cli.training.train_model", lambda *_: Stopped(4, 9, checkpoint))
     with pytest.raises(typer.Exit) as ended:
-        train_and_show(TRAIN, object.__new__(Corpus), "out", Console())
+        train_and_show(TRAIN, object.__new__(Corpus), "out", SingleProcess(), Console())
     assert ended.value.exit_code == STOPPED
     assert capsys.readouterr().out == (
         f"stopped after step 4 of 9: kept is its checkpoint, {checkpoint}; the same command goes on from there\n"

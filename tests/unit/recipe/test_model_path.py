@@ -20,6 +20,7 @@ from repoloom.store import open_store
 from repoloom.store.folders import sha256
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
+from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
 
 TOKENIZER = train_tokenizer(iter(["def add(a, b):\n    return a + b\n"]), 280)
@@ -53,7 +54,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
 def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]:
     """What training came to, and the steps it took this time."""
     steps: list[object] = []
-    found = train_model(params(**changes), corpus, str(out), lambda _: None, steps.append)
+    found = train_model(params(**changes), corpus, str(out), SingleProcess(), lambda _: None, steps.append)
     assert isinstance(found, Trained)
     return found, len(steps)
 
@@ -97,7 +98,7 @@ def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_
     def interrupt(_: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    stopped = train_model(params(), corpus, str(tmp_path / "out"), lambda _: None, interrupt)
+    stopped = train_model(params(), corpus, str(tmp_path / "out"), SingleProcess(), lambda _: None, interrupt)
     assert isinstance(stopped, Stopped)
     assert (stopped.step, stopped.steps) == (1, 2)
     assert Path(stopped.checkpoint).is_file()
@@ -137,8 +138,6 @@ def test_a_gradient_that_is_not_finite_moves_no_weight(
 ) -> None:
     import torch
 
-    from repoloom.training.parallel import SingleProcess
-
-    monkeypatch.setattr(SingleProcess, "clip", lambda *_: torch.tensor(float("nan")))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(InputError, match="norm of its gradient nan"):
         trained(corpus, tmp_path / "out")

@@ -1,0 +1,98 @@
+"""The record of where a training stands: what it says, how often, and how it ends."""
+
+import json
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from repoloom.errors import InputError
+from repoloom.store import open_store
+from repoloom.training.loop import StepReport
+from repoloom.training.model import Llama
+from repoloom.training.progress import TrainingProgress
+from repoloom.training.progress_file import ProgressFile, flops_per_token, peak_flops
+from repoloom.training.sizes import SIZES
+
+
+def report(step: int, steps: int = 100) -> StepReport:
+    return StepReport(step, steps, 2.5, 0.01, 1.0, 8 * step, 400.0)
+
+
+def read(folder: Path) -> TrainingProgress:
+    return TrainingProgress.model_validate(json.loads((folder / "progress.json").read_text()))
+
+
+def file(folder: Path, seconds: int = 1, at_peak: float | None = None) -> ProgressFile:
+    """Of a training whose steps take so many seconds."""
+    return ProgressFile(open_store(str(folder)), 100, 16, at_peak, count(step=seconds).__next__)
+
+
+def test_it_is_written_at_the_start_every_five_seconds_and_at_the_end(tmp_path: Path) -> None:
+    seen = []
+    with file(tmp_path, seconds=2) as progress:
+        for step in range(1, 10):
+            seen.append(read(tmp_path).step)
+            progress.step(report(step))
+        assert read(tmp_path).state == "running"
+    assert seen == [0, 0, 0, 0, 4, 4, 4, 7, 7]
+    ended = read(tmp_path)
+    assert (ended.state, ended.step, ended.steps, ended.tokens) == ("done", 9, 100, 9 * 8 * 16)
+
+
+def test_it_tells_speed_what_is_left_and_the_share_of_the_peak(tmp_path: Path) -> None:
+    with file(tmp_path, at_peak=1 / 1280) as progress:  # a step takes a second, in which 8 sequences of 16 are read
+        for step in range(1, 11):
+            progress.step(report(step))
+    told = read(tmp_path)
+    assert told == TrainingProgress(
+        state="done",
+        step=10,
+        steps=100,
+        tokens=1280,
+        loss=2.5,
+        learning_rate=0.01,
+        tokens_per_second=128,
+        seconds_left=90,
+        mfu=0.1,
+    )
+
+
+@pytest.mark.parametrize(("error", "state"), [(InputError, "failed"), (KeyboardInterrupt, "stopped")])
+def test_it_tells_how_a_training_ended_that_did_not_finish(
+    tmp_path: Path, error: type[BaseException], state: str
+) -> None:
+    with pytest.raises(error), file(tmp_path):
+        raise error
+    assert read(tmp_path).state == state
+
+
+def test_one_that_goes_on_does_not_begin_at_nothing(tmp_path: Path) -> None:
+    with file(tmp_path) as progress:
+        progress.step(report(30))
+        progress.stopped()
+    assert read(tmp_path).state == "stopped"
+    with file(tmp_path):
+        assert (read(tmp_path).state, read(tmp_path).step) == ("running", 30)
+
+
+def test_the_peak_is_that_of_the_gpu_named() -> None:
+    assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
+    assert peak_flops("NVIDIA H100 PCIe") == 756e12
+    assert peak_flops("NVIDIA H200") == 989e12
+    assert peak_flops("NVIDIA A100-SXM4-80GB") == 312e12
+    assert peak_flops("a processor") is None
+
+
+def test_a_token_takes_what_its_parameters_and_attention_take() -> None:
+    size = SIZES["1.3B"]
+    assert flops_per_token(size) == 6 * size.parameters + 12 * 24 * 2048 * 16384
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_the_parameters_of_a_size_are_those_of_its_model(name: str) -> None:
+    import torch
+
+    with torch.device("meta"):
+        model = Llama(SIZES[name])
+    assert SIZES[name].parameters == sum(parameter.numel() for parameter in model.parameters())
