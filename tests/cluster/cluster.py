@@ -94,7 +94,7 @@ class Namespace:
         maps = {"corpus": "corpus", "script": name}
         mounts = [
             {"name": "tmp", "mountPath": "/tmp"},
-            {"name": "corpus", "mountPath": str(FOLDER)},
+            {"name": "corpus", "mountPath": str(FOLDER), "subPath": "..data"},  # see values.yaml
             {"name": "script", "mountPath": "/script"},
             *({"name": volume, "mountPath": f"/etc/repoloom/{volume}"} for volume in secrets),
         ]
@@ -136,7 +136,10 @@ class Namespace:
                         ],
                         "volumes": [
                             {"name": "tmp", "emptyDir": {}},
-                            *({"name": v, "configMap": {"name": n, "optional": True}} for v, n in maps.items()),
+                            *(
+                                {"name": v, "configMap": {"name": n, "optional": v == "script"}}
+                                for v, n in maps.items()
+                            ),
                             *({"name": v, "secret": {"secretName": n}} for v, n in secrets.items()),
                         ],
                     },
