@@ -56,11 +56,11 @@ def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("values", [[DEVELOPMENT], [DEVELOPMENT, "--set=development.sync=true"], GIVEN])
-def test_every_pod_is_of_the_restricted_kind_and_has_no_token(values: list[str]) -> None:
+def test_every_pod_is_of_the_restricted_kind_and_only_the_operator_has_a_token(values: list[str]) -> None:
     specs = list(pods(render(*values)))
     assert len(specs) >= 9
     for spec in specs:
-        assert spec["automountServiceAccountToken"] is False
+        assert spec["automountServiceAccountToken"] is spec["serviceAccountName"].endswith("-operator")
         assert spec["securityContext"]["runAsNonRoot"] is True
         assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in (*spec.get("initContainers", ()), *spec["containers"]):
