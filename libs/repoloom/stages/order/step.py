@@ -47,6 +47,7 @@ class Order(Step[OrderParams]):
     """Files to documents: one for each connected subgraph of a repository's imports."""
 
     name = "order"
+    version = 2
     reads = ("files",)
     writes: ClassVar = {"documents": DOCUMENTS, "edges": EDGES, "cycles": CYCLES}
     accounts = Accounts("files", kept=("documents",))

@@ -13,7 +13,7 @@ LANGUAGES = frozenset({"C#"})
 
 _NOISE = re.compile(
     COMMENT
-    + rb'|"""(?:[^"]++|"(?!""))*+(?:""")?'
+    + rb'|"""(?:[^"]++|"[^"]|""[^"])*+(?:"""|.*+)'
     + rb'|@\$?"(?:[^"]++|"")*+"?|\$@"(?:[^"]++|"")*+"?|'  # verbatim: a backslash is a backslash
     + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED,
     re.DOTALL,

@@ -21,7 +21,7 @@ LANGUAGES = frozenset({"JavaScript", "TypeScript"})
 # A regular expression, told from a division by what stands before it.
 _REGEX = (
     rb"/(?:(?<=[=(,:;!&|?{}\[\n]/)|(?<=[=(,:;!&|?{}\[] /)|(?<=return /))"
-    rb"(?:[^/\\\n\[]++|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n]){0,256}+\])++/"
+    rb"(?:[^/\\\n\[]++|\\[^\n]|\[(?:[^\]\\\n]|\\[^\n]){0,256}+\])+/"
 )
 _TOKEN = re.compile(b"|".join((COMMENT, _REGEX, DOUBLE_QUOTED, SINGLE_QUOTED, BACKQUOTED)), re.DOTALL)
 _SPECIFIER = re.compile(rb"""["'][^\s"'\\]{1,1024}["']\Z""")
@@ -37,7 +37,7 @@ def _quoted(kind: bytes) -> bytes:
 
 
 _IMPORT = re.compile(
-    rb"import(?<![\w$.]import)(?:\s*+" + _TYPE + rb"(?!from\b)" + _BINDINGS + rb"from)?+" + _quoted(b"imported")
+    rb"import(?<![\w$.]import)(?:\s*+" + _TYPE + rb"(?!from\b)" + _BINDINGS + rb"from)?" + _quoted(b"imported")
     + rb"|import(?<![\w$.]import)\s*+\(" + _quoted(b"dynamic")
     + rb"|export(?<![\w$.]export)\s*+(?:type\b\s*+)?" + _NAMES + rb"from" + _quoted(b"exported")
     + rb"|require(?<![\w$.]require)\s*+\(" + _quoted(b"required") + rb"\s*+[,)]"

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, NamedTuple
 
+from repoloom.stages.order.languages.lexing import COMMENT
 from repoloom.stages.order.tree import Nearest, Tree, ancestors, folder_of, join
 
-_JSONC_NOISE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/)?|,(?=\s*+[}\]])', re.DOTALL)
+_JSONC_NOISE = re.compile(rb'"(?:[^"\\]++|\\.)*+"|' + COMMENT + rb"|,(?=\s*+[}\]])", re.DOTALL)
 _OUTPUT_FOLDERS = frozenset({"dist", "lib", "build", "out", "es", "esm", "cjs", "umd"})
 _SOURCES = (".ts", ".tsx", ".js", ".jsx", ".mjs")
 _ENDING = re.compile(r"(?:\.d)?\.[cm]?[jt]sx?$")

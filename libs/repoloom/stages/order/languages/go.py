@@ -32,9 +32,9 @@ _IMPORT = re.compile(rb"\n[ \t]*+import\b\s*+(?:\((?P<group>[^)]*+)|(?P<one>[^\n
 _PATH = re.compile(rb'"([^"\n]{1,1024}+)"|`([^`\n]{1,1024}+)`')
 _DECLARED = re.compile(
     rb"\n(?:func[ \t]++(?P<function>\w++)"
-    rb"|(?:type|var|const)[ \t]++(?:(?P<one>\w++)|\((?P<group>[^\n]*+(?:\n(?!\))[^\n]*+)*+)))"
+    rb"|(?:type|var|const)[ \t]++(?:(?P<one>\w++)|\((?P<group>[^\n]*+(?:\n(?!\))[^\n]*+)*)))"
 )
-_IN_GROUP = re.compile(rb"\n\t(\w++(?:,[ \t]*+\w++)*+)")
+_IN_GROUP = re.compile(rb"\n\t(\w++(?:,[ \t]*+\w++)*)")
 _MODULE = re.compile(rb"^\s*+module\s++\"?([^\s\"]++)", re.MULTILINE)
 
 

@@ -4,21 +4,28 @@ import re
 from collections.abc import Iterator, Mapping
 
 from repoloom.stages.order.languages.declared import types
-from repoloom.stages.order.languages.lexing import COMMENT, DOUBLE_QUOTED, SINGLE_QUOTED, Lines, blank, heads, text
+from repoloom.stages.order.languages.lexing import (
+    COMMENT,
+    DOUBLE_QUOTED,
+    SINGLE_QUOTED,
+    TEXT_BLOCK,
+    Lines,
+    blank,
+    heads,
+    text,
+)
 from repoloom.stages.order.languages.namespaces import Namespaces
 from repoloom.stages.order.languages.rules import Edge, Import, Scan
 from repoloom.stages.order.tree import MAX_DEPTH, Tree
 
 LANGUAGES = frozenset({"Java"})
 
-_NOISE = re.compile(
-    COMMENT + rb'|"""(?:[^"\\]++|\\.|"(?!""))*+(?:""")?|' + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED, re.DOTALL
-)
+_NOISE = re.compile(COMMENT + rb"|" + TEXT_BLOCK + rb"|" + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED, re.DOTALL)
 _DECLARATION = re.compile(
     rb"package(?<![\w.$]package)\s++(?P<package>[\w.$\x80-\xff]++)\s*+;"
     rb"|import(?<![\w.$]import)\s++(?P<static>static\s++)?(?P<name>[\w.$\x80-\xff]++(?:\*)?)\s*+;"
 )
-_QUALIFIED = re.compile(rb"[a-z](?<![\w.$].)\w*+(?:\.[\w$]++){1,16}+")
+_QUALIFIED = re.compile(rb"[a-z](?<![\w.$].)\w*+(?:\.[\w$]++){1,16}")
 
 
 def scan(content: bytes) -> Scan:

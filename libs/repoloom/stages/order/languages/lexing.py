@@ -5,7 +5,8 @@ from collections.abc import Collection
 
 # Pieces of patterns, to be compiled with DOTALL. Each begins with a literal, which lets the search skip to it, and what
 # is never closed is taken to its end, which keeps the search linear.
-COMMENT = rb"//[^\n]*+|/\*(?:[^*]++|\*(?!/))*+(?:\*/)?"
+COMMENT = rb"//[^\n]*+|/\*(?:[^*]*+\*++(?:[^/*][^*]*+\*++)*/|.*+)"
+TEXT_BLOCK = rb'"""(?:[^"\\]++|\\.|"[^"\\]|""[^"\\]|"\\.|""\\.)*+(?:"""|.*+)'
 DOUBLE_QUOTED = rb'"(?:[^"\\\n]++|\\.)*+"?'
 SINGLE_QUOTED = rb"'(?:[^'\\\n]++|\\.)*+'?"
 BACKQUOTED = rb"`(?:[^`\\]++|\\.)*+`?"

@@ -3,21 +3,19 @@
 import re
 from collections.abc import Iterator, Mapping
 
-from repoloom.stages.order.languages.lexing import DOUBLE_QUOTED, SINGLE_QUOTED, Lines, text
+from repoloom.stages.order.languages.lexing import DOUBLE_QUOTED, SINGLE_QUOTED, TEXT_BLOCK, Lines, text
 from repoloom.stages.order.languages.rules import Edge, Import, Scan
 from repoloom.stages.order.tree import Nearest, Tree, ancestors, folder_of
 
 LANGUAGES = frozenset({"Python"})
 
-_GAP = rb"(?:[ \t\f]|\\\r?\n)"
-_LINE = rb"(?:[^\n#;\\]++|\\\r?\n)*+"
-_BASE = rb"(?P<dots>\.[. \t]*+)?+(?P<base>(?:(?!import\b)[\w.\x80-\xff]++)?+)"
+_GAP = rb"(?:[ \t\f]|\\\n|\\\r\n)"
+_LINE = rb"(?:[^\n#;\\]++|\\\n|\\\r\n)*+"
+_BASE = rb"(?P<dots>\.[. \t]*+)?(?P<base>(?:(?!import\b)[\w.\x80-\xff]++)?)"
 _NAMES = rb"(?P<names>\((?:[^()#]++|#[^\n]*+)*+|" + _LINE + rb")"
 _TOKEN = re.compile(
-    rb"#[^\n]*+"
-    rb'|"""(?:[^"\\]++|\\.|"(?!""))*+(?:""")?'
-    rb"|'''(?:[^'\\]++|\\.|'(?!''))*+(?:''')?"
-    rb"|" + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED
+    rb"#[^\n]*+|" + TEXT_BLOCK + rb"|" + TEXT_BLOCK.replace(b'"', b"'")
+    + rb"|" + DOUBLE_QUOTED + rb"|" + SINGLE_QUOTED
     + rb"|from(?<![\w.]from)\b" + _GAP + rb"*+" + _BASE + _GAP + rb"*+import\b" + _GAP + rb"*+" + _NAMES
     + rb"|import(?<![\w.]import)" + _GAP + rb"++(?P<modules>" + _LINE + rb")",
     re.DOTALL,

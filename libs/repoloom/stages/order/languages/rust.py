@@ -21,8 +21,8 @@ _NOISE = re.compile(
 _TIE = re.compile(
     rb"mod(?<!\wmod)\s++(?P<child>\w++)\s*+;"
     rb"|use(?<!\wuse)\s++(?P<tree>[^;]++)"
-    rb"|crate(?<!\wcrate)(?P<absolute>(?:::\w++)++)"
-    rb"|super(?<!\wsuper)(?P<parent>(?:::\w++)++)"
+    rb"|crate(?<!\wcrate)(?P<absolute>(?:::\w++)+)"
+    rb"|super(?<!\wsuper)(?P<parent>(?:::\w++)+)"
 )
 _INDENT = 256  # as far back as the beginning of a line is looked for
 _TREE_PART = re.compile(r"\bas\s+\w+|\w+|[{},]")
