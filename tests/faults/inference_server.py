@@ -14,8 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+from evaluation.tiny import tiny_model
 
+from repoloom.prompts import fim
 from repoloom.rpc.settings import ServerSettings
+from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
+from repoloom.training.export import export
 from repoloom_inference.server import Setup, serving
 from repoloom_inference.settings import InferenceSettings
 
@@ -39,6 +43,13 @@ class Server:
         """A sample of /metrics; 0 where there is none."""
         lines = httpx2.get(f"http://{self.http}/metrics", timeout=60).text.splitlines()
         return sum(float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == sample)
+
+
+def exported(folder: Path) -> Path:
+    """Exports a model to a new folder that is taught to fill holes in an order that is not the usual one."""
+    tokenizer = train_tokenizer(iter([TEXT]), 290).to_str().encode()
+    export(tiny_model(reads=CONTEXT, spread=0.3), tokenizer, folder, fim_order=fim.Order.SPM)
+    return folder
 
 
 @contextmanager

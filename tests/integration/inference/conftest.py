@@ -5,21 +5,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from evaluation.tiny import tiny_model
-from inference_server import CONTEXT, TEXT, Server, served
-
-from repoloom.prompts import fim
-from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
-from repoloom.training.export import export
+from inference_server import Server, exported, served
 
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an exported model that was taught to fill holes in an order that is not the usual one."""
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    tokenizer = train_tokenizer(iter([TEXT]), 290).to_str().encode()
-    export(tiny_model(reads=CONTEXT, spread=0.3), tokenizer, folder, fim_order=fim.Order.SPM)
-    return folder
+    return exported(tmp_path_factory.mktemp("exported") / "model")
 
 
 @pytest.fixture(scope="module")

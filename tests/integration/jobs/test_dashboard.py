@@ -1,4 +1,4 @@
-"""Every panel of the dashboard shows something: a service and a worker that run expose what it asks for."""
+"""Every panel of the dashboard shows something: a service, a worker and an inference server expose what it asks for."""
 
 import json
 import re
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from fleet import BUILD, EXTRA_STAGES, a_fleet, eventually, free_port
+from inference_server import exported, served
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 from rpc.process import ServiceProcess
@@ -45,7 +46,7 @@ def _service(folder: Path, address: str, environment: Mapping[str, str]) -> Serv
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Sample]]:
-    """What both expose after a job that ended well and one whose only task was tried twice and given up."""
+    """What they expose after a completion, a job that ended well and one whose only task was given up at its second try."""
     folder = tmp_path_factory.mktemp("dashboard")
     at = {who: f"127.0.0.1:{free_port()}" for who in ("service", "worker")}
     with pytest.MonkeyPatch.context() as patch, LocalPool(1, Limits()) as pool:
@@ -65,7 +66,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Sample]]
             assert [dataset.quarantined for dataset in lost.datasets] == [1]
             counted = {"step": "filter"}
             eventually(lambda: _value(_scrape(at["service"]), "repoloom_task_quarantines_total", **counted) == 1)
-            return {who: _scrape(address) for who, address in at.items()}
+            with served(exported(folder / "model")) as server:
+                assert server.post(prompt="def add", max_tokens=4).status_code == 200
+                return {who: _scrape(address) for who, address in {**at, "inference": server.http}.items()}
 
 
 @pytest.mark.parametrize("query", _QUERIES)

@@ -126,6 +126,6 @@ def test_a_wrong_recipe_never_leaves(server: Any, tmp_path: Path) -> None:
     (tmp_path / "wrong.yaml").write_text("name: wrong\ncrawl: {sources: []}\nfilters: {}\n")
     host = f"http://127.0.0.1:{server.server_port}"
     ended = repoloom("pipeline", "submit", tmp_path / "wrong.yaml", "--store", "s3://bucket/run", "--host", host)
-    assert ended.code == 1
+    assert ended.code == 2
     assert "wrong.yaml:3: filters: there is no such key" in ended.err
     assert not server.runs

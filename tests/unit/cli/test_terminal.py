@@ -63,7 +63,7 @@ def test_a_repository(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.Mo
             documents=(Document(number=0, files=(file,)),),
             cycles=((HOSTILE,),),
             dropped=(dropped,),
-            quarantined=(Lost(step="order", kind="error", error=HOSTILE + "\nforged", attempts=2),),
+            quarantined=(Lost(step="order", kind="error", error=HOSTILE + "\nforged", attempts=2, at=HOSTILE),),
         )
     )
     shown = capsys.readouterr().out
@@ -122,7 +122,7 @@ def test_a_wrong_argument_is_one_line_and_exit_code_2(arguments: list[str], caps
         (["run", "recipe", "--until", "pak"], "mix, pack; did you mean 'pack'?"),
         (["jobs", "start", "fliter", "--output", "x"], "did you mean 'filter'?"),
         (["run", "recipe", "--engine", "celry"], "none of local, celery; did you mean 'celery'?"),
-        (["export", "run", "--recipe", "r", "--to", "t", "--dtype", "float23"], "did you mean 'float32'?"),
+        (["export", "recipe", "--to", "t", "--dtype", "float23"], "did you mean 'float32'?"),
         (["up", "--services", "dedupr"], "did you mean 'deduper'?"),
         (["worker", "--queues", "hihmem", "--store", "data"], "did you mean 'highmem'?"),
     ],

@@ -11,7 +11,7 @@ from worlds import RECIPE, Killed, World, resource
 from repoloom import store as stores
 from repoloom.recipe.results import TRAINING, Trained
 from repoloom.store import open_store
-from repoloom.training.progress import PROGRESS, TrainingProgress
+from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
 
 TRAINED: dict[str, Any] = {
     **RECIPE,
@@ -61,7 +61,14 @@ def out(world: World) -> stores.Store:
 
 def stepped(world: World, step: int) -> None:
     progress = TrainingProgress(
-        step=step, steps=9, tokens=step, loss=2.5, learning_rate=0.1, tokens_per_second=7, seconds_left=1
+        state=RunState.RUNNING,
+        step=step,
+        steps=9,
+        tokens=step,
+        loss=2.5,
+        learning_rate=0.1,
+        tokens_per_second=7,
+        seconds_left=1,
     )
     stores.write(out(world), PROGRESS, progress.model_dump_json().encode())
 
