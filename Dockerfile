@@ -3,7 +3,7 @@
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
 #   development-redis    a Redis for clusters that have none at hand
-# Built twice, the same files: versions are pinned, and neither clock nor hash seed is in them (tests/cluster/test_images.py).
+# Versions are pinned, and neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
 FROM python:3.11-slim-bookworm AS base
 RUN groupadd --gid 1000 repoloom \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin repoloom \

@@ -46,7 +46,7 @@ def _service(folder: Path, address: str, environment: Mapping[str, str]) -> Serv
 
 @pytest.fixture(scope="module")
 def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Sample]]:
-    """What they expose after a completion, a job that ended well and one whose only task was given up at its second try."""
+    """What they expose after a completion, a job that ended well and one whose only task was given up twice."""
     folder = tmp_path_factory.mktemp("dashboard")
     at = {who: f"127.0.0.1:{free_port()}" for who in ("service", "worker")}
     with pytest.MonkeyPatch.context() as patch, LocalPool(1, Limits()) as pool:
