@@ -5,7 +5,7 @@ which the paper counts as the English part of the corpus). Extensions, file name
 languages, as The Stack used them (arXiv 2211.15533), less those that mostly hold something else in practice (`.spec`,
 `.tab`, `.aux`, ...). Grammars: the names of tree-sitter-language-pack 0.13, less those that say nothing about a file:
 those for Perl and Agda crash, Perl's on half of all Perl, and those for assembly, SQL and Tcl find errors in much of
-what works (in PostgreSQL's own scripts, in Tk's own library).
+what works (in PostgreSQL's own scripts, in Tk's own library); CMake's reads other trees in other builds of Python.
 """
 
 from dataclasses import dataclass
@@ -65,7 +65,7 @@ LANGUAGES: tuple[Language, ...] = (
     _language("C", ".c .h .cats .idc .h.in", "//", _C, "c", interpreters="tcc"),
     _language("C#", ".cs .csx .cake .linq", "//", _C, "csharp"),
     _language("Clojure", ".clj .cljs .cljc .cljx .cl2 .boot .hic .bb", ";", None, "clojure", interpreters="bb"),
-    _language("CMake", ".cmake .cmake.in", "#", ("#[[", "]]"), "cmake", "CMakeLists.txt"),
+    _language("CMake", ".cmake .cmake.in", "#", ("#[[", "]]"), None, "CMakeLists.txt"),
     _language("CoffeeScript", ".coffee .cjsx .iced", "#", ("###", "###"), None, "Cakefile", "coffee"),
     _language(
         "Common Lisp", ".lisp .lsp .asd .cl .l .ny .podsl .sexp", ";", _LISP, "commonlisp",

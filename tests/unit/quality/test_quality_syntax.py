@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from repoloom.corpus.languages import LANGUAGES
@@ -16,6 +16,10 @@ from repoloom.stages.quality.parsing import Limits
 from repoloom.stages.quality.syntax import error_share, grammar_of, parser
 
 GRAMMARS = sorted({language.grammar for language in LANGUAGES if language.grammar})
+
+
+def test_no_grammar_is_used_that_reads_other_trees_in_other_processes() -> None:
+    assert "cmake" not in GRAMMARS  # `@A@` at the start of a line: 28 nodes under one build of Python, 6 under another
 
 
 @pytest.mark.parametrize("path", ["x.tsx", "x.mli", "x.fsi"])
@@ -73,6 +77,7 @@ def test_another_language_is_nearly_all_error() -> None:
     assert share > 0.3
 
 
+@example(b"<(", "c")  # more tokens are missed than it has bytes
 @given(st.binary(max_size=200), st.sampled_from(["python", "c", "json", "javascript"]))
 def test_any_bytes_have_a_share(text: bytes, grammar: str) -> None:
     share = error_share(text, grammar)

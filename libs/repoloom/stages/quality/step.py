@@ -70,6 +70,7 @@ class Quality(Step[QualityParams]):
     """Drops files by `syntax` or `score`, and cuts the documents accordingly."""
 
     name = "quality"
+    version = 2
     reads = ("documents",)
     writes: ClassVar = {"documents": DOCUMENTS, "scores": SCORES, "dropped": DROPPED}
     accounts = Accounts("documents", kept=("documents",))

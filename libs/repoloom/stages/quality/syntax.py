@@ -30,7 +30,8 @@ def error_share(text: bytes, grammar: str) -> float | None:
 
     Those are the tokens that stand directly under an ERROR node, and what no token could be made of. A construct that
     was read well inside of one counts as well read: an unclosed bracket wraps all that follows it, function by
-    function, in one ERROR. A token that the grammar misses and makes up counts as one byte.
+    function, in one ERROR. A token that the grammar misses and makes up counts as one byte;
+    of a text of a few bytes they may be more than it has, and then all of it is wrong.
 
     Returns:
         The share, or None where the text was given up.
@@ -39,7 +40,7 @@ def error_share(text: bytes, grammar: str) -> float | None:
     tree = parser(grammar).parse(source.read)
     if source.given_up:
         return None
-    return _bytes_in_error(tree) / max(1, len(text)) if tree.root_node.has_error else 0.0
+    return min(1.0, _bytes_in_error(tree) / max(1, len(text))) if tree.root_node.has_error else 0.0
 
 
 @cache
