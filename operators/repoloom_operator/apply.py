@@ -51,7 +51,12 @@ def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) 
         case Delete(kind, name, uid):
             cluster.delete(kind, resource.namespace, name, uid)
         case Patch(kind, name, body):
-            cluster.patch(kind, resource.namespace, name, body)
+            try:
+                cluster.patch(kind, resource.namespace, name, body)
+            except ApiException as error:
+                if error.status != 404:
+                    raise
+                _log.warning("%s %s is gone; that it went is news of its own", kind, name)
         case SetStatus(status):
             named = {"name": resource.name, "namespace": resource.namespace, "resourceVersion": resource.version}
             head = {"apiVersion": f"{GROUP}/{VERSION}", "kind": resource.kind, "metadata": named}

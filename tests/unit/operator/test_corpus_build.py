@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from worlds import RECIPE, Killed, World, resource
 
@@ -257,6 +257,7 @@ def play(world: World, step: Any) -> None:
 
 
 @given(STEPS)
+@example(["look", ("meanwhile", "suspend"), ("meanwhile", "delete job")])  # gone between look and patch
 def test_whatever_happens_there_are_never_two_jobs_and_it_ends_where_it_should(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = a_world(Path(folder))
