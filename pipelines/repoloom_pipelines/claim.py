@@ -10,9 +10,10 @@ import hashlib
 from pydantic import ValidationError
 
 from repoloom import store as stores
-from repoloom.corpus.manifest import Record, canonical_json
+from repoloom.corpus.manifest import Record
 from repoloom.errors import ConflictError
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.progress import recipe_identity
 from repoloom.recipe.run import RUN, RunRecord
 from repoloom.store import Store, open_store
 
@@ -20,14 +21,14 @@ _CLAIM = "claim.json"
 
 
 class _Claim(Record):
-    recipe: str  # SHA-256 of the recipe with all its defaults
+    recipe: str  # its identity
     name: str
 
 
 def claim(recipe: Recipe, uri: str) -> str:
     """Claims a store for the runs of a recipe, and returns the claim's name. Raises StoreError, CorruptDataError."""
     store = open_store(uri)
-    identity = _identity(recipe.model_dump())
+    identity = recipe_identity(recipe.model_dump())
     before = _read(store)
     if before is not None and before.recipe == identity and _made_by(store) in (None, identity):
         return before.name
@@ -48,11 +49,7 @@ def check_claim(uri: str, name: str) -> None:
 
 def _made_by(store: Store) -> str | None:
     """The recipe of what lies there: `repoloom run` may have made it, which makes no claim."""
-    return _identity(RunRecord.read(store.uri).recipe) if store.exists(RUN) else None
-
-
-def _identity(recipe: object) -> str:
-    return hashlib.sha256(canonical_json(recipe)).hexdigest()
+    return recipe_identity(RunRecord.read(store.uri).recipe) if store.exists(RUN) else None
 
 
 def _read(store: Store) -> _Claim | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cluster import ROOT, Namespace, output, wait_for
 
-SECONDS = 30.0  # on two cores that nine pods share; some six where little else runs
+SECONDS = 30.0  # on two cores that nine pods share
 TREE = ("charts", "libs", "pipelines", "requirements", "services")
 FILES = ("Dockerfile", ".dockerignore", "skaffold.yaml", "pyproject.toml", "README.md", "LICENSE")
 ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/healthz').read())"

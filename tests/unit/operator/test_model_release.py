@@ -1,4 +1,3 @@
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -7,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from test_training_run import TRAINED
-from worlds import Killed, World, resource
+from worlds import World, resource
 
 from repoloom import store as stores
 from repoloom.evaluation.result import Compared, Evaluation, Scores
@@ -50,18 +49,11 @@ def gates(world: World, **wanted: Any) -> None:
 
 
 def look(world: World) -> float | None:
-    with contextlib.suppress(Killed):
-        return world.look("ModelRelease", "r")
-    return None
+    return world.look("ModelRelease", "r")
 
 
 def settle(world: World) -> None:
-    for _ in range(20):
-        before = world.writes
-        look(world)
-        if world.writes == before:
-            return
-    raise AssertionError("it does not come to rest")
+    world.settle("ModelRelease", "r")
 
 
 def evaluated(world: World, bits: float | None = 2.0) -> None:

@@ -1,4 +1,3 @@
-import contextlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -6,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import RECIPE, Killed, World, resource
+from worlds import RECIPE, World, resource
 
 from repoloom import store as stores
 from repoloom.recipe.results import TRAINING, Trained
@@ -41,18 +40,11 @@ def a_world(folder: Path) -> World:
 
 
 def look(world: World) -> float | None:
-    with contextlib.suppress(Killed):
-        return world.look("TrainingRun", "t")
-    return None
+    return world.look("TrainingRun", "t")
 
 
 def settle(world: World) -> None:
-    for _ in range(20):
-        before = world.writes
-        look(world)
-        if world.writes == before:
-            return
-    raise AssertionError("it does not come to rest")
+    world.settle("TrainingRun", "t")
 
 
 def out(world: World) -> stores.Store:

@@ -7,6 +7,7 @@ is refused; a status is written apart from the rest. Each write can be the opera
 import copy
 import json
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,18 @@ class World(Cluster):
     def look(self, kind: Kind, name: str) -> float | None:
         """One look of the operator; what it raises when it dies or meets another's write is for the next look."""
         observe.now, handlers.now = (lambda: self.time), (lambda: self.time)  # type: ignore[assignment]
-        return handlers.look((kind, NAMESPACE, name), self, SETTINGS)
+        with suppress(Killed):
+            return handlers.look((kind, NAMESPACE, name), self, SETTINGS)
+        return None
+
+    def settle(self, kind: Kind, name: str) -> None:
+        """Looks until nothing is left to do."""
+        for _ in range(20):
+            before = self.writes
+            self.look(kind, name)
+            if self.writes == before:
+                return
+        raise AssertionError("it does not come to rest")
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         found: dict[str, Any] = self.objects[kind, name].get("status", {})

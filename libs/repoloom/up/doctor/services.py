@@ -9,7 +9,7 @@ from repoloom.client import CLIENTS
 from repoloom.errors import RepoloomError
 from repoloom.rpc.settings import ChannelSettings, split_address
 from repoloom.up.doctor.finding import Finding
-from repoloom.up.find import find_services, health
+from repoloom.up.find import health, services_at
 from repoloom.up.surroundings import SERVICES
 
 _DAYS_LEFT = 14
@@ -25,7 +25,7 @@ def service_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
     services: dict[str, ChannelSettings] = {}
     for word in words:
         try:
-            services.update(find_services((word,), environment))
+            services.update(services_at(word, environment))
         except RepoloomError as error:
             way_out = f"start it again, or mend {SERVICES}, which is to be filter=host:port,..."
             yield Finding.fail(f"services at {word.strip()}", str(error), way_out)
