@@ -71,7 +71,7 @@ def test_pretraining_and_evaluation_go_on_from_what_lies_in_the_store(whole: Who
 def test_there_is_nothing_to_evaluate_in_an_empty_store(recipe: Path, tmp_path: Path) -> None:
     ended = repoloom("pipeline", "run-local", recipe, "--store", tmp_path / "empty", "--pipeline", "evaluation")
     assert ended.code == 1
-    assert "holds no trained model" in ended.err
+    assert "holds no model that was trained" in ended.err
     assert ended.err.strip().splitlines()[-1].startswith("error: ")
 
 

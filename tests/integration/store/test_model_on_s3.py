@@ -32,7 +32,7 @@ def test_the_model_that_is_trained_and_measured_on_s3_is_the_one_of_a_folder(
     packed = repoloom("run", recipe, "--out", tmp_path, "--store", corpus, "--until", "pack", **environment)
     assert packed.code == 0, packed.err
     early = repoloom("eval", recipe, "--store", corpus, "--out", model, **environment)
-    assert early.code == 1
+    assert early.code == 2
     assert "holds no model that was trained" in early.err
     trained = repoloom("train", recipe, "--store", corpus, "--out", model, "--json", **environment)
     assert trained.code == 0, trained.err
