@@ -1,9 +1,9 @@
-"""What the tests do with a cluster: kubectl, and runs of the data path as Jobs."""
+"""What the tests do with a cluster: kubectl, custom resources, and programs as Jobs."""
 
 import json
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,96 +53,99 @@ class Namespace:
         items = self.get("pods", "--selector", f"app.kubernetes.io/component={component}")["items"]
         return [pod["metadata"]["name"] for pod in items if "deletionTimestamp" not in pod["metadata"]]
 
-    def image(self) -> str:
+    def image(self, of: str = "repoloom") -> str:
         """What the release runs."""
-        deployment = self.get("deployment", "repoloom-filter")
-        return str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
-
-    def start_run(self, name: str) -> None:
-        """Starts the data path of the recipe as a Job, as anything else in the cluster may."""
-        command = ["repoloom", "run", f"{FOLDER}/recipe.yaml", "--out", "/tmp/run", "--store", self.store(name)]
-        self.apply(self._job(name, [*command, "--engine", "celery", "--until", "pack", "--json"]))
+        settings = yaml.safe_load(self.get("configmap", "repoloom-operator")["data"]["settings.yaml"])
+        return str(settings["images"][of])
 
     def store(self, name: str) -> str:
         return f"s3://repoloom/data/{name}"
 
-    def digest(self, name: str, seconds: float) -> str:
-        """Of what a run has made, once it is done."""
-        wait_for(f"the run {name}", seconds, lambda: bool(self.get("job", name)["status"].get("succeeded")))
-        return str(json.loads(self.said(name))["digest"])
+    def make(self, kind: str, name: str, **spec: Any) -> None:
+        """Makes a custom resource, or changes its spec."""
+        self.apply({"apiVersion": "repoloom.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
 
-    def said(self, job: str) -> str:
-        """What the pod of a Job printed that ended well."""
-        pods = self.get("pods", "--selector", f"job-name={job}", "--field-selector", "status.phase=Succeeded")["items"]
-        log = self.kubectl("logs", pods[0]["metadata"]["name"])
-        return log[log.rindex("\n{\n") :] if "\n{\n" in log else log.splitlines()[-1]
+    def status(self, kind: str, name: str) -> dict[str, Any]:
+        return dict(self.get(kind.lower(), name).get("status", {}))
 
-    def start_script(self, name: str, script: Path, *arguments: str) -> None:
-        """Starts a Python program as a Job that calls the services."""
+    def reaches(self, kind: str, name: str, phase: str, seconds: float) -> dict[str, Any]:
+        """The status of a custom resource, once it is in a phase."""
+        wait_for(f"{kind} {name} is {phase}", seconds, lambda: self.status(kind, name).get("phase") == phase)
+        return self.status(kind, name)
+
+    def children(self, kind: str, owner: str) -> list[dict[str, Any]]:
+        """What the operator made for a custom resource."""
+        return list(self.get(kind, "--selector", f"repoloom.dev/name={owner}")["items"])
+
+    def running(self, owner: str) -> list[str]:
+        """The pods of a custom resource that have not ended."""
+        pods = self.children("pods", owner)
+        return [pod["metadata"]["name"] for pod in pods if pod["status"]["phase"] in ("Pending", "Running")]
+
+    def events(self, name: str) -> dict[str, str]:
+        """The messages of a custom resource's events, by reason."""
+        items = self.get("events", "--field-selector", f"involvedObject.name={name}")["items"]
+        return {event["reason"]: event["message"] for event in items}
+
+    def kill(self, pod: str) -> None:
+        """As a node that is lost does."""
+        self.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+
+    def said(self, job: str, seconds: float) -> str:
+        """The last line that the pod of a Job prints, once it has ended well."""
+
+        def ended() -> bool:
+            status = self.get("job", job)["status"]
+            assert not status.get("failed"), self.kubectl("logs", f"job/{job}", "--tail=50")
+            return bool(status.get("succeeded"))
+
+        wait_for(f"the script {job}", seconds, ended)
+        return self.kubectl("logs", f"job/{job}").splitlines()[-1]
+
+    def start(self, name: str, image: str, *command: str, script: str = "") -> None:
+        """Starts a program as a Job that may use the store, Redis and the services; it is tried once."""
+        volumes: dict[str, tuple[str, dict[str, Any]]] = {
+            "tmp": ("/tmp", {"emptyDir": {}}),
+            "corpus": (str(FOLDER), {"configMap": {"name": "corpus"}}),
+            "script": ("/script", {"configMap": {"name": name}}),
+            "tls": ("/etc/repoloom/tls", {"secret": {"secretName": "repoloom-tls"}}),
+            "caller": ("/etc/repoloom/caller", {"secret": {"secretName": "repoloom-callers"}}),
+        }
+        container = {
+            "name": "program",
+            "image": image,
+            "command": list(command),
+            "securityContext": {**RESTRICTED, "runAsUser": 1000},
+            "envFrom": [
+                {"configMapRef": {"name": "repoloom-environment"}},
+                {"secretRef": {"name": "repoloom-store"}},
+                {"secretRef": {"name": "repoloom-redis"}},
+            ],
+            "env": [
+                {"name": "REPOLOOM_CLIENT_CA_FILE", "value": "/etc/repoloom/tls/ca.crt"},
+                {"name": "REPOLOOM_CLIENT_TOKEN_FILE", "value": "/etc/repoloom/caller/token"},
+            ],
+            "volumeMounts": [
+                # Of the corpus as values.yaml has it.
+                {"name": volume, "mountPath": path, **({"subPath": "..data"} if volume == "corpus" else {})}
+                for volume, (path, _) in volumes.items()
+            ],
+        }
+        pod = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [container],
+            "volumes": [{"name": volume, **source} for volume, (_, source) in volumes.items()],
+        }
+        labels = {"repoloom.dev/data": "true", "repoloom.dev/calls": "true"}
+        job = {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}}
+        head = {"name": name}
         self.apply(
-            {
-                "apiVersion": "v1",
-                "kind": "ConfigMap",
-                "metadata": {"name": name},
-                "data": {"script.py": script.read_text()},
-            },
-            self._job(name, ["python", "/script/script.py", *arguments]),
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": {"script.py": script}},
+            {"apiVersion": "batch/v1", "kind": "Job", "metadata": head, "spec": job},
         )
 
-    def _job(self, name: str, command: Sequence[str]) -> dict[str, Any]:
-        secrets = {"tls": "repoloom-tls", "caller": "repoloom-callers"}
-        maps = {"corpus": "corpus", "script": name}
-        mounts = [
-            {"name": "tmp", "mountPath": "/tmp"},
-            {"name": "corpus", "mountPath": str(FOLDER), "subPath": "..data"},  # see values.yaml
-            {"name": "script", "mountPath": "/script"},
-            *({"name": volume, "mountPath": f"/etc/repoloom/{volume}"} for volume in secrets),
-        ]
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": name},
-            "spec": {
-                "backoffLimit": 50,
-                "template": {
-                    "metadata": {
-                        "labels": {
-                            "app.kubernetes.io/component": "run",
-                            "repoloom.dev/data": "true",
-                            "repoloom.dev/calls": "true",
-                        }
-                    },
-                    "spec": {
-                        "restartPolicy": "Never",
-                        "automountServiceAccountToken": False,
-                        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
-                        "containers": [
-                            {
-                                "name": "run",
-                                "image": self.image(),
-                                "command": list(command),
-                                "securityContext": {**RESTRICTED, "runAsUser": 1000},
-                                "envFrom": [
-                                    {"configMapRef": {"name": "repoloom-environment"}},
-                                    {"secretRef": {"name": "repoloom-store"}},
-                                    {"secretRef": {"name": "repoloom-redis"}},
-                                ],
-                                "env": [
-                                    {"name": "REPOLOOM_CLIENT_CA_FILE", "value": "/etc/repoloom/tls/ca.crt"},
-                                    {"name": "REPOLOOM_CLIENT_TOKEN_FILE", "value": "/etc/repoloom/caller/token"},
-                                ],
-                                "volumeMounts": mounts,
-                            }
-                        ],
-                        "volumes": [
-                            {"name": "tmp", "emptyDir": {}},
-                            *(
-                                {"name": v, "configMap": {"name": n, "optional": v == "script"}}
-                                for v, n in maps.items()
-                            ),
-                            *({"name": v, "secret": {"secretName": n}} for v, n in secrets.items()),
-                        ],
-                    },
-                },
-            },
-        }
+
+def condition(status: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return next(entry for entry in status["conditions"] if entry["type"] == name)

@@ -2,13 +2,16 @@
 
 import json
 import os
+from typing import Any
 
 import pytest
+import yaml
 from corpus import FOLDER, write_corpus
 
 from cluster import ROOT, Namespace, output
 
 NAME = "repoloom-e2e"
+KINDS = "modelreleases,trainingruns,corpusbuilds"
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +29,11 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
+def recipe(laptop: str) -> dict[str, Any]:  # noqa: ARG001 - it writes the corpus
+    return dict(yaml.safe_load((FOLDER / "recipe.yaml").read_text()))
+
+
+@pytest.fixture(scope="session")
 def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
     """A release, from nothing: images built, pushed and deployed by skaffold. It stays, to be looked at afterwards.
 
@@ -33,11 +41,22 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
     """
     if there := os.environ.get("REPOLOOM_E2E_NAMESPACE"):
         return Namespace(there)
+    if output("kubectl", "get", "crd", "corpusbuilds.repoloom.dev", "--ignore-not-found"):  # of a run before
+        output("kubectl", "--namespace", NAME, "delete", KINDS, "--all", "--timeout=120s")
     output("kubectl", "delete", "namespace", NAME, "--ignore-not-found")
     output("kubectl", "create", "namespace", NAME)
     output("kubectl", "label", "namespace", NAME, "pod-security.kubernetes.io/enforce=restricted")
     namespace = Namespace(NAME)
     files = [f"--from-file={path}" for path in sorted(FOLDER.iterdir()) if path.suffix]
     namespace.kubectl("create", "configmap", "corpus", *files)
-    output("skaffold", "run", "--profile=e2e", f"--namespace={NAME}", "--status-check=false")
+    output("skaffold", "run", "--profile=models,e2e", f"--namespace={NAME}", "--status-check=false")
     return namespace
+
+
+@pytest.fixture(scope="session")
+def corpus(namespace: Namespace, recipe: dict[str, Any], laptop: str) -> str:
+    """Where the CorpusBuild `calm` has its data."""
+    store = namespace.store("calm")
+    namespace.make("CorpusBuild", "calm", recipe=recipe, store=store)
+    assert namespace.reaches("CorpusBuild", "calm", "Ready", 300)["digest"] == laptop
+    return store

@@ -10,6 +10,24 @@ FOLDER = Path("/tmp/repoloom-e2e")
 _PACKAGES = ("concurrent", "email", "html", "http", "importlib", "json", "logging", "unittest", "xml")
 _FILES, _LARGEST = 5, 30_000  # of each package; bytes
 
+_SIZE = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "rope_linear_factor": 1,
+    "tie_word_embeddings": True,
+}
+_TRAINING = {
+    "batch_size": 8,
+    "micro_batch_size": 4,
+    "steps": 40,
+    "learning_rate": 0.01,
+    "warmup_steps": 2,
+    "checkpoint_every": 10,
+}
+
 
 def write_corpus() -> Path:
     """Writes one file of JSON lines for each package; returns the recipe's path."""
@@ -39,6 +57,8 @@ def write_corpus() -> Path:
                 "crawl": {"sources": sources},
                 "split": {"fraction": 0.4},
                 "tokenize": {"vocab_size": 300},
+                "train": {"size": _SIZE, **_TRAINING},
+                "evaluate": {"holes": 8, "max_bytes": 20_000},
             }
         ),
     )

@@ -1,12 +1,13 @@
-"""A recipe's data path on the cluster: the laptop's bytes, whatever pods are lost meanwhile."""
+"""The data path on the cluster: the laptop's bytes, whatever pods are lost meanwhile."""
 
 import random
 import time
+from typing import Any
 
 from cluster import Namespace, output, wait_for
 
-KINDS = ("worker-cpu", "worker-highmem", "run", "redis", "store", "filter")
-LIMIT = 300.0  # seconds of a run, on two cores that do everything else too
+KINDS = ("worker-cpu", "worker-highmem", "operator", "run", "redis", "store", "filter")
+LIMIT = 300.0  # seconds of a build, on two cores that do everything else too
 
 
 def test_each_service_answers_a_real_call(namespace: Namespace) -> None:
@@ -14,25 +15,36 @@ def test_each_service_answers_a_real_call(namespace: Namespace) -> None:
     assert said.count(" answers") == 7
 
 
-def test_workers_come_with_work_and_go_without_and_make_the_laptops_bytes(namespace: Namespace, laptop: str) -> None:
+def test_workers_come_with_work_and_go_without_and_make_the_laptops_bytes(
+    namespace: Namespace, recipe: dict[str, Any], laptop: str
+) -> None:
     wait_for("no worker where there is no work", 120, lambda: not namespace.pods("worker-cpu"))
-    namespace.start_run("calm")
+    namespace.make("CorpusBuild", "calm", recipe=recipe, store=namespace.store("calm"))
     wait_for("several workers", 120, lambda: len(namespace.pods("worker-cpu")) > 1)
-    assert namespace.digest("calm", LIMIT) == laptop
+    status = namespace.reaches("CorpusBuild", "calm", "Ready", LIMIT)
+    assert status["digest"] == laptop
+    assert status["progress"]["stepsDone"] == status["progress"]["stepsTotal"]
+    for passage in status["funnel"]:
+        assert passage["entering"] == passage["kept"] + sum(passage["dropped"].values())
+    assert namespace.events("calm")["Built"] == f"the corpus is {laptop}"
     wait_for("no worker after the work", 180, lambda: not namespace.pods("worker-cpu"))
 
 
-def test_pods_of_every_kind_that_are_killed_cost_no_byte(namespace: Namespace, laptop: str) -> None:
-    draw, killed = random.Random(0), set()
-    namespace.start_run("stormy")
+def test_pods_of_every_kind_that_are_killed_cost_no_byte(
+    namespace: Namespace, recipe: dict[str, Any], laptop: str
+) -> None:
+    draw = random.Random(0)
+    killed: set[str] = set()
+    namespace.make("CorpusBuild", "stormy", recipe=recipe, store=namespace.store("stormy"))
     until = time.monotonic() + LIMIT
-    while not namespace.get("job", "stormy")["status"].get("succeeded"):
+    while namespace.status("CorpusBuild", "stormy").get("phase") != "Ready":
         assert time.monotonic() < until, f"not done after all; killed: {killed}"
         kinds = [kind for kind in KINDS if kind not in killed] or KINDS
         kind = draw.choice(kinds)
-        if pods := namespace.pods(kind):
-            namespace.kubectl("delete", "pod", draw.choice(pods), "--grace-period=0", "--force")
+        if pods := namespace.running("stormy") if kind == "run" else namespace.pods(kind):
+            namespace.kill(draw.choice(pods))
             killed.add(kind)
         time.sleep(draw.uniform(3, 8) if set(KINDS) - killed else 60)
     assert killed == set(KINDS)
-    assert namespace.digest("stormy", 1) == laptop
+    assert namespace.status("CorpusBuild", "stormy")["digest"] == laptop
+    assert len(namespace.children("jobs", "stormy")) == 1

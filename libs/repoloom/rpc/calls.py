@@ -20,6 +20,7 @@ from google.protobuf.struct_pb2 import Struct
 from pydantic import ValidationError
 
 from repoloom.engine.step import P, Params, Step
+from repoloom.recipe.model import dotted, explain
 from repoloom.recipe.sections import configure, section
 from repoloom.rpc.call import in_thread
 from repoloom.rpc.errors import FieldError
@@ -95,12 +96,12 @@ def configured(step: type[Step[P]], given: Struct) -> Step[P]:
 
 def checked(stage: str, given: Struct) -> dict[str, object]:
     """A stage's section of a recipe, as it was sent. Raises FieldError."""
+    model = section(stage)
     try:
-        return dict(section(stage).model_validate(values(given)))
+        return dict(model.model_validate(values(given)))
     except ValidationError as error:
-        problem = error.errors()[0]
-        where = ".".join(map(str, problem["loc"]))
-        raise FieldError(f"parameters.{where}", f"{problem['msg']}; see `repoloom {stage} --parameters`") from None
+        where, _, problem = next(explain(error, model, dotted, got=lambda _: "")).partition(": ")
+        raise FieldError(f"parameters.{where}", f"{problem}; see `repoloom {stage} --parameters`") from None
 
 
 def values(given: Struct, field: str = "parameters") -> dict[str, object]:

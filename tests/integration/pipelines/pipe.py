@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from command import Result
+
 RECIPE = """
 name: small
 seed: 3
@@ -35,15 +37,6 @@ train:
   checkpoint_every: 4
 evaluate: {holes: 2, max_bytes: 4000}
 """
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @dataclass(frozen=True)
@@ -77,12 +70,12 @@ class Command:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
 
-    def end(self) -> Ended:
+    def end(self) -> Result:
         out, err = self._process.communicate()
-        return Ended(self._process.returncode, out, err)
+        return Result(self._process.returncode, out, err)
 
 
-def repoloom(*arguments: object, **environment: str) -> Ended:
+def repoloom(*arguments: object, **environment: str) -> Result:
     """Runs the command line to its end."""
     return Command(*arguments, **environment).end()
 
