@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cluster import Namespace, output, wait_for
 
-LIMIT = 60.0  # how long it took is printed: on a quiet machine a tenth of it
+LIMIT = 60.0  # seconds; how long it took is printed
 ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/healthz').read())"
 
 
