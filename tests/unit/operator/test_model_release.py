@@ -1,3 +1,4 @@
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -185,6 +186,26 @@ def test_what_others_serve_after_a_release_is_left_alone(world: World) -> None:
     before = world.writes
     settle(world)
     assert world.writes == before
+
+
+def test_what_is_served_after_a_roll_back_is_left_alone(world: World) -> None:
+    measured(world)
+    tried = copy.deepcopy(world.objects["Deployment", "web-canary"]["spec"])
+    serve(world, broken=("web-canary",))
+    settle(world)
+    assert (phase(world), served(world, "web-canary")) == ("RolledBack", "old")
+    for name in ("web", "web-canary"):
+        world.objects["Deployment", name]["spec"] = copy.deepcopy(tried)
+    settle(world)
+    assert (served(world, "web"), served(world, "web-canary")) == ("new", "new")
+
+
+def test_what_was_released_is_told_though_its_training_is_gone(world: World) -> None:
+    finish(world)
+    before = world.status("ModelRelease", "r")
+    del world.objects["TrainingRun", "t"]
+    settle(world)
+    assert world.status("ModelRelease", "r") == before
 
 
 @given(st.lists(st.sampled_from(["look", 0, 1, 2, "serve", "time", "delete job", "measured"]), max_size=25))
