@@ -206,9 +206,13 @@ class _Release:
         elif canary.ready and not since:
             self.fields["canarySince"] = timestamp(self.now)
             yield from self._write("Canary", _not_ready("Canary", "the canary serves the model"), passed)
+        elif not since:
+            yield from self._write("Canary", _not_ready("Canary", canary.said), passed)
 
     def _broken(self, deployment: Deployment) -> Condition:
         said = f"{deployment.name} did not serve the model; it goes back to {self.fields['former']['uri']}"
+        if deployment.said:
+            said += f"\n{deployment.said}"
         return _not_ready("RolledBack", said, alarming=True)
 
     def _roll_back(self) -> Iterator[Action]:
