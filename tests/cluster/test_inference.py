@@ -168,7 +168,7 @@ def test_weights_that_are_not_the_trained_ones_are_refused_by_the_canary_and_rol
     before, weights = served.models(), f"{served.store}/second/model"
     _copy(served, weights, "model.safetensors", "kept")
     _copy(served, weights, "config.json", "model.safetensors")
-    _deadline(served, 30)
+    _deadline(served, 20)
     served.release("broken")
     wait_for("the canary is refused", LIMIT, lambda: any("was meant" in said for said in _last_words(served)))
     assert not all(pod["status"]["containerStatuses"][0]["ready"] for pod in served.pods("canary"))

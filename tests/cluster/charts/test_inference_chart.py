@@ -176,6 +176,13 @@ def test_the_network_lets_clients_in_and_the_store_out_and_no_more() -> None:
     assert [port["port"] for port in watched[1]["ports"]] == ["metrics"]
 
 
+def test_where_clients_are_named_the_test_may_ask_too_and_nobody_else() -> None:
+    client = {"podSelector": {"matchLabels": {"app": "editor"}}}
+    objects = rendered({**INSECURE, "networkPolicy": {"clients": [client]}})
+    [rule] = objects["NetworkPolicy", "code"]["spec"]["ingress"]
+    assert rule["from"] == [client, {"podSelector": {"matchLabels": objects["Pod", "code-test"]["metadata"]["labels"]}}]
+
+
 def test_a_gpu_is_asked_for_with_shared_memory_on_nodes_that_have_one() -> None:
     spec = pod(rendered(ALL))
     container = spec["containers"][0]
