@@ -123,6 +123,8 @@ def train(
                     StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
                 )
             stop = plan.any(stopping.is_set())  # looked at once, so that a step that ends the run is one that is saved
+            if stop:
+                stopping.set()  # of all ranks, whichever was asked
             if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
                 state = plan.state()
                 if plan.is_main:
@@ -165,7 +167,11 @@ def make_deterministic(threads: int, device: torch.device) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread."""
+    """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread.
+
+    Once it is set, SIGTERM says nothing more for good: torchrun sends another when the first rank has ended, and the
+    others are to end as that one did.
+    """
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopping
@@ -180,5 +186,7 @@ def stop_requests() -> Iterator[threading.Event]:
     try:
         yield stopping
     finally:
+        if stopping.is_set():
+            before[signal.SIGTERM] = signal.SIG_IGN
         for number, handler in before.items():
             signal.signal(number, handler)
