@@ -156,8 +156,9 @@ class _Training:
         self.finished = kept.get("phase") == "Succeeded"
         if (progress := seen.output.progress) and self.job and not self.finished:
             self.fields["progress"] = camel(progress.model_dump(mode="json"))
-        if self.job and self.job.began and not self.fields["startTime"]:
-            self.fields["startTime"] = timestamp(self.job.began)
+        if self.job and not self.fields["startTime"]:
+            began = self.job.began or (self.now if self.job.state is State.RUNNING else None)
+            self.fields["startTime"] = began and timestamp(began)
 
     def steps(self) -> Iterator[Action]:
         """What is to be done; the status is written before what it remembers is deleted."""

@@ -69,7 +69,8 @@ def _check_store(environment: Mapping[str, str]) -> None:
     `torch.distributed.rendezvous._create_c10d_store`), and they would wait for the dead. The variable has each round
     make a store of its own.
     """
-    if environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True" and environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+    one_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if one_store and environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
         raise InputError(
             "ranks that torchrun starts anew would wait for those that ended; set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
             "where torchrun is started, or leave out --max-restarts and start it anew: it goes on from the checkpoint"
