@@ -32,18 +32,17 @@ FROM environment AS repoloom-environment
 COPY requirements/cluster.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/cluster.txt && $COMPILE
 
-FROM environment AS training-environment
-COPY requirements/training.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/training.txt && $COMPILE
+FROM environment AS inference-environment
+COPY requirements/inference.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/inference.txt && $COMPILE
 # What a GPU variant has besides, such as flash-attn, which is compiled: that takes a base image with CUDA's compiler.
 ARG GPU_PACKAGES=
 RUN [ -z "$GPU_PACKAGES" ] || pip install --no-build-isolation $GPU_PACKAGES
 
-FROM environment AS inference-environment
-COPY requirements/inference.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/inference.txt && $COMPILE
-ARG GPU_PACKAGES=
-RUN [ -z "$GPU_PACKAGES" ] || pip install --no-build-isolation $GPU_PACKAGES
+# On top of the one before, of the same versions, so that torch is installed once.
+FROM inference-environment AS training-environment
+COPY requirements/training.txt /requirements/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/training.txt && $COMPILE
 
 FROM base AS runtime
 ENV PATH=/opt/repoloom/bin:$PATH \

@@ -53,6 +53,7 @@ def run_local(
     store: _Store,
     pipeline: _Pipeline = "whole",
     workers: Workers = CORES,
+    settings: _SettingsFile = None,
     as_json: Json = False,
 ) -> None:
     """Run a pipeline on this machine, each task in a process of its own, with no cluster.
@@ -62,10 +63,11 @@ def run_local(
     from repoloom.recipe.model import Recipe
     from repoloom.recipe.run import datasets_at
     from repoloom_pipelines.running import arguments, run_here
+    from repoloom_pipelines.settings import Settings
 
     name, checked = _name(pipeline), Recipe.load(recipe)
     with tempfile.TemporaryDirectory(prefix="repoloom-pipeline-") as root:
-        run_here(name, arguments(name, checked, store, workers), Path(root))
+        run_here(name, Settings.load(settings), arguments(name, checked, store, workers), Path(root))
     datasets = datasets_at(store)
     if as_json:
         print_json({"store": store, "digest": datasets[-1].digest, "report": f"{store.rstrip('/')}/report.html"})

@@ -69,11 +69,27 @@ def find_model(store: str) -> str:
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)
-def train(recipe: str, store: str, claimed: str, corpus: str, model: Output[Model], metrics: Output[Metrics]) -> str:
-    """Trains on the packed tokens whose digest is `corpus`, exports; returns the SHA-256 of the weights."""
-    from repoloom_pipelines.model_path import train as train_model
+def train(
+    recipe: str,
+    store: str,
+    claimed: str,
+    corpus: str,
+    workers: str,
+    model: Output[Model],
+    metrics: Output[Metrics],
+) -> str:
+    """Trains on the packed tokens whose digest is `corpus`, exports; returns the SHA-256 of the weights.
 
-    trained = train_model(recipe, store, claimed, corpus)
+    In this pod, or by `workers`: JSON of `settings.Workers`; a cache holds numbers of structures as floats.
+    """
+    from repoloom_pipelines.model_path import train as train_here
+    from repoloom_pipelines.settings import Workers
+    from repoloom_pipelines.training_run import train_by_operator
+
+    if workers:
+        trained = train_by_operator(recipe, store, claimed, corpus, Workers.model_validate_json(workers))
+    else:
+        trained = train_here(recipe, store, claimed, corpus)
     model.uri = f"{store.rstrip('/')}/model"
     model.metadata.update(weights=trained.weights, corpus=trained.packed, parameters=trained.parameters)
     metrics.log_metric("steps", trained.steps)

@@ -62,7 +62,9 @@ class _Tasks:
         return self._training(components.find_model(store=store), cached=False).output
 
     def train(self, recipe: Later, store: Later, claimed: Later, corpus: Later | str) -> Later:
-        task = components.train(recipe=recipe, store=store, claimed=claimed, corpus=corpus)
+        workers = self._settings.training_workers
+        given = workers.model_dump_json() if workers else ""
+        task = components.train(recipe=recipe, store=store, claimed=claimed, corpus=corpus, workers=given)
         return self._training(task, cached=True).outputs["Output"]
 
     def evaluate(self, recipe: Later, store: Later, claimed: Later, weights: Later) -> None:

@@ -38,7 +38,7 @@ def compile_to(name: Name, settings: Settings, path: Path) -> None:
     compiler.Compiler().compile(pipeline(name, settings), str(path))
 
 
-def run_here(name: Name, given: Arguments, root: Path) -> None:
+def run_here(name: Name, settings: Settings, given: Arguments, root: Path) -> None:
     """Runs a pipeline task by task in processes of this machine, its artifacts below `root`. Raises TaskFailedError.
 
     kfp.local leaves the exit handler out where a task failed; then it runs by itself.
@@ -46,7 +46,7 @@ def run_here(name: Name, given: Arguments, root: Path) -> None:
     with contextlib.redirect_stdout(sys.stderr):  # kfp prints there what the tasks say
         try:
             _begin(root)
-            pipeline(name, Settings())(**given)
+            pipeline(name, settings)(**given)
         except RuntimeError as error:  # kfp has no other for it
             with contextlib.suppress(RuntimeError):  # of a run that has made nothing that could be told
                 _begin(root)

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic.alias_generators import to_camel
 
 from repoloom.corpus.manifest import Record
 from repoloom.errors import InputError
@@ -41,11 +42,24 @@ class Pods(Record):
     retries: int = Field(default=5, ge=0)  # an attempt goes on where the one before was stopped
 
 
+class Workers(Record):
+    """A training by many pods, as a TrainingRun has them (docs/custom-resources.md)."""
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True)
+
+    workers: int = Field(ge=1)
+    processes_per_worker: int = Field(default=1, ge=1)
+    parallel: str = "zero1"
+    resources: dict[str, JsonValue] | None = None  # of a worker; by default those of the operator
+    max_restarts: int = Field(default=3, ge=0)
+
+
 class Settings(Record):
     """The settings of a compilation; every key has a default."""
 
     data: Pods = Pods(image="repoloom")
     training: Pods = Pods(image="repoloom-training", memory="16Gi", shared_memory="2Gi")
+    training_workers: Workers | None = None  # else the task's own pod trains
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     store_secret: str = "repoloom-store"  # noqa: S105 - its name; of its keys the pods get AWS_*

@@ -92,7 +92,7 @@ class Namespace:
         self.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
 
     def said(self, job: str, seconds: float) -> str:
-        """The last line that the pod of a Job prints, once it has ended well."""
+        """What the pod of a Job prints last, a line or an indented object of JSON, once it has ended well."""
 
         def ended() -> bool:
             status = self.get("job", job)["status"]
@@ -100,14 +100,18 @@ class Namespace:
             return bool(status.get("succeeded"))
 
         wait_for(f"the script {job}", seconds, ended)
-        return self.kubectl("logs", f"job/{job}").splitlines()[-1]
+        log = self.kubectl("logs", f"job/{job}")
+        return log[log.rindex("\n{\n") :] if "\n{\n" in log else log.splitlines()[-1]
 
-    def start(self, name: str, image: str, *command: str, script: str = "") -> None:
-        """Starts a program as a Job that may use the store, Redis and the services; it is tried once."""
+    def start(self, name: str, image: str, *command: str, files: Mapping[str, str], account: str = "") -> None:
+        """Starts a program as a Job that may use the store, Redis and the services; it is tried once.
+
+        `files` lie in /files. With an account it may use Kubernetes, too.
+        """
         volumes: dict[str, tuple[str, dict[str, Any]]] = {
             "tmp": ("/tmp", {"emptyDir": {}}),
             "corpus": (str(FOLDER), {"configMap": {"name": "corpus"}}),
-            "script": ("/script", {"configMap": {"name": name}}),
+            "files": ("/files", {"configMap": {"name": name}}),
             "tls": ("/etc/repoloom/tls", {"secret": {"secretName": "repoloom-tls"}}),
             "caller": ("/etc/repoloom/caller", {"secret": {"secretName": "repoloom-callers"}}),
         }
@@ -133,7 +137,8 @@ class Namespace:
         }
         pod = {
             "restartPolicy": "Never",
-            "automountServiceAccountToken": False,
+            "serviceAccountName": account or "default",
+            "automountServiceAccountToken": bool(account),
             "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],
             "volumes": [{"name": volume, **source} for volume, (_, source) in volumes.items()],
@@ -142,7 +147,7 @@ class Namespace:
         job = {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}}
         head = {"name": name}
         self.apply(
-            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": {"script.py": script}},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": head, "data": dict(files)},
             {"apiVersion": "batch/v1", "kind": "Job", "metadata": head, "spec": job},
         )
 

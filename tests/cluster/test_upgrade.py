@@ -11,9 +11,9 @@ SECONDS = 150  # in which both happen
 def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(namespace: Namespace, corpus: str) -> None:
     target = f"dns:///repoloom-filter.{namespace.name}.svc:7000"
     places = (f"{corpus}/crawl", namespace.store("upgrade"))
-    script = Path(__file__).with_name("callers.py").read_text()
-    program = ("python", "/script/script.py", target, *places, str(SECONDS))
-    namespace.start("callers", namespace.image(), *program, script=script)
+    files = {"callers.py": Path(__file__).with_name("callers.py").read_text()}
+    program = ("python", "/files/callers.py", target, *places, str(SECONDS))
+    namespace.start("callers", namespace.image(), *program, files=files)
     wait_for("calls", 60, lambda: bool(namespace.get("job", "callers")["status"].get("ready")))
     before = namespace.image()
     after = before.partition("@")[0].rpartition(":")[0] + ":upgrade"

@@ -199,6 +199,7 @@ def _options(settings: ChannelSettings, idempotent: Iterable[str]) -> list[tuple
         ("grpc.keepalive_time_ms", int(settings.keepalive_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", 20_000),
         ("grpc.keepalive_permit_without_calls", 0),
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),  # 30 s else, in which a server's successor is not found
         ("grpc.compression_enabled_algorithms_bitset", 1),  # as the server does, and for its reason
     ]
 

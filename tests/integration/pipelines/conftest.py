@@ -13,6 +13,7 @@ from pipe import RECIPE, Whole, repoloom  # noqa: E402 - it lies in the folder j
 from repoloom.recipe.model import Recipe  # noqa: E402
 from repoloom_pipelines.pipelines import Name  # noqa: E402
 from repoloom_pipelines.running import arguments, run_here  # noqa: E402
+from repoloom_pipelines.settings import Settings  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +29,7 @@ def whole(recipe: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
     store, root = folder / "store", folder / "artifacts"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        run_here(Name.WHOLE, arguments(Name.WHOLE, Recipe.load(recipe), str(store), 2), root)
+        run_here(Name.WHOLE, Settings(), arguments(Name.WHOLE, Recipe.load(recipe), str(store), 2), root)
     return Whole(recipe, store, root)
 
 

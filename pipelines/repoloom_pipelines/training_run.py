@@ -1,0 +1,122 @@
+"""Training by many workers: a task of a pipeline hands it to repoloom's operator, as a TrainingRun, and waits."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kubernetes import client, config
+from kubernetes.client.exceptions import ApiException
+from kubernetes.config import ConfigException
+
+from repoloom.errors import ConflictError, InputError, RepoloomError, UnavailableError
+from repoloom.recipe.model import Recipe
+from repoloom_pipelines.claim import check_claim
+from repoloom_pipelines.settings import Workers
+
+if TYPE_CHECKING:
+    from repoloom.recipe.results import Trained
+
+_GROUP, _VERSION = "repoloom.dev", "v1alpha1"
+_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+_LOOK_SECONDS = 5.0
+
+_Plural = Literal["corpusbuilds", "trainingruns"]
+
+
+class _NotTrainedError(RepoloomError):
+    """What the operator says of a training that came to nothing."""
+
+
+def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, workers: Workers) -> "Trained":
+    """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
+
+    Its name is the claim's, so that another attempt finds the one that is there and waits for it. Raises
+    UnavailableError where there is no Kubernetes, no operator or no right to use it.
+    """
+    from repoloom_pipelines.model_path import open_model
+
+    check_claim(store, claimed)
+    resources = _Resources(f"pipeline-{claimed}")
+    resources.want("corpusbuilds", {"recipe": Recipe.parse(recipe, "recipe").model_dump(), "store": store})
+    spec = {"corpusRef": {"name": resources.name}, "out": store, **workers.model_dump(by_alias=True, exclude_none=True)}
+    resources.want("trainingruns", spec)
+    status = resources.wait()
+    if status["corpus"] != corpus:
+        raise ConflictError(f"{store} holds the corpus {status['corpus']}, the task was given {corpus}")
+    return open_model(store)
+
+
+class _Resources:
+    """The CorpusBuild and the TrainingRun of one name."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        try:
+            config.load_incluster_config()
+            self._namespace = _NAMESPACE.read_text()
+        except (ConfigException, OSError) as error:
+            raise UnavailableError(
+                "training by workers needs a pod with the token of a service account that may use "
+                f"corpusbuilds and trainingruns of {_GROUP}: {error}"
+            ) from error
+        self._api = client.CustomObjectsApi()
+
+    def want(self, plural: _Plural, spec: Mapping[str, Any]) -> None:
+        """Makes the resource, or, where it is there, gives it this spec."""
+        kind = {"corpusbuilds": "CorpusBuild", "trainingruns": "TrainingRun"}[plural]
+        body = {
+            "apiVersion": f"{_GROUP}/{_VERSION}",
+            "kind": kind,
+            "metadata": {"name": self.name},
+            "spec": dict(spec),
+        }
+        where = (_GROUP, _VERSION, self._namespace, plural)
+        try:
+            self._api.create_namespaced_custom_object(*where, body)
+        except ApiException as error:
+            if error.status != 409:
+                raise _refused(error, f"create {plural}") from error
+            try:
+                self._api.patch_namespaced_custom_object(*where, self.name, {"spec": dict(spec)})
+            except ApiException as error:
+                raise _refused(error, f"patch {plural}") from error
+
+    def wait(self) -> Mapping[str, Any]:
+        """The TrainingRun's status once it has trained. Raises InputError for a refused recipe, _NotTrainedError."""
+        said = ""
+        while True:
+            for plural in ("corpusbuilds", "trainingruns"):
+                status = self._status(plural)
+                phase = status.get("phase", "")
+                why = "; ".join(
+                    c["message"] for c in status.get("conditions", ()) if c["status"] == "False" and c["message"]
+                )
+                if phase == "Refused":
+                    raise InputError(why)
+                if phase == "Failed":
+                    raise _NotTrainedError(f"{why}; delete {plural} {self.name} to try again")
+            if phase == "Succeeded":
+                return status
+            if (line := _line(phase, status)) != said:
+                print(said := line, flush=True)
+            time.sleep(_LOOK_SECONDS)
+
+    def _status(self, plural: str) -> Mapping[str, Any]:
+        try:
+            found = self._api.get_namespaced_custom_object(_GROUP, _VERSION, self._namespace, plural, self.name)
+        except ApiException as error:
+            raise _refused(error, f"get {plural}") from error
+        generation = found["metadata"]["generation"]
+        status: Mapping[str, Any] = found.get("status", {})
+        return status if status.get("observedGeneration") == generation else {}
+
+
+def _refused(error: ApiException, verb: str) -> UnavailableError:
+    return UnavailableError(f"Kubernetes answers {error.status} {error.reason} to {verb}.{_GROUP}: {error.body}")
+
+
+def _line(phase: str, status: Mapping[str, Any]) -> str:
+    """How far it is, in a line of a log."""
+    at = status.get("progress", {})
+    return f"{phase or 'waits for the operator'}: step {at['step']} of {at['steps']}" if "step" in at else phase
