@@ -20,6 +20,7 @@ from repoloom.errors import CorruptDataError, InputError
 from repoloom.training.checkpoint import Checkpoints, Progress
 from repoloom.training.config import TrainParams
 from repoloom.training.data import Batch, PackedDataset, collate
+from repoloom.training.forms import check_batches
 from repoloom.training.loss import IGNORE
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
@@ -74,11 +75,7 @@ def train(
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
-    if params.batch_size % (params.micro_batch_size * plan.ranks):
-        raise InputError(
-            f"batch_size {params.batch_size} does not give {plan.ranks} ranks the same number of micro-batches "
-            f"of {params.micro_batch_size}; make it a multiple of {params.micro_batch_size * plan.ranks}"
-        )
+    check_batches(params.batch_size, params.micro_batch_size, plan.ranks)
     identity = run_identity(params, vocabulary, data_digest)
     versions = f"repoloom {__version__} with torch {torch.__version__}"
     plan.agree({"dataset": data_digest, "run": identity, "software": versions})

@@ -11,11 +11,12 @@ from repoloom import store as stores
 from repoloom.recipe.results import TRAINING, Trained
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
+from repoloom_operator.kept import PROBE
 from repoloom_operator.settings import Settings, TrainingJob
 
 TRAINED: dict[str, Any] = {
     **RECIPE,
-    "train": {"size": "1.3B", "batch_size": 8, "micro_batch_size": 8, "steps": 3000, "learning_rate": 0.001},
+    "train": {"size": "1.3B", "batch_size": 32, "micro_batch_size": 8, "steps": 3000, "learning_rate": 0.001},
 }
 
 
@@ -113,7 +114,7 @@ def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(tmp_path
 
 def test_a_training_is_a_train_job_of_just_as_many_nodes_with_a_runtime_of_its_own(tmp_path: Path) -> None:
     world = a_world(tmp_path, job="TrainJob")
-    world.edit("TrainingRun", "t", processesPerWorker=8, activeDeadlineSeconds=60)
+    world.edit("TrainingRun", "t", processesPerWorker=2, activeDeadlineSeconds=60)
     settle(world)
     [job] = world.jobs()
     [runtime] = [found for (kind, _), found in world.objects.items() if kind == "TrainingRuntime"]
@@ -123,7 +124,7 @@ def test_a_training_is_a_train_job_of_just_as_many_nodes_with_a_runtime_of_its_o
             "kind": "TrainingRuntime",
             "name": runtime["metadata"]["name"],
         },
-        "trainer": {"numNodes": 2, "numProcPerNode": 8},
+        "trainer": {"numNodes": 2, "numProcPerNode": 2},
         "activeDeadlineSeconds": 60,
         "suspend": False,
     }
@@ -295,6 +296,42 @@ def test_a_recipe_that_trains_nothing_is_refused(world: World) -> None:
     assert world.condition("TrainingRun", "t", "Accepted")["message"] == "spec.recipe.train: this key is missing"
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"parallel": "zero4"}, "spec.parallel: 'zero4' is none of single, zero1, zero2, zero3"),
+        ({"parallel": "single"}, "spec.parallel: 'single' is one process, and 2 are asked for; zero1 lets them share"),
+        (
+            {"processesPerWorker": 8},
+            "spec.recipe.train: batch_size 32 does not give 16 ranks the same number of micro-batches of 8; "
+            "make it a multiple of 128",
+        ),
+    ],
+)
+def test_ranks_that_have_nothing_to_share_are_refused_before_any_waits_for_a_gpu(
+    world: World, spec: dict[str, Any], said: str
+) -> None:
+    world.edit("TrainingRun", "t", **spec)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Refused", [])
+    assert world.condition("TrainingRun", "t", "Accepted")["message"] == said
+
+
+def test_an_output_that_cannot_be_written_is_seen_before_anything_runs(world: World) -> None:
+    in_the_way = Path(world.objects["TrainingRun", "t"]["spec"]["out"], PROBE, "x")
+    in_the_way.mkdir(parents=True)
+    settle(world)
+    assert world.jobs() == []
+    preflight = world.condition("TrainingRun", "t", "Preflight")
+    assert (preflight["status"], preflight["reason"]) == ("False", "OutputUnwritable")
+    assert str(in_the_way.parent) in preflight["message"]
+    in_the_way.rmdir()
+    in_the_way.parent.rmdir()
+    settle(world)
+    assert len(world.jobs()) == 1
+    assert not in_the_way.parent.exists()
+
+
 def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: World) -> None:
     world.built({**TRAINED, "seed": 9})
     settle(world)
@@ -361,7 +398,7 @@ def happen(world: World, what: str) -> None:
         case "time":
             world.advance(1000)
         case "resize":
-            world.edit("TrainingRun", "t", workers=world.objects["TrainingRun", "t"]["spec"]["workers"] + 1)
+            world.edit("TrainingRun", "t", workers=3 - world.objects["TrainingRun", "t"]["spec"]["workers"])
 
 
 def play(world: World, step: Any) -> None:
