@@ -39,6 +39,8 @@ APIS: Mapping[str, Api] = {
     "Deployment": Api("apps", "v1", "deployments"),
     "Job": Api("batch", "v1", "jobs"),
     "PyTorchJob": Api("kubeflow.org", "v1", "pytorchjobs"),
+    "TrainJob": Api("trainer.kubeflow.org", "v1alpha1", "trainjobs"),
+    "TrainingRuntime": Api("trainer.kubeflow.org", "v1alpha1", "trainingruntimes"),
 }
 
 

@@ -17,7 +17,7 @@ from repoloom_operator.resources import GROUP, VERSION, Manifest, Resource, S, m
 
 KIND_LABEL, NAME_LABEL, WORK_LABEL = f"{GROUP}/kind", f"{GROUP}/name", f"{GROUP}/work"
 
-JOB_KINDS = ("Job", "PyTorchJob")
+JOB_KINDS = ("Job", "PyTorchJob", "TrainJob")
 
 
 class State(StrEnum):
@@ -87,8 +87,17 @@ def _state(kind: str, status: Manifest, conditions: Mapping[str, Any], suspended
         return State.FAILED
     if suspended:
         return State.SUSPENDED
-    runs = status.get("ready", 0) if kind == "Job" else "Running" in conditions
-    return State.RUNNING if runs else State.WAITING
+    return State.RUNNING if _runs(kind, status, conditions) else State.WAITING
+
+
+def _runs(kind: str, status: Manifest, conditions: Mapping[str, Any]) -> bool:
+    match kind:
+        case "Job":
+            return bool(status.get("ready"))
+        case "TrainJob":  # none of its conditions says so
+            return any(job["ready"] for job in status.get("jobsStatus", ()))
+        case _:
+            return "Running" in conditions
 
 
 def work_of(*parts: Any) -> str:  # noqa: ANN401
@@ -132,9 +141,9 @@ def pod_labels(resource: Resource[S], work: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Wanted:
-    """The job that a resource is to have, and the files that its pods read."""
+    """The job that a resource is to have, and what it refers to, such as the files that its pods read."""
 
-    files: Manifest  # a ConfigMap
+    parts: Sequence[Manifest]
     job: Manifest
 
 
@@ -151,11 +160,12 @@ class Children(Generic[S]):
 
     def ensure(self, wanted: Wanted) -> Iterator[Action]:
         """Steps towards the wanted job and no other: others are deleted, and it is made when these are gone."""
-        kept = [child for child in self.found if not child.deleting and _is(child, wanted.job)]
-        files = [child for child in self.found if not child.deleting and _is(child, wanted.files)]
-        yield from delete(child for child in self.found if child not in kept and child not in files)
-        if not files:
-            yield Create(wanted.files)
+        every = (*wanted.parts, wanted.job)
+        kept = [child for child in self.found if not child.deleting and any(_is(child, one) for one in every)]
+        yield from delete(child for child in self.found if child not in kept)
+        for part in wanted.parts:
+            if not any(_is(child, part) for child in kept):
+                yield Create(part)
         if not any(child.is_job for child in self.found):
             yield Create(wanted.job)
 

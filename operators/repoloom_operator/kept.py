@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Count
 from repoloom.corpus.manifest import Record
@@ -20,6 +21,8 @@ from repoloom_operator.corpus_build import Kept, Passage
 from repoloom_operator.training_run import Output
 
 _BENCHMARKS = "decontaminate.benchmarks"
+
+PROBE = ".writable"
 
 _PATIENCE = 5.0  # seconds: the operator looks again
 
@@ -57,6 +60,18 @@ def output(uri: str) -> Output:
             return Output(progress, _record(store, TRAINING, Trained), _record(store, EVALUATION, Evaluated))
     except RepoloomError as error:
         return Output(trouble=str(error))
+
+
+def unwritable(uri: str) -> str:
+    """Why nothing can be written at an address, found out by trying; empty where it can."""
+    try:
+        with hurried(_PATIENCE):
+            store = open_store(uri)
+            stores.write(store, PROBE, b"")
+            store.delete(PROBE)
+    except RepoloomError as error:
+        return str(error)
+    return ""
 
 
 def _record(store: Store, key: str, record: type[R]) -> R | None:

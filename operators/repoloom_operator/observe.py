@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from repoloom_operator import corpus_build, kept, model_release, training_run
 from repoloom_operator.api import Cluster
-from repoloom_operator.children import KIND_LABEL, NAME_LABEL, Child
+from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL, Child
+from repoloom_operator.conditions import holds
 from repoloom_operator.corpus_build import Kept
 from repoloom_operator.deployments import Deployment
 from repoloom_operator.resources import (
@@ -43,10 +44,14 @@ def observe_training_run(
     resource: Resource[TrainingRunSpec], cluster: Cluster, settings: Settings
 ) -> training_run.Observed:
     """What decides on a TrainingRun."""
-    found = tuple(children(resource, cluster, ("PyTorchJob", "ConfigMap")))
+    found = tuple(children(resource, cluster, ("PyTorchJob", "TrainJob", "TrainingRuntime", "ConfigMap")))
     corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
     held = kept.corpus(corpus.spec.store) if corpus else Kept()
-    return training_run.Observed(now(), settings, resource, found, corpus, held, kept.output(resource.spec.out))
+    begins = corpus and holds(corpus.status, "Ready") and not any(child.is_job for child in found)
+    unwritable = kept.unwritable(resource.spec.out) if begins else ""
+    return training_run.Observed(
+        now(), settings, resource, found, corpus, held, kept.output(resource.spec.out), unwritable
+    )
 
 
 def observe_model_release(
@@ -91,7 +96,7 @@ def children(resource: Resource[S], cluster: Cluster, kinds: Iterable[str]) -> I
     said: str | None = None
     for kind in kinds:
         for manifest in cluster.labelled(kind, resource.namespace, labels):
-            if said is None and kind != "ConfigMap":
+            if said is None and kind in JOB_KINDS:
                 said = pods_say(cluster.labelled("Pod", resource.namespace, labels))
             yield Child.parse(kind, manifest, said or "")
 

@@ -38,6 +38,7 @@ def pod(
     *,
     container: str,
     resources: Mapping[str, Any] | None = None,
+    env: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The spec of a pod under restricted Pod Security that runs a command on the recipe of a ConfigMap."""
     spec: dict[str, Any] = {
@@ -59,7 +60,7 @@ def pod(
                 "image": image,
                 "imagePullPolicy": settings.images.pull_policy,
                 "command": list(command),
-                "env": list(settings.env),
+                "env": [*settings.env, *env],
                 "envFrom": list(settings.env_from),
                 "resources": dict(resources or pods.resources),
                 "securityContext": {
@@ -130,4 +131,4 @@ def job(
             "template": {"metadata": {"labels": pod_labels(resource, work)}, "spec": spec},
         },
     }
-    return Wanted(config, manifest)
+    return Wanted((config,), manifest)

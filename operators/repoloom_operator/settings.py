@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +42,19 @@ class Pods(_Settings):
     volume_mounts: tuple[Object, ...] = ()
 
 
+class TrainingJob(StrEnum):
+    """What a training is run by: Kubeflow's training operator, or its successor, Kubeflow Trainer (2.2 or newer)."""
+
+    PYTORCH_JOB = "PyTorchJob"
+    TRAIN_JOB = "TrainJob"
+
+
 class Training(Pods):
     """What only a training has."""
 
+    job: TrainingJob = TrainingJob.PYTORCH_JOB
     queue: str = ""  # Kueue's LocalQueue, which admits a job as a whole
-    scheduling_queue: str = ""  # gang scheduling by the training operator's own scheduler, in this queue
+    scheduling_queue: str = ""  # of a gang scheduler, Volcano or what the training operator was told to use
 
 
 class Settings(_Settings):

@@ -1,4 +1,8 @@
-"""The manifest of a training: one masterless PyTorchJob, whose workers find each other by c10d rendezvous."""
+"""The manifests of a training: one job of Kubeflow's training operator or of its Trainer, in which torchrun runs.
+
+As many workers as are asked for, no fewer and no more, and one that fails fails the job: the operator makes another
+one, which goes on from the newest checkpoint.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,45 +10,62 @@ from typing import Any
 from repoloom_operator import runners
 from repoloom_operator.children import Wanted, metadata, pod_labels
 from repoloom_operator.resources import Resource, TrainingRunSpec
-from repoloom_operator.settings import Settings
-
-CONTAINER = "pytorch"
-"""The name by which the training operator finds the container that it sets up."""
+from repoloom_operator.settings import Settings, TrainingJob
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+
+_CONTAINERS = {TrainingJob.PYTORCH_JOB: "pytorch", TrainingJob.TRAIN_JOB: "node"}
+"""The name by which each finds the container that it sets up."""
+
+_SAVE_SECONDS = runners.GRACE_SECONDS - 10
+"""What torchrun leaves its ranks to save in, before the pod's own time to end is over."""
+
+_OWN_STORES = {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"}
+"""Ranks that begin anew, since another pod took a lost one's place, find each other and not those before them."""
+
+_TRAINER = "trainer.kubeflow.org"
 
 
 def training_job(
     run: Resource[TrainingRunSpec], settings: Settings, recipe: Mapping[str, Any], store: str, work: str
 ) -> Wanted:
-    """The job of a training on the corpus in `store`.
-
-    As many workers as are asked for, no fewer and no more: a Master would bring an init container that restricted Pod
-    Security refuses. A worker that fails fails the job, and the operator makes another one: the training operator's own
-    backoffLimit counts restarts badly.
-    """
-    spec, training = run.spec, settings.training
+    """The job of a training on the corpus in `store`, of the kind that the settings name."""
+    kind = settings.training.job
     files = runners.files(run, recipe, work)
-    command = ["torchrun", "-m", "repoloom", "train", runners.RECIPE_FILE]
-    command += ["--store", store, "--out", spec.out, "--parallel", spec.parallel]
+    command = ["torchrun", "--shutdown-timeout", str(_SAVE_SECONDS), "-m", "repoloom", "train", runners.RECIPE_FILE]
+    command += ["--store", store, "--out", run.spec.out, "--parallel", run.spec.parallel]
     pod = runners.pod(
         settings,
-        training,
+        settings.training,
         settings.images.training,
         command,
         files["metadata"]["name"],
-        container=CONTAINER,
-        resources=spec.resources,
+        container=_CONTAINERS[kind],
+        resources=run.spec.resources,
+        env=[_OWN_STORES],
     )
-    policy: dict[str, Any] = {"cleanPodPolicy": "Running"}
+    head = metadata(run, f"{run.name}-train", work)
+    if settings.training.queue:
+        head["labels"][QUEUE_LABEL] = settings.training.queue
+    template = {"metadata": {"labels": pod_labels(run, work)}, "spec": pod}
+    if kind is TrainingJob.PYTORCH_JOB:
+        return Wanted((files,), _pytorch_job(run.spec, settings, head, template))
+    runtime = _training_runtime(run.spec, settings, metadata(run, files["metadata"]["name"], work), template)
+    return Wanted((files, runtime), _train_job(run.spec, settings, head, runtime["metadata"]["name"]))
+
+
+def _pytorch_job(
+    spec: TrainingRunSpec, settings: Settings, head: Mapping[str, Any], template: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Without a master, which would bring an init container that restricted Pod Security refuses: workers find each
+    other by c10d rendezvous. The training operator's own backoffLimit counts restarts badly, so there are none.
+    """
+    policy: dict[str, Any] = {"cleanPodPolicy": "Running", "suspend": bool(settings.training.queue)}
     if spec.active_deadline_seconds:
         policy["activeDeadlineSeconds"] = spec.active_deadline_seconds
-    if training.scheduling_queue:
-        policy["schedulingPolicy"] = {"minAvailable": spec.workers, "queue": training.scheduling_queue}
-    head = metadata(run, f"{run.name}-train", work)
-    if training.queue:
-        head["labels"][QUEUE_LABEL] = training.queue
-    job = {
+    if queue := settings.training.scheduling_queue:
+        policy["schedulingPolicy"] = {"minAvailable": spec.workers, "queue": queue}
+    return {
         "apiVersion": "kubeflow.org/v1",
         "kind": "PyTorchJob",
         "metadata": head,
@@ -58,12 +79,35 @@ def training_job(
                 "maxRestarts": 0,
             },
             "pytorchReplicaSpecs": {
-                "Worker": {
-                    "replicas": spec.workers,
-                    "restartPolicy": "Never",
-                    "template": {"metadata": {"labels": pod_labels(run, work)}, "spec": pod},
-                }
+                "Worker": {"replicas": spec.workers, "restartPolicy": "Never", "template": template}
             },
         },
     }
-    return Wanted(files, job)
+
+
+def _train_job(spec: TrainingRunSpec, settings: Settings, head: Mapping[str, Any], runtime: str) -> dict[str, Any]:
+    job = {
+        "runtimeRef": {"apiGroup": _TRAINER, "kind": "TrainingRuntime", "name": runtime},
+        "trainer": {"numNodes": spec.workers, "numProcPerNode": spec.processes_per_worker},
+        "suspend": bool(settings.training.queue),
+    }
+    if spec.active_deadline_seconds:
+        job["activeDeadlineSeconds"] = spec.active_deadline_seconds
+    return {"apiVersion": f"{_TRAINER}/v1alpha1", "kind": "TrainJob", "metadata": head, "spec": job}
+
+
+def _training_runtime(
+    spec: TrainingRunSpec, settings: Settings, head: Mapping[str, Any], template: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What a TrainJob cannot say of its pods itself, such as whose secrets they have: a runtime for it alone."""
+    nodes = {"backoffLimit": 0, "template": template}
+    labels = {f"{_TRAINER}/trainjob-ancestor-step": "trainer"}
+    jobs: dict[str, Any] = {
+        "spec": {"replicatedJobs": [{"name": "node", "template": {"metadata": {"labels": labels}, "spec": nodes}}]}
+    }
+    runtime: dict[str, Any] = {"mlPolicy": {"numNodes": spec.workers, "torch": {}}, "template": jobs}
+    if queue := settings.training.scheduling_queue:
+        runtime["podGroupPolicy"] = {"volcano": {}}
+        jobs["metadata"] = {"annotations": {"scheduling.volcano.sh/queue-name": queue}}
+        template["spec"]["schedulerName"] = "volcano"
+    return {"apiVersion": f"{_TRAINER}/v1alpha1", "kind": "TrainingRuntime", "metadata": head, "spec": runtime}

@@ -7,6 +7,7 @@ from typing import Any
 
 from repoloom.errors import InputError
 from repoloom.recipe.results import Evaluated, Trained
+from repoloom.training.forms import Parallel, check_batches
 from repoloom.training.progress import TrainingProgress
 from repoloom_operator.actions import Action, AddFinalizer, Requeue
 from repoloom_operator.children import Child, Children, State, work_of
@@ -50,6 +51,7 @@ class Observed:
     corpus: Resource[CorpusBuildSpec] | None
     kept: Kept  # of the corpus
     output: Output
+    unwritable: str = ""  # why the output cannot be written; looked at before a job begins
 
 
 @dataclass(frozen=True)
@@ -106,12 +108,28 @@ def _plan(seen: Observed) -> Plan:
     )
     if length != packed:
         raise _refused(f"sequence_length is {length}, and the corpus is packed in sequences of {packed}")
+    _check_ranks(run.spec, recipe)
     work = work_of(recipe.identity, digest, run.spec.model_dump(mode="json", include=_DECISIVE))
     return Plan(recipe, digest, corpus.spec.store, work)
 
 
 _DECISIVE = {"out", "workers", "processes_per_worker", "parallel", "resources", "active_deadline_seconds"}
 """What another job is needed for when it changes."""
+
+
+def _check_ranks(spec: TrainingRunSpec, recipe: Checked) -> None:
+    """Refuses what every rank would, when it has waited for its GPUs."""
+    if spec.parallel not in tuple(Parallel):
+        raise _refused(f"spec.parallel: {spec.parallel!r} is none of {', '.join(Parallel)}")
+    ranks = spec.workers * spec.processes_per_worker
+    if spec.parallel == Parallel.SINGLE and ranks > 1:
+        raise _refused(f"spec.parallel: 'single' is one process, and {ranks} are asked for; zero1 lets them share")
+    train = recipe.recipe.train
+    assert train
+    try:
+        check_batches(train.batch_size, train.micro_batch_size, ranks)
+    except InputError as error:
+        raise _refused(f"spec.recipe.train: {error}") from None
 
 
 def _checked(content: Any) -> Checked:  # noqa: ANN401
@@ -156,8 +174,9 @@ class _Training:
         self.finished = kept.get("phase") == "Succeeded"
         if (progress := seen.output.progress) and self.job and not self.finished:
             self.fields["progress"] = camel(progress.model_dump(mode="json"))
-        if self.job and self.job.began and not self.fields["startTime"]:
-            self.fields["startTime"] = timestamp(self.job.began)
+        if self.job and not self.fields["startTime"]:
+            began = self.job.began or (self.now if self.job.state is State.RUNNING else None)
+            self.fields["startTime"] = began and timestamp(began)
 
     def steps(self) -> Iterator[Action]:
         """What is to be done; the status is written before what it remembers is deleted."""
@@ -222,6 +241,8 @@ class _Training:
         if found != self.plan.digest:
             said = f"{self.plan.store} holds the corpus {found}, not {self.plan.digest} that the CorpusBuild made"
             return Condition("Preflight", False, "CorpusChanged", said, alarming=True)
+        if said := self.seen.unwritable:
+            return Condition("Preflight", False, "OutputUnwritable", said, alarming=True)
         return None
 
     def _watch(self) -> None:

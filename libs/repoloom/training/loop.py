@@ -20,6 +20,7 @@ from repoloom.errors import CorruptDataError, InputError
 from repoloom.training.checkpoint import Checkpoints, Progress
 from repoloom.training.config import TrainParams
 from repoloom.training.data import Batch, PackedDataset, collate
+from repoloom.training.forms import check_batches
 from repoloom.training.loss import IGNORE
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
@@ -74,11 +75,7 @@ def train(
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
-    if params.batch_size % (params.micro_batch_size * plan.ranks):
-        raise InputError(
-            f"batch_size {params.batch_size} does not give {plan.ranks} ranks the same number of micro-batches "
-            f"of {params.micro_batch_size}; make it a multiple of {params.micro_batch_size * plan.ranks}"
-        )
+    check_batches(params.batch_size, params.micro_batch_size, plan.ranks)
     identity = run_identity(params, vocabulary, data_digest)
     versions = f"repoloom {__version__} with torch {torch.__version__}"
     plan.agree({"dataset": data_digest, "run": identity, "software": versions})
@@ -123,6 +120,8 @@ def train(
                     StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
                 )
             stop = plan.any(stopping.is_set())  # looked at once, so that a step that ends the run is one that is saved
+            if stop:
+                stopping.set()  # of all ranks, whichever was asked
             if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
                 state = plan.state()
                 if plan.is_main:
@@ -165,7 +164,11 @@ def make_deterministic(threads: int, device: torch.device) -> None:
 
 @contextmanager
 def stop_requests() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread."""
+    """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread.
+
+    Once it is set, SIGTERM says nothing more for good: torchrun sends another when the first rank has ended, and the
+    others are to end as that one did.
+    """
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield stopping
@@ -180,5 +183,7 @@ def stop_requests() -> Iterator[threading.Event]:
     try:
         yield stopping
     finally:
+        if stopping.is_set():
+            before[signal.SIGTERM] = signal.SIG_IGN
         for number, handler in before.items():
             signal.signal(number, handler)

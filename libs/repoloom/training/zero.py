@@ -38,6 +38,7 @@ def zero(stage: int, patience: float) -> Iterator["Zero"]:
     """
     if "RANK" not in os.environ:
         raise InputError("ranks are started by torchrun: `torchrun --nproc-per-node 2 -m repoloom train ...`")
+    _check_store(os.environ)
     device = torch.device("cpu")
     if torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -59,6 +60,21 @@ def zero(stage: int, patience: float) -> Iterator["Zero"]:
     finally:
         if distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _check_store(environment: Mapping[str, str]) -> None:
+    """Refuses a torchrun that would start ranks anew and let them find the addresses of those before them.
+
+    It keeps them in one store from its start to its end, whatever rounds of ranks there are (torch 2.13,
+    `torch.distributed.rendezvous._create_c10d_store`), and they would wait for the dead. The variable has each round
+    make a store of its own.
+    """
+    one_store = environment.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if one_store and environment.get("TORCHELASTIC_MAX_RESTARTS") != "0":
+        raise InputError(
+            "ranks that torchrun starts anew would wait for those that ended; set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 "
+            "where torchrun is started, or leave out --max-restarts and start it anew: it goes on from the checkpoint"
+        )
 
 
 class Zero:

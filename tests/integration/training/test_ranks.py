@@ -1,12 +1,13 @@
-"""Several ranks train what one process trains, and a run goes on with another number of them."""
+"""Several ranks train what one process trains, whatever becomes of them on the way."""
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     generator.integers(0, 250, (13, 32)).astype("<u2").tofile(folder / "0.bin")
     np.sort(generator.integers(1, 4, (13, 32)), axis=1).astype("<u2").tofile(folder / "0.idx")
     return folder
+
+
+OWN_STORES = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
+"""Of torchrun: each round of ranks has a store of its own."""
 
 
 class Training:
@@ -91,6 +96,11 @@ def close(one: Training, other: Training) -> bool:
     return all(torch.allclose(weight, theirs[name], **SUMMATION) for name, weight in one.weights().items())
 
 
+def equal(one: Training, other: Training) -> bool:
+    theirs = other.weights()
+    return all(torch.equal(weight, theirs[name]) for name, weight in one.weights().items())
+
+
 @pytest.fixture(scope="module")
 def alone(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Training:
     """What one process makes of it."""
@@ -124,19 +134,63 @@ def test_two_ranks_lose_what_one_process_loses(alone: Training, two: Callable[[s
     assert close(ranks, alone)
 
 
+def test_a_rank_that_is_killed_leaves_the_weights_of_a_run_that_nothing_disturbed(
+    data: Path, two: Callable[[str], Training], tmp_path: Path
+) -> None:
+    training = Training(data, tmp_path / "out", "zero2", 2)
+    with training.begun("--standalone", "--max-restarts", "1", PAUSE_AT="4", **OWN_STORES) as torchrun:
+        training.wait_for_step(4)
+        os.kill(training.pid(1), signal.SIGKILL)
+        training.go()
+        _, said = torchrun.communicate()
+        assert torchrun.returncode == 0, said
+    assert [step for step, _, _ in training.steps()] == [1, 2, 3, 4, 4, 5, 6]
+    assert equal(training, two("zero2"))
+
+
+def test_two_machines_without_a_master_go_on_when_a_rank_of_one_is_killed(
+    data: Path, two: Callable[[str], Training], tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    training = Training(data, tmp_path / "out", "zero1", 1)
+    elastic = ("--nnodes", "2", "--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "1")
+    with ExitStack() as machines:
+        both = [
+            machines.enter_context(training.begun(*elastic, "--max-restarts", "2", PAUSE_AT="4", **OWN_STORES))
+            for _ in range(2)
+        ]
+        training.wait_for_step(4)
+        os.kill(training.pid(1), signal.SIGKILL)
+        training.go()
+        said = [torchrun.communicate()[1] for torchrun in both]
+        assert [torchrun.returncode for torchrun in both] == [0, 0], said
+    assert equal(training, two("zero1"))
+
+
+def test_a_torchrun_that_would_have_new_ranks_wait_for_dead_ones_is_refused_before_any_died(
+    data: Path, tmp_path: Path
+) -> None:
+    training = Training(data, tmp_path / "out", "zero1", 2)
+    code, said = training.run("--standalone", "--max-restarts", "1")
+    assert code != 0
+    assert "set TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1" in said
+    assert not (training.out / "steps").exists()
+
+
 @pytest.mark.parametrize("stage", STAGES)
-def test_ranks_that_are_asked_to_stop_save_and_one_process_goes_on(
+def test_ranks_of_which_one_is_asked_to_stop_save_and_end_alike_and_one_process_goes_on(
     data: Path, alone: Training, tmp_path: Path, stage: str
 ) -> None:
     training = Training(data, tmp_path / "out", stage, 2)
     with training.begun(PAUSE_AT="3") as torchrun:
         training.wait_for_step(3)
-        for rank in range(2):
-            os.kill(training.pid(rank), signal.SIGTERM)
+        os.kill(training.pid(1), signal.SIGTERM)
         training.go()
         _, said = torchrun.communicate()
         assert torchrun.returncode != 0
-    assert "exitcode  : 130" in said, said  # of the first to end; torchrun may end the other, which has saved, by then
+    assert said.count("exitcode  : 130") == 2, said
     went_on = Training(data, training.out, "single", 1)
     assert went_on.run() == (0, "")
     assert [step for step, _, _ in went_on.steps()] == [1, 2, 3, 4, 5, 6]

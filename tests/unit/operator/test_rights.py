@@ -11,6 +11,7 @@ from worlds import World
 from repoloom_operator.api import APIS
 from repoloom_operator.children import JOB_KINDS
 from repoloom_operator.resources import PLURALS
+from repoloom_operator.settings import TrainingJob
 
 RULES = Path(__file__).parents[3] / "charts/repoloom/files/operator-rules.yaml"
 
@@ -41,16 +42,19 @@ def lives(tmp_path: Path) -> list[World]:
     test_corpus_build.finish(build)
     build.remove("CorpusBuild", "c")
     test_corpus_build.finish(build)
-    training = test_training_run.a_world(tmp_path / "training")
-    for what in ("look", "look", "pods start", "pods fail", "look", "time"):
-        test_training_run.happen(training, what)
-    test_training_run.finish(training)
-    training.remove("TrainingRun", "t")
-    test_training_run.settle(training)
+    trainings = []
+    for kind in TrainingJob:
+        training = test_training_run.a_world(tmp_path / kind, job=kind)
+        for what in ("look", "look", "pods start", "pods fail", "look", "time", "resize"):
+            test_training_run.happen(training, what)
+        test_training_run.finish(training)
+        training.remove("TrainingRun", "t")
+        test_training_run.settle(training)
+        trainings.append(training)
     release = test_model_release.a_world(tmp_path / "release")
     test_model_release.settle(release)
     release.remove("Job", "r-evaluate")
     test_model_release.finish(release)
     release.remove("ModelRelease", "r")
     test_model_release.settle(release)
-    return [build, training, release]
+    return [build, *trainings, release]

@@ -5,27 +5,29 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from worlds import RECIPE, World, resource
+from worlds import IMAGES, RECIPE, World, resource
 
 from repoloom import store as stores
 from repoloom.recipe.results import TRAINING, Trained
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
+from repoloom_operator.kept import PROBE
+from repoloom_operator.settings import Settings, TrainingJob
 
 TRAINED: dict[str, Any] = {
     **RECIPE,
-    "train": {"size": "1.3B", "batch_size": 8, "micro_batch_size": 8, "steps": 3000, "learning_rate": 0.001},
+    "train": {"size": "1.3B", "batch_size": 32, "micro_batch_size": 8, "steps": 3000, "learning_rate": 0.001},
 }
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return a_world(tmp_path)
+@pytest.fixture(params=TrainingJob)
+def world(tmp_path: Path, request: pytest.FixtureRequest) -> World:
+    return a_world(tmp_path, job=request.param)
 
 
-def a_world(folder: Path) -> World:
+def a_world(folder: Path, **training: Any) -> World:
     """A world in which the corpus is ready."""
-    world = World(folder / "corpus")
+    world = World(folder / "corpus", training=training)
     world.put(resource("CorpusBuild", "c", recipe=TRAINED, store=str(world.folder)))
     digest = world.built(TRAINED)
     ready = {"type": "Ready", "status": "True"}
@@ -97,7 +99,8 @@ def test_a_training_waits_for_its_corpus(world: World) -> None:
     assert len(world.jobs()) == 1
 
 
-def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(world: World) -> None:
+def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(tmp_path: Path) -> None:
+    world = a_world(tmp_path)
     settle(world)
     [job] = world.jobs()
     assert job["kind"] == "PyTorchJob"
@@ -106,12 +109,89 @@ def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(world: W
     elastic = job["spec"]["elasticPolicy"]
     assert worker["replicas"] == elastic["minReplicas"] == elastic["maxReplicas"] == 2
     assert elastic["rdzvBackend"] == "c10d"
-    [container] = worker["template"]["spec"]["containers"]
-    assert container["name"] == "pytorch"
-    assert container["command"] == [
-        *("torchrun", "-m", "repoloom", "train", "/recipe/recipe.yaml", "--store", str(world.folder)),
-        *("--out", world.objects["TrainingRun", "t"]["spec"]["out"], "--parallel", "zero1"),
+    assert_trains(world, worker["template"], "pytorch")
+
+
+def test_a_training_is_a_train_job_of_just_as_many_nodes_with_a_runtime_of_its_own(tmp_path: Path) -> None:
+    world = a_world(tmp_path, job="TrainJob")
+    world.edit("TrainingRun", "t", processesPerWorker=2, activeDeadlineSeconds=60)
+    settle(world)
+    [job] = world.jobs()
+    [runtime] = [found for (kind, _), found in world.objects.items() if kind == "TrainingRuntime"]
+    assert job["spec"] == {
+        "runtimeRef": {
+            "apiGroup": "trainer.kubeflow.org",
+            "kind": "TrainingRuntime",
+            "name": runtime["metadata"]["name"],
+        },
+        "trainer": {"numNodes": 2, "numProcPerNode": 2},
+        "activeDeadlineSeconds": 60,
+        "suspend": False,
+    }
+    assert runtime["spec"]["mlPolicy"] == {"numNodes": 2, "torch": {}}
+    [nodes] = runtime["spec"]["template"]["spec"]["replicatedJobs"]
+    assert nodes["name"] == "node"
+    assert nodes["template"]["metadata"]["labels"] == {"trainer.kubeflow.org/trainjob-ancestor-step": "trainer"}
+    assert nodes["template"]["spec"]["backoffLimit"] == 0
+    assert_trains(world, nodes["template"]["spec"]["template"], "node")
+
+
+def assert_trains(world: World, template: dict[str, Any], container: str) -> None:
+    """Whether a pod is one of the training."""
+    assert template["metadata"]["labels"]["repoloom.dev/name"] == "t"
+    [found] = template["spec"]["containers"]
+    assert found["name"] == container
+    assert found["command"] == [
+        *("torchrun", "--shutdown-timeout", "110", "-m", "repoloom", "train", "/recipe/recipe.yaml"),
+        *("--store", str(world.folder), "--out", world.objects["TrainingRun", "t"]["spec"]["out"]),
+        *("--parallel", "zero1"),
     ]
+
+
+def test_a_queue_admits_a_job_that_begins_suspended(tmp_path: Path) -> None:
+    for kind in TrainingJob:
+        world = a_world(tmp_path / kind, job=kind, queue="gpus")
+        settle(world)
+        [job] = world.jobs()
+        assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "gpus"
+        world.pods_start()
+        settle(world)
+        assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Queued"
+        admit(job)
+        world.pods_start()
+        settle(world)
+        assert phase(world) == "Running"
+
+
+def admit(job: dict[str, Any], suspend: bool = False) -> None:
+    job["spec"].get("runPolicy", job["spec"])["suspend"] = suspend
+
+
+def test_a_gang_is_scheduled_as_a_whole(tmp_path: Path) -> None:
+    world = a_world(tmp_path / "1", schedulingQueue="gangs")
+    settle(world)
+    assert world.jobs()[0]["spec"]["runPolicy"]["schedulingPolicy"] == {"minAvailable": 2, "queue": "gangs"}
+    world = a_world(tmp_path / "2", job="TrainJob", schedulingQueue="gangs")
+    settle(world)
+    [runtime] = [found for (kind, _), found in world.objects.items() if kind == "TrainingRuntime"]
+    assert runtime["spec"]["podGroupPolicy"] == {"volcano": {}}
+    template = runtime["spec"]["template"]
+    assert template["metadata"]["annotations"] == {"scheduling.volcano.sh/queue-name": "gangs"}
+    [nodes] = template["spec"]["replicatedJobs"]
+    assert nodes["template"]["spec"]["template"]["spec"]["schedulerName"] == "volcano"
+
+
+def test_another_kind_of_job_takes_the_place_of_the_one_that_is_there(world: World) -> None:
+    settle(world)
+    [other] = set(TrainingJob) - {world.settings.training.job}
+    world.pods_start()
+    world.settings = Settings.model_validate({"images": IMAGES, "training": {"job": other}})
+    settle(world)
+    assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Replacing"
+    world.pods_end("Failed")
+    finish(world)
+    assert [job["kind"] for job in world.jobs()] == [other]
+    assert phase(world) == "Succeeded"
 
 
 def test_progress_and_the_model_are_told(world: World) -> None:
@@ -121,6 +201,7 @@ def test_progress_and_the_model_are_told(world: World) -> None:
     look(world)
     progress = world.status("TrainingRun", "t")["progress"]
     assert (phase(world), progress["step"], progress["tokensPerSecond"]) == ("Running", 3, 7)
+    assert world.status("TrainingRun", "t")["startTime"] == f"{world.time:%FT%TZ}"
     trained(world)
     world.pods_end("Succeeded")
     settle(world)
@@ -215,6 +296,42 @@ def test_a_recipe_that_trains_nothing_is_refused(world: World) -> None:
     assert world.condition("TrainingRun", "t", "Accepted")["message"] == "spec.recipe.train: this key is missing"
 
 
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"parallel": "zero4"}, "spec.parallel: 'zero4' is none of single, zero1, zero2, zero3"),
+        ({"parallel": "single"}, "spec.parallel: 'single' is one process, and 2 are asked for; zero1 lets them share"),
+        (
+            {"processesPerWorker": 8},
+            "spec.recipe.train: batch_size 32 does not give 16 ranks the same number of micro-batches of 8; "
+            "make it a multiple of 128",
+        ),
+    ],
+)
+def test_ranks_that_have_nothing_to_share_are_refused_before_any_waits_for_a_gpu(
+    world: World, spec: dict[str, Any], said: str
+) -> None:
+    world.edit("TrainingRun", "t", **spec)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Refused", [])
+    assert world.condition("TrainingRun", "t", "Accepted")["message"] == said
+
+
+def test_an_output_that_cannot_be_written_is_seen_before_anything_runs(world: World) -> None:
+    in_the_way = Path(world.objects["TrainingRun", "t"]["spec"]["out"], PROBE, "x")
+    in_the_way.mkdir(parents=True)
+    settle(world)
+    assert world.jobs() == []
+    preflight = world.condition("TrainingRun", "t", "Preflight")
+    assert (preflight["status"], preflight["reason"]) == ("False", "OutputUnwritable")
+    assert str(in_the_way.parent) in preflight["message"]
+    in_the_way.rmdir()
+    in_the_way.parent.rmdir()
+    settle(world)
+    assert len(world.jobs()) == 1
+    assert not in_the_way.parent.exists()
+
+
 def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: World) -> None:
     world.built({**TRAINED, "seed": 9})
     settle(world)
@@ -224,7 +341,7 @@ def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: W
 
 def test_a_job_that_a_queue_holds_back_is_no_failure(world: World) -> None:
     settle(world)
-    world.jobs()[0]["spec"]["runPolicy"]["suspend"] = True
+    admit(world.jobs()[0], suspend=True)
     world.advance(10_000)
     settle(world)
     assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Queued"
@@ -281,7 +398,7 @@ def happen(world: World, what: str) -> None:
         case "time":
             world.advance(1000)
         case "resize":
-            world.edit("TrainingRun", "t", workers=world.objects["TrainingRun", "t"]["spec"]["workers"] + 1)
+            world.edit("TrainingRun", "t", workers=3 - world.objects["TrainingRun", "t"]["spec"]["workers"])
 
 
 def play(world: World, step: Any) -> None:
@@ -304,10 +421,12 @@ STEPS = st.lists(
 )
 
 
-@given(STEPS)
-def test_whatever_happens_there_are_never_two_jobs_and_no_failure_counts_twice(steps: list[Any]) -> None:
+@given(st.sampled_from(TrainingJob), STEPS)
+def test_whatever_happens_there_are_never_two_jobs_and_no_failure_counts_twice(
+    job: TrainingJob, steps: list[Any]
+) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        world = a_world(Path(folder))
+        world = a_world(Path(folder), job=job)
         failures = 0
         for step in steps:
             failures += step == "pods fail" or step == "time" or step[1] in ("pods fail", "time")  # each may be one

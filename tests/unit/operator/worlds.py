@@ -28,7 +28,7 @@ from repoloom_operator.resources import Kind
 from repoloom_operator.settings import Settings
 
 NAMESPACE = "here"
-SETTINGS = Settings.model_validate({"images": {"repoloom": "repoloom:1", "training": "training:1"}})
+IMAGES = {"repoloom": "repoloom:1", "training": "training:1"}
 RECIPE = {"name": "tiny", "crawl": {"sources": [{"kind": "git", "url": "https://example.org/a"}]}}
 
 
@@ -37,8 +37,9 @@ class Killed(Exception):  # noqa: N818
 
 
 class World(Cluster):
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
+        self.settings = Settings.model_validate({"images": IMAGES, **settings})
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # verb and kind
@@ -138,9 +139,17 @@ class World(Cluster):
         for job in self.jobs():
             if "deletionTimestamp" in job["metadata"] or _ended(job):
                 continue
-            job["pods"] = not job["spec"].get("suspend")
-            running = {"ready": 1} if job["kind"] == "Job" else {"conditions": [_condition("Running", self.time)]}
-            job["status"] = running | {"startTime": f"{self.time:%FT%TZ}"} if job["pods"] else {}
+            spec = job["spec"]
+            job["pods"] = not spec.get("runPolicy", spec).get("suspend")
+            running: dict[str, dict[str, Any]] = {
+                "Job": {"ready": 1, "startTime": f"{self.time:%FT%TZ}"},
+                "PyTorchJob": {
+                    "conditions": [_condition("Running", self.time)],
+                    "startTime": f"{self.time:%FT%TZ}",
+                },
+                "TrainJob": {"jobsStatus": [{"name": "node", "ready": 1, "active": 1}]},
+            }
+            job["status"] = running[job["kind"]] if job["pods"] else {}
 
     def pods_end(self, condition: str) -> None:
         """The pods of each job end: so does it, or it goes if it was deleted."""
@@ -149,7 +158,8 @@ class World(Cluster):
                 del self.objects[job["kind"], job["metadata"]["name"]]
             elif job.get("pods"):
                 job["pods"] = False
-                job["status"] = {"conditions": [_condition(condition, self.time)]}
+                ended = "Complete" if (job["kind"], condition) == ("TrainJob", "Succeeded") else condition
+                job["status"] = {"conditions": [_condition(ended, self.time)]}
 
     def _current(self, kind: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         found = self.objects.get((kind, name))
@@ -181,7 +191,7 @@ class World(Cluster):
         """One look of the operator; what it raises when it dies or meets another's write is for the next look."""
         observe.now, handlers.now = (lambda: self.time), (lambda: self.time)  # type: ignore[assignment]
         with suppress(Killed):
-            return handlers.look((kind, NAMESPACE, name), self, SETTINGS)
+            return handlers.look((kind, NAMESPACE, name), self, self.settings)
         return None
 
     def settle(self, kind: Kind, name: str) -> None:
