@@ -5,6 +5,8 @@ import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from cluster import ROOT, Namespace, output, wait_for
 
 LIMIT = 300.0  # seconds of a training, on two cores that do everything else too
@@ -50,8 +52,13 @@ def test_two_workers_that_are_lost_leave_the_weights_of_two_that_are_not(
     assert disturbed["restarts"] == 1
     assert disturbed["weights"] == undisturbed["weights"]
     outs = (f"{corpus}/undisturbed", f"{corpus}/disturbed")
-    namespace.start("weights", namespace.image(), "python", "/script/script.py", *outs, script=DIGEST)
+    namespace.start("weights", namespace.image(), "python", "/files/digest.py", *outs, files={"digest.py": DIGEST})
     assert namespace.said("weights", 60).split() == [undisturbed["weights"], disturbed["weights"]]
+
+
+def test_a_name_that_no_service_can_have_is_refused(namespace: Namespace) -> None:
+    with pytest.raises(AssertionError, match="begins with a letter: it names services"):
+        namespace.make("TrainingRun", "7b", corpusRef={"name": "calm"}, out=namespace.store("7b"))
 
 
 def _reaches_step(namespace: Namespace, run: str, step: int) -> None:
