@@ -42,8 +42,9 @@ bench-scale: .venv/installed-dev  ## Measure how the heavy stages spread from on
 images:  ## Build the images with Docker (needs no cluster)
 	for image in repoloom repoloom-training repoloom-inference; do docker build --network=host --target $$image --tag $$image:dev . || exit; done
 
-charts: .venv/installed-dev  ## Check the chart: lint, its templates (needs helm)
+charts: .venv/installed-dev  ## Check the charts: lint, their templates (needs helm)
 	helm lint --strict charts/repoloom --values charts/repoloom/development.yaml
+	helm lint --strict charts/inference --values tests/cluster/charts/inference.yaml
 	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster/charts
 
 e2e: charts  ## Install everything on the cluster of KUBECONFIG and run data through it (needs docker, helm, kubectl, skaffold)

@@ -28,9 +28,10 @@ class Deployment:
     replicas: int
     ready: bool  # all replicas of the newest template serve, and none of an older
     stuck: bool  # Kubernetes has given up on getting there
+    said: str  # what keeps pods from serving, as they tell it
 
     @classmethod
-    def parse(cls, manifest: Manifest) -> "Deployment":
+    def parse(cls, manifest: Manifest, said: str) -> "Deployment":
         """The Deployment of a manifest."""
         spec, status = manifest["spec"], manifest.get("status", {})
         containers = spec["template"]["spec"]["containers"]
@@ -46,6 +47,7 @@ class Deployment:
             replicas=spec.get("replicas", 1),
             ready=current and counts == [spec.get("replicas", 1)] * len(counts),
             stuck=current and progressing.get("reason") == "ProgressDeadlineExceeded",
+            said=said,
         )
 
     def serve(self, model: Model) -> Patch:

@@ -56,6 +56,8 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         return
     training, corpus = seen.training, seen.corpus
     if training is None or corpus is None or not _current(training):
+        if release.status.get("phase") in _ENDS and release.status["observedGeneration"] == release.generation:
+            return  # whatever becomes of the training, what was done with its model stays on record
         named = release.spec.training_ref.name
         phase = training.status.get("phase", "new") if training else "not there"
         yield from children.stop()
@@ -71,15 +73,15 @@ def _current(training: Resource[TrainingRunSpec]) -> bool:
     return holds(training.status, "Ready") and training.status.get("observedGeneration") == training.generation
 
 
+_ENDS = ("Released", "RolledBack")
+
+
 def _not_ready(reason: str, said: str = "", *, alarming: bool = False) -> Condition:
     return Condition("Ready", False, reason, said, alarming=alarming)
 
 
 def _released(said: str) -> Condition:
     return Condition("Ready", True, "Released", said)
-
-
-_ENDS = ("Released", "RolledBack")
 
 
 class _Release:
@@ -204,16 +206,27 @@ class _Release:
         elif canary.ready and not since:
             self.fields["canarySince"] = timestamp(self.now)
             yield from self._write("Canary", _not_ready("Canary", "the canary serves the model"), passed)
+        elif not since:
+            yield from self._write("Canary", _not_ready("Canary", canary.said), passed)
 
     def _broken(self, deployment: Deployment) -> Condition:
         said = f"{deployment.name} did not serve the model; it goes back to {self.fields['former']['uri']}"
+        if deployment.said:
+            said += f"\n{deployment.said}"
         return _not_ready("RolledBack", said, alarming=True)
 
     def _roll_back(self) -> Iterator[Action]:
+        """Once, which the status remembers: whoever serves the model later means it."""
+        if self.fields["former"] is None:
+            return
         former = Model(**self.fields["former"])
-        for deployment in (self.seen.serving, self.seen.canary):
-            if deployment and deployment.model == self.model != former:
-                yield deployment.serve(former)
+        served = [each for each in (self.seen.serving, self.seen.canary) if each and each.model == self.model != former]
+        if served:
+            yield from (deployment.serve(former) for deployment in served)
+            yield Requeue(0)
+        else:
+            self.fields["former"] = None
+            yield from self._write("RolledBack")
 
     def _write(self, phase: str, *conditions: Condition) -> Iterator[Action]:
         return Outcome(phase, conditions, self.fields).write(self.seen.resource, self.now)

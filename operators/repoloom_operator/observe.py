@@ -78,7 +78,10 @@ def observe_model_release(
 
 def _deployment(release: Resource[ModelReleaseSpec], name: str | None, cluster: Cluster) -> Deployment | None:
     manifest = cluster.get("Deployment", release.namespace, name) if name else None
-    return Deployment.parse(manifest) if manifest else None
+    if manifest is None:
+        return None
+    pods = cluster.labelled("Pod", release.namespace, manifest["spec"]["selector"]["matchLabels"])
+    return Deployment.parse(manifest, pods_say(pods))
 
 
 def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Cluster) -> Resource[T] | None:
@@ -108,7 +111,8 @@ def _said(pod: Manifest) -> Iterator[str]:
     status = pod.get("status", {})
     for container in status.get("containerStatuses", ()):
         state: Mapping[str, Mapping[str, str]] = container.get("state", {})
-        ended, waits = state.get("terminated"), state.get("waiting")
+        before: Mapping[str, Mapping[str, str]] = container.get("lastState", {})
+        ended, waits = state.get("terminated") or before.get("terminated"), state.get("waiting")
         if ended and str(ended["exitCode"]) != "0":
             why = _last_words(ended.get("message", "")) or ended.get("reason", "")
             yield f"{why} (exit code {ended['exitCode']})"

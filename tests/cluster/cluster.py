@@ -103,8 +103,10 @@ class Namespace:
         log = self.kubectl("logs", f"job/{job}")
         return log[log.rindex("\n{\n") :] if "\n{\n" in log else log.splitlines()[-1]
 
-    def start(self, name: str, image: str, *command: str, files: Mapping[str, str], account: str = "") -> None:
-        """Starts a program as a Job that may use the store, Redis and the services; it is tried once.
+    def start(
+        self, name: str, image: str, *command: str, files: Mapping[str, str], account: str = "", of: str = "repoloom"
+    ) -> None:
+        """Starts a program as a Job that may use the store, Redis and what the release `of` serves; it is tried once.
 
         `files` lie in /files. With an account it may use Kubernetes, too.
         """
@@ -112,8 +114,8 @@ class Namespace:
             "tmp": ("/tmp", {"emptyDir": {}}),
             "corpus": (str(FOLDER), {"configMap": {"name": "corpus"}}),
             "files": ("/files", {"configMap": {"name": name}}),
-            "tls": ("/etc/repoloom/tls", {"secret": {"secretName": "repoloom-tls"}}),
-            "caller": ("/etc/repoloom/caller", {"secret": {"secretName": "repoloom-callers"}}),
+            "tls": ("/etc/repoloom/tls", {"secret": {"secretName": f"{of}-tls"}}),
+            "caller": ("/etc/repoloom/caller", {"secret": {"secretName": f"{of}-callers"}}),
         }
         container = {
             "name": "program",

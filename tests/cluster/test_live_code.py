@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cluster import Namespace, output, wait_for
 
-SECONDS = 10.0
+LIMIT = 60.0  # seconds; how long it took is printed
 ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/healthz').read())"
 
 
@@ -28,7 +28,7 @@ def test_a_changed_file_is_live_within_seconds(namespace: Namespace, tmp_path: P
             changed = code.read_text().replace("status.phrase.encode()", 'b"changed"')
             began = time.monotonic()
             code.write_text(changed)
-            wait_for("the change", SECONDS, lambda: "changed" in _answer(namespace))
+            wait_for("the change", LIMIT, lambda: "changed" in _answer(namespace))
             print(f"live after {time.monotonic() - began:.1f} s")
         finally:
             dev.terminate()

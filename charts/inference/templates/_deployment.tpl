@@ -80,6 +80,7 @@ spec:
           image: {{ include "inference.image" .root }}
           imagePullPolicy: {{ $v.image.pullPolicy }}
           command: [repoloom-inference]
+          terminationMessagePolicy: FallbackToLogsOnError
           securityContext:
             {{- include "inference.securityContext" .root | nindent 12 }}
           ports:

@@ -8,6 +8,11 @@ app.kubernetes.io/name: inference
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- define "inference.testLabels" -}}
+app.kubernetes.io/name: inference-test
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
 {{- define "inference.labels" -}}
 {{ include "inference.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}

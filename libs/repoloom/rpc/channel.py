@@ -21,7 +21,8 @@ from repoloom.rpc.settings import ChannelSettings
 from repoloom.telemetry import tracing
 
 Metadata = Iterable[tuple[str, str | bytes]]
-_INITIAL_BACKOFF, _MAX_BACKOFF, _BACKOFF_FACTOR = "0.2s", "10s", 2
+# The four repeats that gRPC allows, over some 14 s: a client of a server that went looks its successor up meanwhile.
+_INITIAL_BACKOFF, _MAX_BACKOFF, _BACKOFF_FACTOR = "0.2s", "10s", 4
 
 
 def open_channel(settings: ChannelSettings, idempotent: Iterable[str] = ()) -> grpc.Channel:

@@ -42,6 +42,7 @@ def serve(services: Sequence[Service], settings: ServerSettings) -> None:
     """
     with tracing.exporting(services[0].name), contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_until_signal(services, settings))
+    _logger.info("stopped")
 
 
 @contextlib.asynccontextmanager
@@ -49,7 +50,8 @@ async def running(services: Sequence[Service], settings: ServerSettings) -> Asyn
     """Serves while the block runs, then drains.
 
     To drain: health says NOT_SERVING, new calls are refused, running ones get `drain_seconds`, and what is not done
-    then ends with UNAVAILABLE. Raises InputError.
+    then ends with UNAVAILABLE. The connections end before the services do, which may take a while: only then do
+    clients look for another address. Raises InputError.
     """
     admission = Admission()
     health = Health((service.name for service in services), watchers=settings.max_connections)  # a client watches once
@@ -68,7 +70,7 @@ async def running(services: Sequence[Service], settings: ServerSettings) -> Asyn
         stack.push_async_callback(_stop, server, health)
         for service in services:
             await stack.enter_async_context(service.life())
-        stack.push_async_callback(_drain, admission, health, settings.drain_seconds)
+        stack.push_async_callback(_drain, server, admission, health, settings.drain_seconds)
         admission.open()
         health.set(True)
         yield Running(address, metrics_port)
@@ -84,17 +86,17 @@ async def _until_signal(services: Sequence[Service], settings: ServerSettings) -
         await asyncio.Event().wait()
 
 
-async def _drain(admission: Admission, health: Health, seconds: float) -> None:
+async def _drain(server: grpc.aio.Server, admission: Admission, health: Health, seconds: float) -> None:
     _logger.info("draining")
     health.set(False)
     if not await admission.drain(seconds):
         _logger.warning("some calls were not done after %g s", seconds)
+    await _stop(server, health)
 
 
 async def _stop(server: grpc.aio.Server, health: Health) -> None:
     health.close()
     await server.stop(_LAST_SECONDS)
-    _logger.info("stopped")
 
 
 def _listen(server: grpc.aio.Server, settings: ServerSettings) -> str:

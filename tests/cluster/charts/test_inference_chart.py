@@ -20,20 +20,7 @@ SECURE = {
     "test": {"clientTlsSecretName": "client"},
 }
 CANARY = {"canary": {"enabled": True, "model": {"uri": "s3://bucket/n/model", "sha256": "b" * 64}, "replicas": 2}}
-ALL = {
-    **SECURE,
-    **CANARY,
-    "replicas": 3,
-    "ingress": {"enabled": True, "host": "code.example", "tlsSecretName": "host"},
-    "httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}], "hostnames": ["code.example"]},
-    "serviceMonitor": {"enabled": True},
-    "autoscaling": {"enabled": True, "minReplicas": 2},
-    "gpu": {"count": 1},
-    "priorityClassName": "serving",
-    "imagePullSecrets": ["registry"],
-    "networkPolicy": {"monitoring": [{"namespaceSelector": {}}]},
-    "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
-}
+ALL = yaml.safe_load(Path(__file__).with_name("inference.yaml").read_text())
 
 Objects = Mapping[tuple[str, str], Mapping[str, Any]]
 
@@ -189,10 +176,21 @@ def test_the_network_lets_clients_in_and_the_store_out_and_no_more() -> None:
     assert [port["port"] for port in watched[1]["ports"]] == ["metrics"]
 
 
-def test_a_gpu_is_asked_for_with_shared_memory() -> None:
-    container = pod(rendered(ALL))["containers"][0]
+def test_where_clients_are_named_the_test_may_ask_too_and_nobody_else() -> None:
+    client = {"podSelector": {"matchLabels": {"app": "editor"}}}
+    objects = rendered({**INSECURE, "networkPolicy": {"clients": [client]}})
+    [rule] = objects["NetworkPolicy", "code"]["spec"]["ingress"]
+    assert rule["from"] == [client, {"podSelector": {"matchLabels": objects["Pod", "code-test"]["metadata"]["labels"]}}]
+
+
+def test_a_gpu_is_asked_for_with_shared_memory_on_nodes_that_have_one() -> None:
+    spec = pod(rendered(ALL))
+    container = spec["containers"][0]
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "/dev/shm" in [mount["mountPath"] for mount in container["volumeMounts"]]
+    assert spec["nodeSelector"] == ALL["nodeSelector"]
+    assert spec["tolerations"] == ALL["tolerations"]
+    assert spec["priorityClassName"] == ALL["priorityClassName"]
     assert "nvidia.com/gpu" not in pod(rendered(INSECURE))["containers"][0]["resources"]["limits"]
 
 

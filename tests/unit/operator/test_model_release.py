@@ -1,3 +1,4 @@
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,8 @@ def a_world(folder: Path) -> World:
     for name in ("web", "web-canary"):
         environment = [{"name": key, "value": value} for key, value in FORMER.items()]
         container = {"name": "server", "env": environment}
-        spec = {"replicas": 1, "template": {"spec": {"containers": [container]}}}
+        template = {"spec": {"containers": [container]}}
+        spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
         world.put({"kind": "Deployment", "metadata": {"name": name}, "spec": spec})
     world.put(resource("ModelRelease", "r", trainingRef={"name": "t"}, deployment="web", canary={"seconds": 60}))
     gates(world, maxBitsPerByte=3, minExactMatch=0.1, minEditSimilarity=0.2, decontaminatedFrom=["HumanEval"])
@@ -167,6 +169,22 @@ def test_a_model_that_cannot_be_served_gives_way_to_the_former_everywhere(world:
     assert (phase(world), served(world, "web"), served(world, "web-canary")) == ("RolledBack", "old", "old")
 
 
+def test_why_a_model_cannot_be_served_is_told_as_its_pod_told_it(world: World) -> None:
+    measured(world)
+    ended = {"exitCode": 1, "message": '{"message": "Started"}\nerror: these are other weights'}
+    waits = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
+    container = {"state": {"waiting": waits}, "lastState": {"terminated": ended}}
+    metadata = {"name": "p", "labels": {"app": "web-canary"}, "creationTimestamp": "2026-01-01T00:00:00Z"}
+    world.put({"kind": "Pod", "metadata": metadata, "status": {"containerStatuses": [container]}})
+    said = "error: these are other weights (exit code 1)"
+    settle(world)
+    assert world.condition("ModelRelease", "r", "Ready")["message"] == said
+    serve(world, broken=("web-canary",))
+    settle(world)
+    assert world.condition("ModelRelease", "r", "Ready")["message"].splitlines()[1] == said
+    assert any(said in message for reason, message in world.events if reason == "RolledBack")
+
+
 def test_a_canary_that_falters_is_taken_back_before_others_get_the_model(world: World) -> None:
     measured(world)
     serve(world)
@@ -185,6 +203,26 @@ def test_what_others_serve_after_a_release_is_left_alone(world: World) -> None:
     before = world.writes
     settle(world)
     assert world.writes == before
+
+
+def test_what_is_served_after_a_roll_back_is_left_alone(world: World) -> None:
+    measured(world)
+    tried = copy.deepcopy(world.objects["Deployment", "web-canary"]["spec"])
+    serve(world, broken=("web-canary",))
+    settle(world)
+    assert (phase(world), served(world, "web-canary")) == ("RolledBack", "old")
+    for name in ("web", "web-canary"):
+        world.objects["Deployment", name]["spec"] = copy.deepcopy(tried)
+    settle(world)
+    assert (served(world, "web"), served(world, "web-canary")) == ("new", "new")
+
+
+def test_what_was_released_is_told_though_its_training_is_gone(world: World) -> None:
+    finish(world)
+    before = world.status("ModelRelease", "r")
+    del world.objects["TrainingRun", "t"]
+    settle(world)
+    assert world.status("ModelRelease", "r") == before
 
 
 @given(st.lists(st.sampled_from(["look", 0, 1, 2, "serve", "time", "delete job", "measured"]), max_size=25))
