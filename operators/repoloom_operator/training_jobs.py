@@ -34,6 +34,7 @@ def training_job(
     files = runners.files(run, recipe, work)
     command = ["torchrun", "--shutdown-timeout", str(_SAVE_SECONDS), "-m", "repoloom", "train", runners.RECIPE_FILE]
     command += ["--store", store, "--out", run.spec.out, "--parallel", run.spec.parallel]
+    command += ["--hang-seconds", str(run.spec.hang_seconds)]
     pod = runners.pod(
         settings,
         settings.training,

@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+import pytest
+
 from cluster import Namespace, output, wait_for
 
 LIMIT = 300.0  # seconds of a training, on two cores that do everything else too
@@ -48,6 +50,11 @@ def test_two_workers_that_are_lost_leave_the_weights_of_two_that_are_not(
     files = {"digests.py": DIGEST}
     namespace.start("weights", namespace.image(), "python", "/files/digests.py", *outs, files=files)
     assert namespace.said("weights", 60).split() == [undisturbed["weights"], disturbed["weights"]]
+
+
+def test_a_name_that_no_service_can_have_is_refused(namespace: Namespace) -> None:
+    with pytest.raises(AssertionError, match="begins with a letter: it names services"):
+        namespace.make("TrainingRun", "7b", corpusRef={"name": "calm"}, out=namespace.store("7b"))
 
 
 def _reaches_step(namespace: Namespace, run: str, step: int) -> None:

@@ -139,12 +139,13 @@ def test_a_training_is_a_train_job_of_just_as_many_nodes_with_a_runtime_of_its_o
 def assert_trains(world: World, template: dict[str, Any], container: str) -> None:
     """Whether a pod is one of the training."""
     assert template["metadata"]["labels"]["repoloom.dev/name"] == "t"
+    assert template["spec"]["shareProcessNamespace"]  # else a pod that is only beginning cannot be asked to stop
     [found] = template["spec"]["containers"]
     assert found["name"] == container
     assert found["command"] == [
         *("torchrun", "--shutdown-timeout", "110", "-m", "repoloom", "train", "/recipe/recipe.yaml"),
         *("--store", str(world.folder), "--out", world.objects["TrainingRun", "t"]["spec"]["out"]),
-        *("--parallel", "zero1"),
+        *("--parallel", "zero1", "--hang-seconds", "1800"),
     ]
 
 
