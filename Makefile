@@ -18,7 +18,7 @@ install: .venv/installed-train  ## Make .venv with repoloom in it
 
 test: .venv/installed-dev  ## Run the tests
 	@$(BIN)/python tests/preflight.py
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=25
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -48,7 +48,7 @@ charts: .venv/installed-dev  ## Check the charts: lint, their templates (needs h
 	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster/charts
 
 e2e: charts  ## Install everything on the cluster of KUBECONFIG and run data through it (needs docker, helm, kubectl, skaffold)
-	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster --ignore=tests/cluster/charts
+	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster --ignore=tests/cluster/charts --durations=25
 
 pin:  ## Pin the dependencies anew (needs uv)
 	requirements/compile.sh
