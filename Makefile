@@ -39,6 +39,12 @@ bench-services: .venv/installed-dev  ## Measure the services under load, against
 bench-scale: .venv/installed-dev  ## Measure how the heavy stages spread from one worker to two
 	$(BIN)/python tests/benchmarks/scale_out.py
 
+bench-gpu: .venv/installed-dev  ## Measure training and inference on this machine's GPU, against transformers
+	$(BIN)/python tests/benchmarks/gpu.py
+
+test-gpu: .venv/installed-dev  ## Run the tests that need a GPU
+	$(BIN)/python -m pytest -n 0 tests/gpu
+
 images:  ## Build the images with Docker (needs no cluster)
 	for image in repoloom repoloom-training repoloom-inference; do docker build --network=host --target $$image --tag $$image:dev . || exit; done
 
@@ -72,4 +78,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint proto bench bench-services bench-scale images charts e2e pin clean
+.PHONY: help demo install test lint proto bench bench-services bench-scale bench-gpu test-gpu images charts e2e pin clean
