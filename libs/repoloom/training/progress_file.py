@@ -54,14 +54,20 @@ class ProgressFile:
         sequence_length: int,
         seconds_per_token: float | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        stage: str = "",
+        is_last: bool = True,
     ) -> None:
-        """`seconds_per_token`: what a token would take at the GPUs' peak, all of them together; None: not known."""
+        """Of a stage of a training; the training is done when its last one is.
+
+        `seconds_per_token`: what a token would take at the GPUs' peak, all of them together; None: not known.
+        """
         self._store = store
         self._sequence_length = sequence_length
         self._at_peak = seconds_per_token
         self._clock = clock
-        self._progress = TrainingProgress(state=RunState.RUNNING, steps=steps)
-        self._ended = RunState.DONE
+        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, steps=steps)
+        self._ended = RunState.DONE if is_last else RunState.RUNNING
         self._written = 0.0
         self._tokens_written: int | None = None
 
@@ -91,6 +97,7 @@ class ProgressFile:
         left = (report.steps - report.step) * tokens / report.step / speed
         self._progress = TrainingProgress(
             state=RunState.RUNNING,
+            stage=self._progress.stage,
             step=report.step,
             steps=report.steps,
             tokens=tokens,
@@ -120,7 +127,7 @@ class ProgressFile:
             return self._progress
         return (
             before.model_copy(update={"state": RunState.RUNNING})
-            if before.steps == self._progress.steps
+            if (before.stage, before.steps) == (self._progress.stage, self._progress.steps)
             else self._progress
         )
 

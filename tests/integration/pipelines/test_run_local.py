@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pipe import Whole, commits, made, outputs, repoloom
 
-from repoloom.recipe.model_path import Trained
+from repoloom.recipe.results import Trained
 from repoloom.recipe.run import verify
 
 
