@@ -13,6 +13,7 @@ from repoloom.recipe.conversations import Dropped, digest_of, prepare
 from repoloom.recipe.corpus import Corpus, sequences_of
 from repoloom.recipe.longer import pack_longer
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.paths import pin_conversations
 from repoloom.recipe.results import Conversations, StageName
 from repoloom.stages.decontaminate.tables import BENCHMARKS
 from repoloom.training.config import (
@@ -23,7 +24,6 @@ from repoloom.training.config import (
     TrainParams,
     check_warmup,
 )
-from repoloom.training.conversations import pin
 from repoloom.training.data import Sequences
 from repoloom.training.parallel import ParallelPlan
 from repoloom.training.sizes import Architecture
@@ -83,7 +83,7 @@ def stages_of(recipe: Recipe, corpus: Corpus, out: str) -> list[Stage]:
     if recipe.extend:
         stages.append(Extend(recipe.extend, recipe.train, recipe, corpus, out))
     if recipe.instruct:
-        stages.append(Instruct(recipe.instruct, _pinned(recipe, recipe.instruct), corpus))
+        stages.append(Instruct(recipe.instruct, pin_conversations(recipe.instruct, recipe.where), corpus))
     return stages
 
 
@@ -153,14 +153,3 @@ class Instruct:
         except ValueError as error:
             raise InputError(f"instruct: {error}") from None
         return Reading(prepared.data, prepared.counts, prepared.dropped)
-
-
-def _pinned(recipe: Recipe, params: InstructParams) -> tuple[InstructSource, ...]:
-    """The sources with the digests of their files. Raises InputError, with the recipe's line."""
-    pinned = []
-    for number, source in enumerate(params.sources):
-        try:
-            pinned.append(pin(source))
-        except InputError as error:
-            raise InputError(f"{recipe.where(('instruct', 'sources', number, 'path'))}: {error}") from error
-    return tuple(pinned)

@@ -63,6 +63,12 @@ def without_instruct(folder: Path) -> Path:
     return changed(folder, "base.yaml", (section, ""))
 
 
+def without_later_stages(folder: Path) -> Path:
+    text = (folder / "recipe.yaml").read_text()
+    sections = text[text.index("extend:") : text.index("evaluate:")]
+    return changed(folder, "first.yaml", (sections, ""))
+
+
 def test_every_stage_is_told_and_its_model_kept(folder: Path, out: Path) -> None:
     trained = record(out)
     pretrain, extend, instruct = trained.stages
@@ -170,6 +176,21 @@ def test_a_line_that_is_no_conversation_is_told_before_anything_is_trained(folde
     with pytest.raises(InputError, match=f"broken.yaml:{line}: instruct.sources.0.path: {broken}:2: give `messages`"):
         train(recipe, folder / "run", folder / "unbegun")
     assert not (folder / "unbegun").exists()
+
+
+def test_the_example_of_the_documentation_is_trained(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(__file__).parents[3] / "docs" / "recipes.md").read_text()
+    (example,) = (block.partition("```")[0] for block in text.split("```yaml\n") if block.startswith("extend:"))
+    (tmp_path / "data").mkdir()
+    shutil.copy(folder / "chat.jsonl", tmp_path / "data")
+    (tmp_path / "recipe.yaml").write_text(without_later_stages(folder).read_text() + example)
+    monkeypatch.chdir(tmp_path)
+    trained, steps = train(Path("recipe.yaml"), folder / "run", tmp_path / "out")
+    assert steps["extend"] == 20
+    assert trained.stages[2].conversations is not None
+    assert trained.stages[2].conversations.kept == 13
 
 
 def test_a_warm_up_that_is_longer_than_the_training_is_refused(folder: Path, out: Path) -> None:
