@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool
-from repoloom.engine.reconcile import Watch, reconcile
+from repoloom.engine.reconcile import reconcile
 from repoloom.errors import CorruptDataError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.sections import configure, steps
@@ -20,9 +20,7 @@ _FOLDER = "extend"
 _STAGES = ("tokenize", "mix", "pack")  # of each the last step: the vocabulary stays as it is
 
 
-def pack_longer(
-    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, watch: Watch = lambda _: None
-) -> Dataset:
+def pack_longer(recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str) -> Dataset:
     """The packed tokens of a run's documents in sequences of that length, below OUT/extend; what is there is kept.
 
     `made`: the run's datasets by step. Worker processes of this machine do it. Raises CorruptDataError where a task was
@@ -35,7 +33,7 @@ def pack_longer(
         for stage in _STAGES:
             step = configure(steps(stage)[-1], {**recipe.section(stage), "sequence_length": sequence_length})
             root = f"{out.rstrip('/')}/{_FOLDER}/{step.name}"
-            dataset = reconcile(step, tables, root, pool, recipe.engine, watch)
+            dataset = reconcile(step, tables, root, pool, recipe.engine)
             for failure in dataset.manifest.quarantined:
                 raise CorruptDataError(
                     f"{dataset.uri} is not whole, at {failure.at or 'its start'}: {failure.error}; "

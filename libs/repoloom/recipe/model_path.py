@@ -90,6 +90,8 @@ def train_stages(
         ended = kept or _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, view).run()
         if isinstance(ended, Stopped):
             return ended
+        if not kept:
+            plan.release()
         trained = ended
         base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
     assert trained
@@ -172,7 +174,7 @@ class _StageRun:
             params.sequence_length,
             _seconds_per_token(plan, architecture),
             stage=self.stage.name,
-            is_last=self.place == "",
+            is_last=self.is_last,
         )
 
         def note(step: StepReport) -> None:
@@ -192,19 +194,24 @@ class _StageRun:
                 saving=log.write,
                 begin=self._base_model if self.base else None,
             )
-            if not outcome.finished:
+            stops = outcome.asked_to_stop and not (outcome.finished and self.is_last)
+            if stops:
                 told.stopped()
-                at = outcome.progress.step
-                return Stopped(self.stage.name, at, steps, checkpoints.address(at))
             trained = None
-            if plan.is_main:
+            if outcome.finished and plan.is_main:
                 if reading.conversations:
                     write_dropped(reading.dropped, store, f"{self.stage.name}/{_DROPPED}")
                 model = Llama.of(architecture, outcome.weights)
                 trained = self._export(model, reading.conversations, baseline, log.read())
             trained = plan.share(trained)
-            assert trained is not None
+            if stops or trained is None:
+                at = outcome.progress.step
+                return Stopped(self.stage.name, at, steps, checkpoints.address(at))
             return trained
+
+    @property
+    def is_last(self) -> bool:
+        return self.place == ""
 
     def _base_model(self, architecture: Architecture, seed: int) -> Llama:  # noqa: ARG002 - nothing is drawn
         """The model of the stage before, with this one's positions. Raises CorruptDataError."""

@@ -52,6 +52,7 @@ class Outcome:
     weights: dict[str, Tensor]  # of the whole model, by name, on the main rank; none where it is not finished
     progress: Progress
     finished: bool  # False: it was asked to stop, and goes on from its checkpoint when it is started again
+    asked_to_stop: bool
 
 
 def train(
@@ -131,7 +132,7 @@ def train(
                     saving()
                     checkpoints.save(state, progress)
         finished = progress.step >= steps
-        return Outcome(plan.state().weights if finished else {}, progress, finished)
+        return Outcome(plan.state().weights if finished else {}, progress, finished, stop)
 
 
 def read(data: Sequences, samples: list[int], architecture: Architecture) -> Batch:

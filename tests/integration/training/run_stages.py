@@ -104,11 +104,12 @@ def corpus_of(run: Path) -> Corpus:
 
 
 class Seen:
-    """A view that counts the steps of each stage."""
+    """A view that counts the steps of each stage, and asks to stop at one of the first of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, interrupts_at: int | None = None) -> None:
         self.steps: dict[str, int] = {}
         self._stage = ""
+        self._interrupts_at = interrupts_at
 
     def begin(self, stage: StageName, baseline: float) -> None:
         assert baseline > 0
@@ -117,13 +118,21 @@ class Seen:
     def step(self, report: StepReport) -> None:
         assert report.steps
         self.steps[self._stage] = self.steps.get(self._stage, 0) + 1
+        if (self._stage, report.step) == ("pretrain", self._interrupts_at):
+            signal.raise_signal(signal.SIGTERM)
+
+
+def begin(recipe: Path, run: Path, out: Path, seen: Seen) -> Trained | Stopped:
+    """How a training in this process ended."""
+    corpus = corpus_of(run)
+    stages = stages_of(Recipe.load(recipe), corpus, str(out))
+    return train_stages(stages, corpus, str(out), SingleProcess(), seen)
 
 
 def train(recipe: Path, run: Path, out: Path) -> tuple[Trained, dict[str, int]]:
     """What a training in this process came to, and the steps that each stage took this time."""
-    corpus, seen = corpus_of(run), Seen()
-    stages = stages_of(Recipe.load(recipe), corpus, str(out))
-    trained = train_stages(stages, corpus, str(out), SingleProcess(), seen)
+    seen = Seen()
+    trained = begin(recipe, run, out, seen)
     assert not isinstance(trained, Stopped)
     return trained, seen.steps
 

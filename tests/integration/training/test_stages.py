@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_stages import STOLEN, corpus_of, train, write_run
+from run_stages import STOLEN, Seen, begin, corpus_of, train, write_run
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
 from repoloom.recipe.model import EvaluateParams, Recipe
-from repoloom.recipe.model_path import evaluate_model, export_checkpoint, results_at, trained_at
+from repoloom.recipe.model_path import Stopped, evaluate_model, export_checkpoint, results_at, trained_at
 from repoloom.recipe.results import Trained
 from repoloom.recipe.run import datasets_at
 from repoloom.recipe.training_stages import stages_of
@@ -138,6 +138,18 @@ def test_what_is_killed_again_and_again_ends_with_the_same_weights(folder: Path,
     for model in ("model", "stages/extend/model"):
         for file in (out / model).iterdir():
             assert file.read_bytes() == (folder / "killed" / model / file.name).read_bytes()
+
+
+@pytest.mark.parametrize("step", [3, 6])
+def test_who_is_asked_to_stop_begins_no_other_stage(folder: Path, out: Path, tmp_path: Path, step: int) -> None:
+    stopped = begin(folder / "recipe.yaml", folder / "run", tmp_path, Seen(interrupts_at=step))
+    assert isinstance(stopped, Stopped)
+    assert (stopped.stage, stopped.step, stopped.steps) == ("pretrain", step, 6)
+    progress = json.loads((tmp_path / "progress.json").read_text())
+    assert (progress["state"], progress["stage"], progress["step"]) == ("stopped", "pretrain", step)
+    trained, steps = train(folder / "recipe.yaml", folder / "run", tmp_path)
+    assert steps.get("pretrain", 0) == 6 - step
+    assert trained.weights == record(out).weights
 
 
 def test_a_stage_that_changes_is_done_again_and_those_before_it_are_not(folder: Path, out: Path) -> None:
