@@ -217,6 +217,7 @@ def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) 
         world.pods_end("Failed")
         settle(world)
         assert world.status("TrainingRun", "t")["restarts"] == failure
+        assert ("WorkerFailed", "it is Failed") in world.events
         if failure <= 2:
             assert world.jobs() == []
             assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Resting"
