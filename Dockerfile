@@ -70,8 +70,9 @@ LABEL org.opencontainers.image.title="repoloom" \
       org.opencontainers.image.description="repoloom's services, workers, operator and pipelines"
 
 FROM runtime AS repoloom-training
+# On a GPU the model's layers are compiled when a training begins, for which Triton calls a C compiler.
 RUN apt-get update -qq \
- && apt-get install -y -qq --no-install-recommends libgomp1 \
+ && apt-get install -y -qq --no-install-recommends gcc libc6-dev libgomp1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
            /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
 COPY --from=training-environment /opt/repoloom /opt/repoloom

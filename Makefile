@@ -18,7 +18,7 @@ install: .venv/installed-train  ## Make .venv with repoloom in it
 
 test: .venv/installed-dev  ## Run the tests
 	@$(BIN)/python tests/preflight.py
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=25
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .
@@ -39,6 +39,12 @@ bench-services: .venv/installed-dev  ## Measure the services under load, against
 bench-scale: .venv/installed-dev  ## Measure how the heavy stages spread from one worker to two
 	$(BIN)/python tests/benchmarks/scale_out.py
 
+bench-gpu: .venv/installed-dev  ## Measure training and inference on this machine's GPU, against transformers
+	$(BIN)/python tests/benchmarks/gpu.py
+
+test-gpu: .venv/installed-dev  ## Run the tests that need a GPU
+	$(BIN)/python -m pytest -n 0 tests/gpu
+
 images:  ## Build the images with Docker (needs no cluster)
 	for image in repoloom repoloom-training repoloom-inference; do docker build --network=host --target $$image --tag $$image:dev . || exit; done
 
@@ -48,7 +54,7 @@ charts: .venv/installed-dev  ## Check the charts: lint, their templates (needs h
 	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster/charts
 
 e2e: charts  ## Install everything on the cluster of KUBECONFIG and run data through it (needs docker, helm, kubectl, skaffold)
-	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster --ignore=tests/cluster/charts
+	$(BIN)/python -m pytest -n 0 -c tests/cluster/pytest.ini tests/cluster --ignore=tests/cluster/charts --durations=25
 
 pin:  ## Pin the dependencies anew (needs uv)
 	requirements/compile.sh
@@ -72,4 +78,4 @@ clean:  ## Remove what was built and installed
 	@$(UV) install --quiet --no-deps -e .
 	@touch $@
 
-.PHONY: help demo install test lint proto bench bench-services bench-scale images charts e2e pin clean
+.PHONY: help demo install test lint proto bench bench-services bench-scale bench-gpu test-gpu images charts e2e pin clean

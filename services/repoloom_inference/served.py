@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-import torch
-
 from repoloom.errors import InputError
 from repoloom.inference.answer import Answer
 from repoloom.inference.complete import Completer
@@ -54,10 +52,9 @@ class Served:
 
     @classmethod
     def load(cls, uri: str, digest: str | None, settings: InferenceSettings) -> Self:
-        """The model at an address, on the accelerator if there is one. Raises InputError, CorruptDataError."""
+        """The model at an address. Raises InputError, CorruptDataError."""
         with fetched(uri, digest) as files:
             completer = Completer.load(files.folder)
-            completer.model.to("cuda" if torch.cuda.is_available() else "cpu")
             return cls(completer, settings, files.digest, lineage(uri, files.digest))
 
     async def warm(self) -> None:

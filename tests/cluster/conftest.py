@@ -15,17 +15,17 @@ KINDS = "modelreleases,trainingruns,corpusbuilds"
 
 
 @pytest.fixture(scope="session")
-def laptop(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The digest of the recipe's data path as `repoloom run` makes it on this machine."""
-    command = [
-        str(ROOT / ".venv/bin/repoloom"),
-        "run",
-        str(write_corpus()),
-        "--out",
-        str(tmp_path_factory.mktemp("laptop")),
-    ]
-    said = output(*command, "--until", "pack", "--json")
-    return str(json.loads(said)["digest"])
+def digests(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Of the recipe's datasets, as `repoloom run` makes them on this machine."""
+    out = str(tmp_path_factory.mktemp("laptop"))
+    command = (str(ROOT / ".venv/bin/repoloom"), "run", str(write_corpus()), "--out", out, "--until", "pack", "--json")
+    return dict(json.loads(output(*command))["steps"])
+
+
+@pytest.fixture(scope="session")
+def laptop(digests: dict[str, str]) -> str:
+    """The digest of the last of them."""
+    return digests["pack"]
 
 
 @pytest.fixture(scope="session")

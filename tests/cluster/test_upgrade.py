@@ -5,15 +5,16 @@ from pathlib import Path
 
 from cluster import Namespace, output, wait_for
 
-SECONDS = 150  # in which both happen
+CALLERS = Path(__file__).with_name("callers.py")
 
 
-def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(namespace: Namespace, corpus: str) -> None:
-    target = f"dns:///repoloom-filter.{namespace.name}.svc:7000"
+def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(
+    namespace: Namespace, corpus: str, digests: dict[str, str]
+) -> None:
+    program = ("python", "/files/callers.py", f"dns:///repoloom-filter.{namespace.name}.svc:7000")
     places = (f"{corpus}/crawl", namespace.store("upgrade"))
-    files = {"callers.py": Path(__file__).with_name("callers.py").read_text()}
-    program = ("python", "/files/callers.py", target, *places, str(SECONDS))
-    namespace.start("callers", namespace.image(), *program, files=files)
+    files = {"callers.py": CALLERS.read_text()}
+    namespace.start("callers", namespace.image(), *program, *places, files=files)
     wait_for("calls", 60, lambda: bool(namespace.get("job", "callers")["status"].get("ready")))
     before = namespace.image()
     after = before.partition("@")[0].rpartition(":")[0] + ":upgrade"
@@ -26,4 +27,7 @@ def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(namespace: Namespace,
     assert namespace.image() == after
     output("helm", "rollback", "repoloom", *helm)
     assert namespace.image() == before
-    assert json.loads(namespace.said("callers", 300))["calls"] > 100
+    namespace.kubectl("exec", "job/callers", "--", "sh", "-c", "kill -TERM 1")
+    said = json.loads(namespace.said("callers", 300))
+    assert said["calls"] > 100
+    assert said["digest"] == digests["filter"]

@@ -39,7 +39,8 @@ class ServiceClient:
         if isinstance(target, str):
             target = from_environment(ChannelSettings, "REPOLOOM_CLIENT", os.environ, target=target)
         self._seconds = stream_seconds  # the longest that an online call may take
-        self._channel = open_channel(target, _IDEMPOTENT)
+        online = f"repoloom.{self.name}.v1.{self.name.title().replace('_', '')}Service"  # it answers, and keeps nothing
+        self._channel = open_channel(target, (*_IDEMPOTENT, online))
         self._jobs = JobsServiceStub(self._channel)
         self._operations = operations_pb2_grpc.OperationsStub(self._channel)
 

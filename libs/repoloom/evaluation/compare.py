@@ -30,7 +30,8 @@ Watch = Callable[[Status], None]
 
 def untrained(trained: Completer, seed: int) -> Completer:
     """The same shape and tokenizer with the weights that training with that seed began from."""
-    return Completer(new_model(trained.model.architecture, seed), trained.codec, trained.order)
+    model = new_model(trained.model.architecture, seed).to(trained.model.output_weight)
+    return Completer(model, trained.codec, trained.order)
 
 
 def compare(

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Self
 
+import torch
 from safetensors.torch import load_file
 
 from repoloom.errors import InputError
@@ -33,12 +34,17 @@ class Completer:
 
     @classmethod
     def load(cls, folder: Path) -> Self:
-        """Opens an exported folder. Raises InputError if it holds no model of ours."""
+        """Opens an exported folder, on a GPU where there is one, and there in bfloat16, as it was trained.
+
+        Raises InputError if it holds no model of ours.
+        """
         architecture = load_architecture(folder)
         try:
             weights = load_file(folder / "model.safetensors")
             tokenizer = (folder / "tokenizer.json").read_bytes()
             model = Llama.of(architecture, weights)
+            if torch.cuda.is_available():
+                model.to("cuda", torch.bfloat16)
         except Exception as error:  # safetensors and torch raise their own, unrelated to one another
             raise InputError(f"{folder} holds no model that can be loaded: {error}") from error
         return cls(model, TextCodec(tokenizer), load_fim_order(folder))

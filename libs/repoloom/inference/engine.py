@@ -182,7 +182,7 @@ class _Batch:
     def add(self, completion: Completion) -> None:
         """Gives it a slot."""
         slot = min(set(range(self.slots.count)) - {running.slot for running in self._running})
-        generator = torch.Generator().manual_seed(completion.sampling.seed)
+        generator = torch.Generator(self._model.output_weight.device).manual_seed(completion.sampling.seed)
         self._running.append(_Running(completion, slot, generator))
 
     @torch.inference_mode()
@@ -205,29 +205,36 @@ class _Batch:
         hidden = self.slots.read(running.slot, list(chunk), running.length)
         running.length += len(chunk)
         if running.length == len(prompt):
-            metrics.first_token(time.monotonic() - running.completion.queued_at)
-            self._give(running, self._logits(hidden[None])[0])
+            self._choose({0: running}, hidden[None])
 
     def _decode(self, decoding: list[_Running]) -> None:
         tokens = {running.slot: running.last for running in decoding if running.last is not None}
         hidden = self.slots.decode(tokens, {running.slot: running.length for running in decoding})
-        logits = self._logits(hidden)
         for running in decoding:
             running.length += 1
-            self._give(running, logits[running.slot])
+        self._choose({running.slot: running for running in decoding}, hidden)
 
-    def _logits(self, hidden: Tensor) -> Tensor:
-        """(rows, hidden) -> (rows, vocabulary), where the generators are."""
-        return self._model.logits(hidden)[:, : self._vocabulary].float().cpu()
+    def _choose(self, decoding: dict[int, _Running], hidden: Tensor) -> None:
+        """Chooses the next token of each out of its row of hidden states (rows, hidden), and gives it."""
+        logits = self._model.logits(hidden)[:, : self._vocabulary].float()
+        following = logits.argmax(dim=-1)  # of all at once, and fetched at once: a GPU is asked for little and seldom
+        for row, running in decoding.items():
+            if running.completion.sampling.temperature:
+                following[row] = choose(logits[row, None], running.completion.sampling, running.generator)[0]
+        tokens = following.tolist()
+        for row, running in decoding.items():
+            self._give(running, tokens[row])
 
-    def _give(self, running: _Running, logits: Tensor) -> None:
-        """Chooses a completion's next token out of logits (vocabulary), and tells who listens."""
-        completion, sampling = running.completion, running.completion.sampling
-        running.last = int(choose(logits[None], sampling, running.generator))
+    def _give(self, running: _Running, token: int) -> None:
+        """Tells a completion's next token to who listens."""
+        completion = running.completion
+        if not running.written:
+            metrics.first_token(time.monotonic() - completion.queued_at)
+        running.last = token
         running.written += 1
-        if not completion.listener.take(running.last):
+        if not completion.listener.take(token):
             finish = Finish.STOP
-        elif running.written == sampling.max_new_tokens:
+        elif running.written == completion.sampling.max_new_tokens:
             finish = Finish.LENGTH
         else:
             return

@@ -35,8 +35,7 @@ from repoloom.training.export import export
 from repoloom.training.loop import StepReport, run_identity, train
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
-from repoloom.training.progress_file import ProgressFile, flops_per_token, peak_flops
-from repoloom.training.sizes import Architecture
+from repoloom.training.progress_file import ProgressFile, peak_flops
 
 MODEL, TRAIN = "model", "train"
 _STEPS = "steps.jsonl"
@@ -138,7 +137,7 @@ def train_model(
     checkpoints = Checkpoints(store, _training_folder(identity), params.keep)
     steps = params.total_steps(len(data))
     architecture = params.architecture(corpus.vocabulary)
-    told = ProgressFile(store, steps, params.sequence_length, _seconds_per_token(plan, architecture))
+    told = ProgressFile(store, steps, params.sequence_length, _peak(plan))
 
     def note(step: StepReport) -> None:
         log.add(step)
@@ -174,10 +173,10 @@ def _trained_before(store: Store, identity: str) -> Trained | None:
     return trained if whole else None
 
 
-def _seconds_per_token(plan: ParallelPlan, architecture: Architecture) -> float | None:
-    """What a token would take at the peak of the GPUs of all ranks; None where that is not known."""
+def _peak(plan: ParallelPlan) -> float | None:
+    """Operations a second of the GPUs of all ranks; None where that is not known."""
     peak = peak_flops(torch.cuda.get_device_name(plan.device)) if plan.device.type == "cuda" else None
-    return peak and flops_per_token(architecture) / (peak * plan.ranks)
+    return peak and peak * plan.ranks
 
 
 def _export(

@@ -26,7 +26,7 @@ _INITIAL_BACKOFF, _MAX_BACKOFF, _BACKOFF_FACTOR = "0.2s", "10s", 4
 
 
 def open_channel(settings: ChannelSettings, idempotent: Iterable[str] = ()) -> grpc.Channel:
-    """A channel for threads. `idempotent` are the methods, `package.Service/Method`, that may be repeated."""
+    """A channel for threads. `idempotent` may be repeated: `package.Service/Method`, or all of `package.Service`."""
     credentials = channel_credentials(settings)
     options = _options(settings, idempotent)
     if credentials is None:
@@ -35,7 +35,7 @@ def open_channel(settings: ChannelSettings, idempotent: Iterable[str] = ()) -> g
 
 
 def open_aio_channel(settings: ChannelSettings, idempotent: Iterable[str] = ()) -> grpc.aio.Channel:
-    """A channel for asyncio. `idempotent` are the methods, `package.Service/Method`, that may be repeated."""
+    """A channel for asyncio. `idempotent` may be repeated: `package.Service/Method`, or all of `package.Service`."""
     credentials = channel_credentials(settings)
     options = _options(settings, idempotent)
     if credentials is None:
@@ -218,9 +218,9 @@ def _service_config(settings: ChannelSettings, idempotent: Iterable[str]) -> dic
     names = []
     for path in idempotent:
         service, slash, method = path.partition("/")
-        if not (service and slash and method):
-            raise InputError(f"{path!r} is no method; methods are package.Service/Method")
-        names.append({"service": service, "method": method})
+        if "." not in service or bool(slash) != bool(method):
+            raise InputError(f"{path!r} is neither package.Service nor package.Service/Method")
+        names.append({"service": service, "method": method} if method else {"service": service})
     if names:
         config["methodConfig"] = [
             {

@@ -1,7 +1,22 @@
 """Attention over packed sequences: each document of a sequence sees itself and its past, and nothing else."""
 
+from typing import NamedTuple, TypeAlias
+
+import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.attention.varlen import varlen_attn
+
+
+class Documents(NamedTuple):
+    """Where the documents of a batch lie, sequences end to end: a kernel then passes over what a mask only hides."""
+
+    starts: Tensor  # (documents + 1), int32; the last is where the last document ends
+    longest: int  # tokens; no document has more
+
+
+Visible: TypeAlias = Tensor | Documents
+"""What each token sees: a mask (batch or 1, 1, sequence, past + sequence), True where visible, or documents."""
 
 
 def packed_mask(segments: Tensor) -> Tensor:
@@ -10,10 +25,39 @@ def packed_mask(segments: Tensor) -> Tensor:
     return same.tril_()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+def packed_documents(positions: Tensor) -> Documents:
+    """The same from positions (batch, sequence), which are from 0 in every document."""
+    starts = functional.pad((positions.flatten() == 0).nonzero()[:, 0], (0, 1), value=positions.numel()).int()
+    torch._dynamo.maybe_mark_dynamic(starts, 0)  # else the model is compiled anew for another number of documents
+    return Documents(starts, positions.shape[1])
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible) -> Tensor:
     """Scaled dot-product attention, key-value heads shared among groups of query heads.
 
-    query (batch, heads, sequence, head_dim); key and value (batch, key_value_heads, past + sequence, head_dim);
-    mask (batch or 1, 1, sequence, past + sequence), True where visible -> (batch, heads, sequence, head_dim).
+    query (batch, heads, sequence, head_dim); key and value (batch, key_value_heads, past + sequence, head_dim)
+    -> (batch, heads, sequence, head_dim). Documents are seen on a GPU alone, in 16 bits, and without a past.
     """
-    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask, enable_gqa=True)
+    if isinstance(visible, Documents):
+        return _attend_within(query, key, value, visible)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=visible, enable_gqa=True)
+
+
+def _attend_within(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
+    """Flash attention (arXiv 2307.08691) over documents of any lengths."""
+    group = query.shape[1] // key.shape[1]
+    key, value = (x.repeat_interleave(group, 1) if group > 1 else x for x in (key, value))  # torch 2.11 shares no heads
+    query, key, value = (x.to(value.dtype).transpose(1, 2) for x in (query, key, value))
+    starts, longest = documents
+    attended = varlen_attn(
+        query.flatten(0, 1),  # (tokens, heads, head_dim)
+        key.flatten(0, 1),
+        value.flatten(0, 1),
+        starts,
+        starts,
+        longest,
+        longest,
+        window_size=(-1, 0),  # of the past everything, of the future nothing
+    )
+    assert isinstance(attended, Tensor)  # since nothing besides was asked for
+    return attended.view_as(query).transpose(1, 2)

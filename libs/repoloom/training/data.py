@@ -64,6 +64,10 @@ class Batch:
     positions: Tensor  # from 0 in every segment
     targets: Tensor  # the next token of the same segment; IGNORE at a segment's end and in padding
 
+    def counts(self) -> Tensor:
+        """How many targets there are, and how many pairs of a token and one that it sees, itself too: (2)."""
+        return torch.stack(((self.targets != IGNORE).sum(), (self.positions + 1).sum()))
+
     def to(self, device: torch.device) -> "Batch":
         return Batch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__dataclass_fields__))
 

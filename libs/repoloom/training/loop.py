@@ -21,7 +21,6 @@ from repoloom.training.checkpoint import Checkpoints, Progress
 from repoloom.training.config import TrainParams
 from repoloom.training.data import Batch, PackedDataset, collate
 from repoloom.training.forms import check_batches
-from repoloom.training.loss import IGNORE
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
 from repoloom.training.sampler import Sampler
@@ -45,6 +44,7 @@ class StepReport:
     gradient_norm: float  # before it was clipped
     samples_consumed: int
     tokens_per_second: float  # read, over all ranks
+    operations: int  # that the model took, over all ranks
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def train(
     identity = run_identity(params, vocabulary, data_digest)
     versions = f"repoloom {__version__} with torch {torch.__version__}"
     plan.agree({"dataset": data_digest, "run": identity, "software": versions})
-    make_deterministic(params.threads, plan.device)
+    make_deterministic(params.threads)
     architecture = params.architecture(vocabulary)
     progress, state = checkpoints.restore(identity) if plan.is_main else (Progress(run=identity), None)
     progress = plan.share(progress)
@@ -97,7 +97,7 @@ def train(
                 read(data, share[start : start + params.micro_batch_size], architecture)
                 for start in range(0, len(share), params.micro_batch_size)
             ]
-            targets = plan.sum(torch.stack([(batch.targets != IGNORE).sum() for batch in micro_batches]).sum())
+            targets, pairs = plan.sum(torch.stack([batch.counts() for batch in micro_batches]).sum(0))
             loss = torch.zeros((), device=plan.device)
             for batch in micro_batches:
                 batch_loss = objective(batch.to(plan.device)) / targets.clamp(min=1)
@@ -114,10 +114,19 @@ def train(
             progress = progress.model_copy(
                 update={"step": progress.step + 1, "samples_consumed": progress.samples_consumed + params.batch_size}
             )
-            speed = params.batch_size * params.sequence_length / (time.perf_counter() - began)
+            tokens = params.batch_size * params.sequence_length
             if plan.is_main:
                 report(
-                    StepReport(progress.step, steps, loss.item(), rate, norm.item(), progress.samples_consumed, speed)
+                    StepReport(
+                        step=progress.step,
+                        steps=steps,
+                        loss=loss.item(),
+                        learning_rate=rate,
+                        gradient_norm=norm.item(),
+                        samples_consumed=progress.samples_consumed,
+                        tokens_per_second=tokens / (time.perf_counter() - began),
+                        operations=architecture.training_operations(tokens, int(pairs)),
+                    )
                 )
             stop = plan.any(stopping.is_set())  # looked at once, so that a step that ends the run is one that is saved
             if stop:
@@ -154,11 +163,11 @@ def run_identity(params: TrainParams, vocabulary: int, data_digest: str) -> str:
     return "sha256:" + hashlib.sha256(canonical_json(identity)).hexdigest()
 
 
-def make_deterministic(threads: int, device: torch.device) -> None:
-    """Fixes the order of every sum. On a GPU, operations that know no fixed order warn."""
+def make_deterministic(threads: int) -> None:
+    """Fixes the order of every sum; an operation that knows no fixed one raises RuntimeError."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when CUDA starts
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=device.type != "cpu")
+    torch.use_deterministic_algorithms(True)  # only warned of, attention on a GPU would take the other way
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, guards nothing
 
 

@@ -12,6 +12,9 @@ IGNORE = -100
 CHUNK_LOGITS = 1 << 22
 """Logits at a time: 16 MiB of float32, which a CPU's cache holds."""
 
+CHUNK_LOGITS_ON_GPU = 1 << 27
+"""512 MiB: thousands of tokens at a time, as a GPU needs to be busy."""
+
 
 def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """The sum in nats, float32: hidden (batch, sequence, hidden), weight (vocab, hidden), targets (batch, sequence)."""
@@ -26,7 +29,7 @@ def summed_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 @torch.no_grad()
 def token_nats(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     """The cross entropy of each token, float32: hidden (tokens, hidden), weight (vocab, hidden), targets (tokens)."""
-    rows = max(1, CHUNK_LOGITS // weight.shape[0])
+    rows = _rows(weight)
     chunks = zip(torch.split(hidden, rows), torch.split(targets, rows), strict=True)
     return torch.cat([functional.cross_entropy((h @ weight.T).float(), t, reduction="none") for h, t in chunks])
 
@@ -37,7 +40,7 @@ class _ChunkedCrossEntropy(autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:  # noqa: ANN401
         """The sum: hidden (tokens, hidden), weight (vocab, hidden) in any wider type, targets (tokens)."""
-        rows = max(1, CHUNK_LOGITS // weight.shape[0])
+        rows = _rows(weight)
         narrow = weight.to(hidden.dtype)
         grad_hidden, grad_weight = torch.empty_like(hidden), torch.zeros_like(weight)
         total = hidden.new_zeros((), dtype=torch.float32)
@@ -57,3 +60,8 @@ class _ChunkedCrossEntropy(autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:  # noqa: ANN401
         grad_hidden, grad_weight = ctx.saved_tensors
         return grad_hidden * grad, grad_weight * grad, None
+
+
+def _rows(weight: Tensor) -> int:
+    """Tokens at a time."""
+    return max(1, (CHUNK_LOGITS_ON_GPU if weight.is_cuda else CHUNK_LOGITS) // weight.shape[0])

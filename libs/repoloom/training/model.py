@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from repoloom.training.attention import attend
+from repoloom.training.attention import Visible, attend
 from repoloom.training.sizes import Architecture
 
 Rotation = tuple[Tensor, Tensor]
@@ -41,7 +41,7 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(hidden, shared, bias=False)
         self.o_proj = nn.Linear(hidden, hidden, bias=False)
 
-    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor, cache: LayerCache | None) -> Tensor:
+    def forward(self, x: Tensor, rotation: Rotation, visible: Visible, cache: LayerCache | None) -> Tensor:
         query, key, value = (
             projection(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)  # (batch, its heads, sequence, head_dim)
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -49,7 +49,7 @@ class Attention(nn.Module):
         query, key = rotate(query, rotation), rotate(key, rotation)
         if cache is not None:
             key, value = cache.extend(key, value)
-        return self.o_proj(attend(query, key, value, mask).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+        return self.o_proj(attend(query, key, value, visible).transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -76,8 +76,8 @@ class Layer(nn.Module):
         self.post_attention_layernorm = nn.RMSNorm(architecture.hidden_size, architecture.rms_norm_eps)
         self.mlp = FeedForward(architecture)
 
-    def forward(self, x: Tensor, rotation: Rotation, mask: Tensor, cache: LayerCache | None) -> Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotation, mask, cache)
+    def forward(self, x: Tensor, rotation: Rotation, visible: Visible, cache: LayerCache | None) -> Tensor:
+        x = x + self.self_attn(self.input_layernorm(x), rotation, visible, cache)
         return x + self.mlp(self.post_attention_layernorm(x))  # type: ignore[no-any-return]
 
 
@@ -115,15 +115,17 @@ class Llama(nn.Module):
         tied = self.architecture.tie_word_embeddings
         return self.model.embed_tokens.weight if tied else self.lm_head.weight
 
-    def forward(self, tokens: Tensor, positions: Tensor, mask: Tensor, cache: list[LayerCache] | None = None) -> Tensor:
+    def forward(
+        self, tokens: Tensor, positions: Tensor, visible: Visible, cache: list[LayerCache] | None = None
+    ) -> Tensor:
         """The hidden states (batch, sequence, hidden) of tokens (batch, sequence) at positions of the same shape.
 
-        The mask is as `attend` takes it. With a cache, the sequence follows what it holds, and is appended to it.
+        With a cache, the sequence follows what it holds, and is appended to it.
         """
         x = self.model.embed_tokens(tokens)
         rotation = rotation_at(positions, self.architecture, x.dtype)
         for number, layer in enumerate(self.model.layers):
-            x = layer(x, rotation, mask, None if cache is None else cache[number])
+            x = layer(x, rotation, visible, None if cache is None else cache[number])
         return self.model.norm(x)  # type: ignore[no-any-return]
 
     def logits(self, hidden: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from repoloom.training.attention import packed_mask
+from repoloom.training.attention import packed_documents, packed_mask
 from repoloom.training.data import Batch
 from repoloom.training.loss import summed_cross_entropy
 from repoloom.training.model import Llama
@@ -19,5 +19,6 @@ class Objective(nn.Module):
     def forward(self, batch: Batch) -> Tensor:
         """The summed loss of a batch, in nats; bfloat16 on a GPU."""
         with torch.autocast(batch.tokens.device.type, dtype=torch.bfloat16, enabled=batch.tokens.is_cuda):
-            hidden = self.model(batch.tokens, batch.positions, packed_mask(batch.segments))
+            visible = packed_documents(batch.positions) if batch.tokens.is_cuda else packed_mask(batch.segments)
+            hidden = self.model(batch.tokens, batch.positions, visible)
             return summed_cross_entropy(hidden, self.model.output_weight, batch.targets)

@@ -1,6 +1,7 @@
 """Where parallelism meets the loop: who holds the model, what crosses ranks, who writes."""
 
 import os
+import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
@@ -91,6 +92,8 @@ class SingleProcess:
 
     def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
         self._model = model.to(self.device)
+        if self.device.type == "cuda":
+            compile_layers(self._model)
         self._optimizer = new_optimizer(self._model, params)
         self._clip = params.gradient_clip
         if state:
@@ -142,6 +145,17 @@ def open_plan(parallel: Parallel, patience: float) -> AbstractContextManager[Par
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError("torchrun started more than one process; say how they share the work: `--parallel zero1`")
     return nullcontext(SingleProcess())
+
+
+def compile_layers(model: Llama) -> None:
+    """Has the layers compiled for a GPU when they first run, once for all, since they differ by their weights alone.
+
+    Raises InputError where there is no C compiler, which Triton calls.
+    """
+    if not (os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")):
+        raise InputError("training on a GPU takes a C compiler: sudo apt-get install gcc libc6-dev, or set CC")
+    for layer in model.model.layers:
+        layer.compile()
 
 
 def new_optimizer(model: Llama, params: TrainParams) -> AdamW:

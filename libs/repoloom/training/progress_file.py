@@ -13,7 +13,6 @@ from repoloom.errors import RepoloomError
 from repoloom.store import Store
 from repoloom.training.loop import StepReport
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
-from repoloom.training.sizes import Architecture
 
 INTERVAL = 5.0
 """Seconds between two writings: what a person who watches waits for, and a store does not notice."""
@@ -34,16 +33,6 @@ def peak_flops(device: str) -> float | None:
     return next((peak for name, peak in _PEAKS.items() if name in device), None)
 
 
-def flops_per_token(architecture: Architecture) -> float:
-    """Operations that training on a token takes: 6 a parameter, and 12 x layers x width x sequence for attention.
-
-    arXiv 2204.02311, appendix B: it counts attention over whole sequences, though documents packed into one do not see
-    each other.
-    """
-    attention = architecture.num_hidden_layers * architecture.hidden_size * architecture.max_position_embeddings
-    return 6 * architecture.parameters + 12 * attention
-
-
 class ProgressFile:
     """Keeps the record in a store while a training runs; the block's end says what became of it."""
 
@@ -52,18 +41,19 @@ class ProgressFile:
         store: Store,
         steps: int,
         sequence_length: int,
-        seconds_per_token: float | None,
+        peak: float | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`seconds_per_token`: what a token would take at the GPUs' peak, all of them together; None: not known."""
+        """`peak`: operations a second of the GPUs, all of them together; None: not known."""
         self._store = store
         self._sequence_length = sequence_length
-        self._at_peak = seconds_per_token
+        self._peak = peak
         self._clock = clock
         self._progress = TrainingProgress(state=RunState.RUNNING, steps=steps)
         self._ended = RunState.DONE
-        self._written = 0.0
-        self._tokens_written: int | None = None
+        self._written: float | None = None
+        self._tokens_written = 0
+        self._operations = 0  # since the writing before
 
     def __enter__(self) -> Self:
         self._progress = self._before()
@@ -82,13 +72,15 @@ class ProgressFile:
     def step(self, report: StepReport) -> None:
         """Takes what a step did; writes it where the last writing is old enough. Raises StoreError."""
         tokens = report.samples_consumed * self._sequence_length
+        a_step = tokens // report.step
         now = self._clock()
-        if self._tokens_written is None:  # the first step of this process: of the time before it nothing is known
-            self._written, self._tokens_written = now, tokens
-            speed = report.tokens_per_second
+        self._operations += report.operations
+        if self._written is None:  # the first step of this process: of the time before it nothing is known
+            read, seconds = a_step, a_step / report.tokens_per_second
         else:
-            speed = (tokens - self._tokens_written) / max(now - self._written, 1e-9)
-        left = (report.steps - report.step) * tokens / report.step / speed
+            read, seconds = tokens - self._tokens_written, max(now - self._written, 1e-9)
+        speed = read / seconds
+        left = (report.steps - report.step) * a_step / speed
         self._progress = TrainingProgress(
             state=RunState.RUNNING,
             step=report.step,
@@ -98,11 +90,12 @@ class ProgressFile:
             learning_rate=report.learning_rate,
             tokens_per_second=round(speed, 3),
             seconds_left=round(left, 1),
-            mfu=None if self._at_peak is None else round(speed * self._at_peak, 4),
+            mfu=None if self._peak is None else round(self._operations / seconds / self._peak, 4),
         )
-        if now - self._written >= INTERVAL:
-            self._write()
-            self._written, self._tokens_written = now, tokens
+        if self._written is None or now - self._written >= INTERVAL:
+            if self._written is not None:
+                self._write()
+            self._written, self._tokens_written, self._operations = now, tokens, 0
 
     def stopped(self) -> None:
         """Says that the training was asked to stop, and did."""

@@ -46,6 +46,16 @@ class Architecture(Params):
         embeddings = (1 if self.tie_word_embeddings else 2) * self.vocab_size * hidden
         return embeddings + self.num_hidden_layers * layer + hidden
 
+    def training_operations(self, tokens: int, pairs: int) -> int:
+        """Operations that training on so many tokens takes, of which `pairs` see each other or themselves.
+
+        6 for each token and parameter, and 12 for each pair, layer and component of the hidden state (arXiv 2204.02311,
+        appendix B, where every token sees all of its sequence). An embedding that is no output head besides is looked
+        up, which is no operation.
+        """
+        looked_up = 0 if self.tie_word_embeddings else self.vocab_size * self.hidden_size
+        return 6 * (self.parameters - looked_up) * tokens + 12 * self.num_hidden_layers * self.hidden_size * pairs
+
     def trained_with(self, tokens: int, sequence_length: int) -> Self:
         """The same dimensions for a tokenizer of that many tokens and sequences of that length."""
         rows = -(-tokens // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE

@@ -271,6 +271,19 @@ def test_a_call_that_may_be_repeated_is_repeated_as_the_server_asks() -> None:
             assert repeated.result() == b"again"
 
 
+def test_a_stream_waits_for_the_successor_of_a_server_that_went() -> None:
+    with contextlib.ExitStack() as channels:
+        with served() as first:
+            settings = ChannelSettings(target=first.address)
+            channel = channels.enter_context(open_channel(settings, idempotent=[NAME]))
+            chat = channel.stream_stream(f"/{NAME}/Chat")
+            assert list(chat(iter([b"a"]))) == [b"a"]
+        answers = chat(iter([b"b"]))
+        time.sleep(1)
+        with served(address=first.address):
+            assert list(answers) == [b"b"]
+
+
 def test_a_caller_who_leaves_makes_room() -> None:
     with served(max_calls=1) as server, grpc.insecure_channel(server.address) as plain:
         echo = plain.unary_unary(f"/{NAME}/Echo")

@@ -89,5 +89,5 @@ def test_a_token_is_not_shown() -> None:
 
 
 def test_a_method_that_is_none_is_refused() -> None:
-    with pytest.raises(InputError, match="is no method"):
+    with pytest.raises(InputError, match="is neither"):
         open_channel(ChannelSettings(target="localhost:1"), idempotent=["Echo"])

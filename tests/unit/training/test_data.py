@@ -58,3 +58,8 @@ def test_targets_and_positions_equal_those_found_token_by_token(runs: list[list[
             assert batch.targets[row, place] == (line[place + 1] if goes_on else IGNORE)
             assert batch.positions[row, place] == place - segment.index(segment[place])
     assert batch.tokens.dtype == torch.int64
+
+
+def test_targets_and_pairs_that_see_each_other_are_counted() -> None:
+    tokens, segments = np.arange(6, dtype=np.uint16), np.array([1, 1, 1, 2, 2, 0], np.uint16)
+    assert collate([(tokens, segments)]).counts().tolist() == [2 + 1, (1 + 2 + 3) + (1 + 2) + 1]

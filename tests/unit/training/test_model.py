@@ -1,14 +1,18 @@
 """The model's sizes, its mask, its loss and its cache."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from pydantic import ValidationError
 from torch.nn import functional
 
+from repoloom.errors import InputError
 from repoloom.training import loss
 from repoloom.training.attention import packed_mask
 from repoloom.training.loop import new_model
 from repoloom.training.model import Llama
+from repoloom.training.parallel import compile_layers
 from repoloom.training.sizes import SIZES, Architecture
 
 SMALL = Architecture(
@@ -118,3 +122,17 @@ def test_initial_weights_are_a_pure_function_of_the_seed() -> None:
     same = [new_model(SMALL, seed).state_dict() for seed in (3, 3, 4)]
     assert all(torch.equal(same[0][name], same[1][name]) for name in same[0])
     assert not torch.equal(same[0]["lm_head.weight"], same[2]["lm_head.weight"])
+
+
+@pytest.mark.filterwarnings("default")  # what torch's compiler warns of is its own
+def test_layers_are_compiled_where_there_is_a_c_compiler(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = new_model(SMALL, 0)
+    names = list(model.state_dict())
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InputError, match="apt-get install gcc"):
+        compile_layers(model)
+    monkeypatch.setenv("CC", "/usr/bin/cc")
+    compile_layers(model)
+    assert all(layer._compiled_call_impl for layer in model.model.layers)
+    assert list(model.state_dict()) == names

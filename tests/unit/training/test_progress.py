@@ -11,21 +11,21 @@ from repoloom.store import open_store
 from repoloom.training.loop import StepReport
 from repoloom.training.model import Llama
 from repoloom.training.progress import TrainingProgress
-from repoloom.training.progress_file import ProgressFile, flops_per_token, peak_flops
+from repoloom.training.progress_file import ProgressFile, peak_flops
 from repoloom.training.sizes import SIZES
 
 
 def report(step: int, steps: int = 100) -> StepReport:
-    return StepReport(step, steps, 2.5, 0.01, 1.0, 8 * step, 400.0)
+    return StepReport(step, steps, 2.5, 0.01, 1.0, 8 * step, 400.0, 1000 * step)
 
 
 def read(folder: Path) -> TrainingProgress:
     return TrainingProgress.model_validate(json.loads((folder / "progress.json").read_text()))
 
 
-def file(folder: Path, seconds: int = 1, at_peak: float | None = None) -> ProgressFile:
+def file(folder: Path, seconds: int = 1, peak: float | None = None) -> ProgressFile:
     """Of a training whose steps take so many seconds."""
-    return ProgressFile(open_store(str(folder)), 100, 16, at_peak, count(step=seconds).__next__)
+    return ProgressFile(open_store(str(folder)), 100, 16, peak, count(step=seconds).__next__)
 
 
 def test_it_is_written_at_the_start_every_five_seconds_and_at_the_end(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_it_is_written_at_the_start_every_five_seconds_and_at_the_end(tmp_path: 
 
 
 def test_it_tells_speed_what_is_left_and_the_share_of_the_peak(tmp_path: Path) -> None:
-    with file(tmp_path, at_peak=1 / 1280) as progress:  # a step takes a second, in which 8 sequences of 16 are read
+    with file(tmp_path, peak=100_000) as progress:  # a step takes a second, in which 8 sequences of 16 are read
         for step in range(1, 11):
             progress.step(report(step))
     told = read(tmp_path)
@@ -54,7 +54,7 @@ def test_it_tells_speed_what_is_left_and_the_share_of_the_peak(tmp_path: Path) -
         learning_rate=0.01,
         tokens_per_second=128,
         seconds_left=90,
-        mfu=0.1,
+        mfu=0.085,  # 7,000 to 10,000 operations a step, of those that were done since the writing before
     )
 
 
@@ -86,7 +86,10 @@ def test_the_peak_is_that_of_the_gpu_named() -> None:
 
 def test_a_token_takes_what_its_parameters_and_attention_take() -> None:
     size = SIZES["1.3B"]
-    assert flops_per_token(size) == 6 * size.parameters + 12 * 24 * 2048 * 16384
+    looked_up = 32256 * 2048
+    assert size.training_operations(10, 30) == 6 * 10 * (size.parameters - looked_up) + 12 * 30 * 24 * 2048
+    tied = SIZES["tiny-1M"]
+    assert tied.training_operations(1, 0) == 6 * tied.parameters
 
 
 @pytest.mark.parametrize("name", SIZES)
