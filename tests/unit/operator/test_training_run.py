@@ -109,6 +109,7 @@ def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(tmp_path
     elastic = job["spec"]["elasticPolicy"]
     assert worker["replicas"] == elastic["minReplicas"] == elastic["maxReplicas"] == 2
     assert elastic["rdzvBackend"] == "c10d"
+    assert job["spec"]["nprocPerNode"] == "1"
     assert_trains(world, worker["template"], "pytorch")
 
 
