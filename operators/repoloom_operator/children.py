@@ -44,6 +44,7 @@ class Child:
     began: datetime | None = None  # when its pods ran
     ended: datetime | None = None
     said: str = ""  # why it waits or failed, as its pods tell it
+    verdict: str = ""  # why it failed, as its controller tells it
 
     @property
     def is_job(self) -> bool:
@@ -74,6 +75,7 @@ class Child:
             began=moment(began) if began else None,
             ended=moment(ended) if ended else None,
             said=said,
+            verdict=conditions.get("Failed", {}).get("message", ""),
         )
 
 

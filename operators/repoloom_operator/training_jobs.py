@@ -76,9 +76,9 @@ def _pytorch_job(
                 "rdzvBackend": "c10d",
                 "minReplicas": spec.workers,
                 "maxReplicas": spec.workers,
-                "nProcPerNode": spec.processes_per_worker,
                 "maxRestarts": 0,
             },
+            "nprocPerNode": str(spec.processes_per_worker),
             "pytorchReplicaSpecs": {
                 "Worker": {"replicas": spec.workers, "restartPolicy": "Never", "template": template}
             },

@@ -262,7 +262,7 @@ class _Training:
         if job is None or job.deleting or job.uid == self.fields["counted"]:
             return None
         if job.state is State.FAILED:
-            said = job.said or "a worker failed and said nothing"
+            said = job.said or job.verdict or "a worker failed and said nothing"
             return Condition("Ready", False, "WorkerFailed", said, alarming=True)
         if job.state is State.RUNNING and not self.spec.suspend:
             self._watch()

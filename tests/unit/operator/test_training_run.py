@@ -109,6 +109,7 @@ def test_a_training_is_a_masterless_pytorch_job_of_just_as_many_workers(tmp_path
     elastic = job["spec"]["elasticPolicy"]
     assert worker["replicas"] == elastic["minReplicas"] == elastic["maxReplicas"] == 2
     assert elastic["rdzvBackend"] == "c10d"
+    assert job["spec"]["nprocPerNode"] == "1"
     assert_trains(world, worker["template"], "pytorch")
 
 
@@ -217,6 +218,7 @@ def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) 
         world.pods_end("Failed")
         settle(world)
         assert world.status("TrainingRun", "t")["restarts"] == failure
+        assert ("WorkerFailed", "it is Failed") in world.events
         if failure <= 2:
             assert world.jobs() == []
             assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Resting"

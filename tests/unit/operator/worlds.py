@@ -259,7 +259,7 @@ def resource(kind: Kind, name: str, **spec: Any) -> dict[str, Any]:
 
 
 def _condition(name: str, at: datetime) -> dict[str, Any]:
-    return {"type": name, "status": "True", "lastTransitionTime": f"{at:%FT%TZ}"}
+    return {"type": name, "status": "True", "lastTransitionTime": f"{at:%FT%TZ}", "message": f"it is {name}"}
 
 
 def _ended(job: Mapping[str, Any]) -> bool:
