@@ -37,6 +37,7 @@ from repoloom.store import Store, open_store
 from repoloom.store.folders import download, sha256, upload
 from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.export import export
+from repoloom.training.forms import check_batches
 from repoloom.training.loop import StepReport, run_identity, train
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan, SingleProcess
@@ -79,6 +80,8 @@ def train_stages(
     Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError.
     """
     store = open_store(out)
+    for stage in stages:
+        check_batches(stage.params.batch_size, stage.params.micro_batch_size, plan.ranks)
     trained: Trained | None = None
     base: Base | None = None
     for stage in stages:

@@ -21,6 +21,7 @@ from repoloom.training.config import (
     GoesOnParams,
     InstructParams,
     InstructSource,
+    StageParams,
     TrainParams,
     check_warmup,
 )
@@ -61,6 +62,11 @@ class Stage(Protocol):
 
     @property
     def name(self) -> StageName: ...
+
+    @property
+    def params(self) -> StageParams:
+        """Its section of the recipe."""
+        ...
 
     @property
     def chat_template(self) -> str | None:

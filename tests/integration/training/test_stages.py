@@ -16,12 +16,20 @@ from run_stages import STOLEN, Seen, begin, corpus_of, train, write_run
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
 from repoloom.recipe.model import EvaluateParams, Recipe
-from repoloom.recipe.model_path import Stopped, evaluate_model, export_checkpoint, results_at, trained_at
+from repoloom.recipe.model_path import (
+    Stopped,
+    evaluate_model,
+    export_checkpoint,
+    results_at,
+    train_stages,
+    trained_at,
+)
 from repoloom.recipe.results import Trained
 from repoloom.recipe.run import datasets_at
 from repoloom.recipe.training_stages import stages_of
 from repoloom.store import open_store
 from repoloom.store.folders import sha256
+from repoloom.training.parallel import SingleProcess
 from repoloom_inference.lineage import lineage
 
 SCRIPT = Path(__file__).with_name("run_stages.py")
@@ -203,6 +211,16 @@ def test_the_example_of_the_documentation_is_trained(
     assert steps["extend"] == 20
     assert trained.stages[2].conversations is not None
     assert trained.stages[2].conversations.kept == 13
+
+
+def test_a_batch_that_ranks_cannot_share_is_refused_before_the_first_stage(folder: Path, tmp_path: Path) -> None:
+    plan = SingleProcess()
+    plan.ranks = 2  # type: ignore[misc]
+    corpus = corpus_of(folder / "run")
+    recipe = changed(folder, "batch.yaml", ("batch_size: 2\n  epochs", "batch_size: 3\n  epochs"))
+    with pytest.raises(InputError, match="batch_size 3"):
+        train_stages(stages_of(Recipe.load(recipe), corpus, str(tmp_path)), corpus, str(tmp_path), plan, Seen())
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_warm_up_that_is_longer_than_the_training_is_refused(folder: Path, out: Path) -> None:
