@@ -41,9 +41,7 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
     """
     if there := os.environ.get("REPOLOOM_E2E_NAMESPACE"):
         return Namespace(there)
-    if output("kubectl", "get", "crd", "corpusbuilds.repoloom.dev", "--ignore-not-found"):  # of a run before
-        output("kubectl", "--namespace", NAME, "delete", KINDS, "--all", "--timeout=120s")
-    output("kubectl", "delete", "namespace", NAME, "--ignore-not-found")
+    _remove()
     output("kubectl", "create", "namespace", NAME)
     output("kubectl", "label", "namespace", NAME, "pod-security.kubernetes.io/enforce=restricted")
     namespace = Namespace(NAME)
@@ -51,6 +49,15 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
     namespace.kubectl("create", "configmap", "corpus", *files)
     output("skaffold", "run", "--profile=models,e2e", f"--namespace={NAME}", "--status-check=false")
     return namespace
+
+
+def _remove() -> None:
+    """What a run before left. Its operator may be gone: nobody else would take the finalizers off."""
+    if output("kubectl", "get", "crd", "corpusbuilds.repoloom.dev", "--ignore-not-found"):
+        for resource in output("kubectl", "--namespace", NAME, "get", KINDS, "--output=name").split():
+            free = ("--type=merge", "--patch", '{"metadata": {"finalizers": null}}')
+            output("kubectl", "--namespace", NAME, "patch", resource, *free)
+    output("kubectl", "delete", "namespace", NAME, "--ignore-not-found")
 
 
 @pytest.fixture(scope="session")
