@@ -12,7 +12,7 @@ from repoloom.cli.output import CORES, QUARANTINED, Json, Workers, print_json
 if TYPE_CHECKING:
     from repoloom_pipelines.pipelines import Name
 
-_NAMES = "corpus, pretraining, evaluation or whole"
+_NAMES = "corpus, pretraining, fine-tuning, evaluation or whole"
 _TOKEN = "REPOLOOM_KUBEFLOW_TOKEN"  # noqa: S105 - the name of it
 
 _app = typer.Typer(no_args_is_help=True, help="Kubeflow pipelines: the same recipe, for those who live in its UI.")

@@ -69,6 +69,14 @@ def find_model(store: str) -> str:
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)
+def find_base(recipe: str, store: str) -> str:
+    """Returns the SHA-256 of the weights in the store that the recipe's instruction tuning goes on from."""
+    from repoloom_pipelines.model_path import find_base as find
+
+    return find(recipe, store)
+
+
+@dsl.component(base_image=_TRAINING, install_kfp_package=False)
 def train(
     recipe: str,
     store: str,
@@ -78,10 +86,11 @@ def train(
     model: Output[Model],
     metrics: Output[Metrics],
 ) -> str:
-    """Trains on the packed tokens whose digest is `corpus`, exports; returns the SHA-256 of the weights.
+    """Trains on the packed tokens whose digest is `corpus`, stage after stage; returns the SHA-256 of the weights.
 
     In this pod, or by `workers`: JSON of `settings.Workers`; a cache holds numbers of structures as floats.
     """
+    from repoloom_pipelines.model_path import told_of
     from repoloom_pipelines.model_path import train as train_here
     from repoloom_pipelines.settings import Workers
     from repoloom_pipelines.training_run import train_by_operator
@@ -90,13 +99,26 @@ def train(
         trained = train_by_operator(recipe, store, claimed, corpus, Workers.model_validate_json(workers))
     else:
         trained = train_here(recipe, store, claimed, corpus)
-    model.uri = f"{store.rstrip('/')}/model"
-    model.metadata.update(weights=trained.weights, corpus=trained.packed, parameters=trained.parameters)
-    metrics.log_metric("steps", trained.steps)
-    metrics.log_metric("loss", trained.final_loss)
-    metrics.log_metric("unigram_loss", trained.unigram_loss)
-    metrics.log_metric("seconds", trained.seconds)
-    return trained.weights
+    told = told_of(trained, store)
+    model.uri = told.uri
+    model.metadata.update(told.metadata)
+    for name, value in told.metrics.items():
+        metrics.log_metric(name, value)
+    return told.weights
+
+
+@dsl.component(base_image=_TRAINING, install_kfp_package=False)
+def tune(recipe: str, store: str, claimed: str, base: str, model: Output[Model], metrics: Output[Metrics]) -> str:
+    """Tunes the model whose weights are `base` on conversations; returns the SHA-256 of the new weights."""
+    from repoloom_pipelines.model_path import told_of
+    from repoloom_pipelines.model_path import tune as tune_model
+
+    told = told_of(tune_model(recipe, store, claimed, base), store)
+    model.uri = told.uri
+    model.metadata.update(told.metadata)
+    for name, value in told.metrics.items():
+        metrics.log_metric(name, value)
+    return told.weights
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)

@@ -1,5 +1,7 @@
 """From packed tokens to a measured model and its report, as tasks of a pipeline do it. Torch loads with the task."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,30 +17,91 @@ from repoloom_pipelines.claim import check_claim
 
 if TYPE_CHECKING:
     from repoloom.evaluation.result import Evaluation
-    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.corpus import Corpus
     from repoloom.recipe.results import Trained
+    from repoloom.recipe.training_stages import Stage
     from repoloom.training.config import TrainParams
 
 
 def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
     """Trains on the packed tokens of that digest, going on from the newest checkpoint, and exports to STORE/model."""
-    from repoloom.cli.training import TrainingView, show_trained
-    from repoloom.recipe.model_path import Stopped, train_model
-    from repoloom.training.parallel import SingleProcess
-
-    params = _train_params(recipe)
     check_claim(store, claimed)
-    console = Console(stderr=True)
     with hold(store):
         packed = open_corpus(store)
         if packed.packed.digest != corpus:
             raise ConflictError(f"{store} holds the corpus {packed.packed.digest}, the task was given {corpus}")
-        with TrainingView(console) as view:
-            ended = train_model(params, packed, store, SingleProcess(), view.begin, view.step)
+        return _train(_stages(recipe, packed, store), packed, store)
+
+
+def tune(recipe: str, store: str, claimed: str, base: str) -> "Trained":
+    """Tunes the model whose weights have that SHA-256; else as `train`."""
+    check_claim(store, claimed)
+    with hold(store):
+        packed = open_corpus(store)
+        stages = _stages(recipe, packed, store)
+        if (found := _base_of(stages, packed, store)) != base:
+            raise ConflictError(f"{store} holds the base model {found}, the task was given {base}")
+        return _train(stages, packed, store)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a training came to, as its artifacts say it."""
+
+    uri: str
+    weights: str
+    metadata: dict[str, str | int]
+    metrics: dict[str, float]
+
+
+def told_of(trained: "Trained", store: str) -> Told:
+    """The numbers of the last stage by their own names, and those of each stage where there are several."""
+    metrics: dict[str, float] = {}
+    for prefix, stage in (("", trained), *((f"{stage.stage}_", stage) for stage in trained.stages[:-1])):
+        for name in ("steps", "final_loss", "unigram_loss", "seconds"):
+            metrics[f"{prefix}{name.removeprefix('final_')}"] = getattr(stage, name)
+    return Told(
+        uri=f"{store.rstrip('/')}/model",
+        weights=trained.weights,
+        metadata={"weights": trained.weights, "corpus": trained.packed, "parameters": trained.parameters},
+        metrics=metrics,
+    )
+
+
+def find_base(recipe: str, store: str) -> str:
+    """The SHA-256 of the weights that the recipe's last stage, of several, goes on from. Raises InputError."""
+    packed = open_corpus(store)
+    return _base_of(_stages(recipe, packed, store), packed, store)
+
+
+def _train(stages: "Sequence[Stage]", corpus: "Corpus", store: str) -> "Trained":
+    from repoloom.cli.training import TrainingView, show_trained
+    from repoloom.recipe.model_path import Stopped, train_stages
+    from repoloom.training.parallel import SingleProcess
+
+    console = Console(stderr=True)
+    with TrainingView(console) as view:
+        ended = train_stages(stages, corpus, store, SingleProcess(), view)
     if isinstance(ended, Stopped):
-        raise UnavailableError(f"stopped after step {ended.step} of {ended.steps}; another attempt goes on from there")
+        raise UnavailableError(
+            f"stopped after step {ended.step} of {ended.steps} of {ended.stage}; another attempt goes on from there"
+        )
     show_trained(ended, store, console)
     return ended
+
+
+def _base_of(stages: "Sequence[Stage]", corpus: "Corpus", store: str) -> str:
+    """Raises InputError where the recipe tunes nothing, or what it tunes is not there."""
+    from repoloom.recipe.model_path import kept_stages
+    from repoloom.recipe.results import StageName
+
+    if stages[-1].name is not StageName.INSTRUCT:
+        raise InputError("the recipe has no `instruct` section")
+    kept = kept_stages(stages[:-1], corpus, store)
+    if len(kept) < len(stages) - 1:
+        missing = stages[len(kept)].name
+        raise InputError(f"{store} holds no model of the recipe's stage {missing}; run the pipeline pretraining first")
+    return kept[-1].weights
 
 
 def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation":
@@ -63,7 +126,7 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
 
 def open_corpus(store: str) -> "Corpus":
     """What the data path made at an address. Raises InputError where it is not there, or not whole."""
-    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.corpus import Corpus
 
     return Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(store)})
 
@@ -90,6 +153,12 @@ def scores(evaluation: "Evaluation") -> dict[str, float]:
         for name, value in of.model_dump().items()
         if value is not None
     }
+
+
+def _stages(recipe: str, corpus: "Corpus", store: str) -> "Sequence[Stage]":
+    from repoloom.recipe.training_stages import stages_of
+
+    return stages_of(Recipe.parse(recipe, "recipe"), corpus, store)
 
 
 def _train_params(recipe: str) -> "TrainParams":

@@ -1,4 +1,4 @@
-"""The pipelines: corpus, pretraining, evaluation, and the whole path. Each ends with the report, however it ends.
+"""The pipelines: corpus, pretraining, fine-tuning, evaluation, and all of it. However each ends, its report is last.
 
 A run that failed is started again as it was: what its tasks committed is taken over.
 """
@@ -21,6 +21,7 @@ class Name(StrEnum):
 
     CORPUS = "corpus"
     PRETRAINING = "pretraining"
+    FINE_TUNING = "fine-tuning"
     EVALUATION = "evaluation"
     WHOLE = "whole"
 
@@ -65,7 +66,14 @@ class _Tasks:
         workers = self._settings.training_workers
         given = workers.model_dump_json() if workers else ""
         task = components.train(recipe=recipe, store=store, claimed=claimed, corpus=corpus, workers=given)
-        return self._training(task, cached=True).outputs["Output"]
+        return self._training(task, cached=False).outputs["Output"]
+
+    def find_base(self, recipe: Later, store: Later) -> Later:
+        return self._training(components.find_base(recipe=recipe, store=store), cached=False).output
+
+    def tune(self, recipe: Later, store: Later, claimed: Later, base: Later) -> Later:
+        task = components.tune(recipe=recipe, store=store, claimed=claimed, base=base)
+        return self._training(task, cached=False).outputs["Output"]
 
     def evaluate(self, recipe: Later, store: Later, claimed: Later, weights: Later) -> None:
         task = components.evaluate(recipe=recipe, store=store, claimed=claimed, weights=weights)
@@ -94,6 +102,16 @@ def _pretraining(add: _Tasks) -> BaseComponent:
     return pretraining
 
 
+def _fine_tuning(add: _Tasks) -> BaseComponent:
+    @dsl.pipeline(name="repoloom-fine-tuning", description="From the trained model of a store to one that answers.")
+    def fine_tuning(recipe: str, store: str) -> None:
+        with dsl.ExitHandler(add.report(recipe, store)):
+            claimed = add.claim(recipe, store)
+            add.evaluate(recipe, store, claimed, add.tune(recipe, store, claimed, add.find_base(recipe, store)))
+
+    return fine_tuning
+
+
 def _evaluation(add: _Tasks) -> BaseComponent:
     @dsl.pipeline(name="repoloom-evaluation", description="Measures the model of a store on held-out repositories.")
     def evaluation(recipe: str, store: str) -> None:
@@ -117,6 +135,7 @@ def _whole(add: _Tasks) -> BaseComponent:
 _BUILDERS: dict[Name, Callable[[_Tasks], BaseComponent]] = {
     Name.CORPUS: _corpus,
     Name.PRETRAINING: _pretraining,
+    Name.FINE_TUNING: _fine_tuning,
     Name.EVALUATION: _evaluation,
     Name.WHOLE: _whole,
 }

@@ -105,7 +105,7 @@ def main() -> None:
 
 def train_tiny(out: Path) -> dict[str, Any]:
     """Tokens a second of a few training steps of the 5M model on all cores; the median, without the first."""
-    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.corpus import Corpus
     from repoloom.recipe.run import datasets_at
     from repoloom.store import open_store
     from repoloom.training.checkpoint import Checkpoints

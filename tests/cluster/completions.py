@@ -23,7 +23,7 @@ from repoloom.client import Inference
 
 TLS = Path("/etc/repoloom/tls")
 TOKEN = Path("/etc/repoloom/caller/token").read_text()
-ASKED = {"prompt": "def add(a, b):\n", "suffix": "\n", "max_tokens": 8, "temperature": 0}
+ASKED: dict[str, Any] = {"prompt": "def add(a, b):\n", "suffix": "\n", "max_tokens": 8, "temperature": 0}
 
 
 @contextmanager
@@ -127,4 +127,5 @@ def _listens(address: str) -> bool:
 
 os.environ |= {"REPOLOOM_CLIENT_CERT_FILE": str(TLS / "tls.crt"), "REPOLOOM_CLIENT_KEY_FILE": str(TLS / "tls.key")}
 command, *arguments = sys.argv[1:]
-print(json.dumps({"answers": answers, "load": load, "drain": drain}[command](*arguments)))
+COMMANDS: dict[str, Callable[..., dict[str, Any]]] = {"answers": answers, "load": load, "drain": drain}
+print(json.dumps(COMMANDS[command](*arguments)))

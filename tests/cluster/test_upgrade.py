@@ -17,8 +17,9 @@ def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(
     namespace.start("callers", namespace.image(), *program, *places, files=files)
     wait_for("calls", 60, lambda: bool(namespace.get("job", "callers")["status"].get("ready")))
     before = namespace.image()
-    after = before.partition("@")[0].rpartition(":")[0] + ":upgrade"
-    output("docker", "tag", before.partition("@")[0], after)
+    name, _, digest = before.partition("@sha256:")
+    after = f"{name.rpartition(':')[0]}:upgrade-{digest[:12]}"  # nodes keep what they once pulled by a name
+    output("docker", "tag", name, after)
     output("docker", "push", after)
     helm = ("--namespace", namespace.name, "--wait", "--timeout", "5m")
     output(

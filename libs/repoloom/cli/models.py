@@ -15,9 +15,8 @@ from repoloom.text import visible
 from repoloom.training.forms import Parallel
 
 if TYPE_CHECKING:
+    from repoloom.recipe.corpus import Corpus
     from repoloom.recipe.model import Recipe
-    from repoloom.recipe.model_path import Corpus
-    from repoloom.training.config import TrainParams
 
 _PANEL = "Model"
 _LARGEST_SEED = (1 << 63) - 1
@@ -33,9 +32,12 @@ _Store = Annotated[
 
 def _show_train_parameters(wanted: bool) -> None:
     if wanted:
-        from repoloom.training.config import TrainParams
+        from repoloom.training.config import ExtendParams, InstructParams, TrainParams
 
         show_parameters(TrainParams)
+        for section, model in (("extend", ExtendParams), ("instruct", InstructParams)):
+            typer.echo(f"\nOf the section `{section}`, if there is one:")
+            show_parameters(model)
         raise typer.Exit
 
 
@@ -72,24 +74,26 @@ def train(
             "--parameters",
             callback=_show_train_parameters,
             is_eager=True,
-            help="List the parameters of a recipe's `train` section and their defaults.",
+            help="List the parameters of a recipe's `train`, `extend` and `instruct` sections and their defaults.",
         ),
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Train a model on the packed tokens of a recipe's run, and export it to OUT/model.
+    """Train a model on the packed tokens of a recipe's run, stage after stage, and export it to OUT/model.
 
     Stopped or killed at any moment, the same command goes on from the newest checkpoint.
     """
     from rich.console import Console
 
     from repoloom.cli.training import train_and_show
+    from repoloom.recipe.training_stages import stages_of
     from repoloom.training.parallel import open_plan
 
-    _, params = _with_training(recipe)
+    checked = _with_training(recipe)
     with open_plan(parallel, hang_seconds) as plan:
         console = Console(stderr=True, quiet=not plan.is_main)
-        trained = train_and_show(params, _corpus(store or out), out, plan, console)
+        corpus = _corpus(store or out)
+        trained = train_and_show(stages_of(checked, corpus, out), corpus, out, plan, console)
     if as_json and plan.is_main:
         print_json(trained.model_dump())
 
@@ -115,7 +119,7 @@ def evaluate(
     from repoloom.cli.training import evaluate_and_watch, show_evaluation
     from repoloom.recipe.model_path import trained_at
 
-    checked, _ = _with_training(recipe)
+    checked = _with_training(recipe)
     corpus = _corpus(store or out)
     evaluation = evaluate_and_watch(checked, trained_at(out, corpus), corpus, out, Console(stderr=True))
     if as_json:
@@ -137,10 +141,12 @@ def export(
     import torch
 
     from repoloom.recipe.model_path import export_checkpoint
+    from repoloom.recipe.training_stages import stages_of
 
-    _, params = _with_training(recipe)
-    step = export_checkpoint(params, _corpus(store or out), out, to, getattr(torch, dtype))
-    typer.echo(f"{to}  (step {step})")
+    corpus = _corpus(store or out)
+    stages = stages_of(_with_training(recipe), corpus, out)
+    stage, step = export_checkpoint(stages, corpus, out, to, getattr(torch, dtype))
+    typer.echo(f"{to}  ({stage}, step {step})")
 
 
 def measure(
@@ -225,19 +231,19 @@ def complete(
         typer.echo(visible(middle) if sys.stdout.isatty() else middle)
 
 
-def _with_training(recipe: Path) -> "tuple[Recipe, TrainParams]":
-    """A recipe and its `train` section. Raises InputError where it has none."""
+def _with_training(recipe: Path) -> "Recipe":
+    """A recipe that has a `train` section. Raises InputError where it has none."""
     from repoloom.recipe.model import Recipe
 
     checked = Recipe.load(recipe)
     if checked.train is None:
         raise InputError(f"{recipe} has no `train` section")
-    return checked, checked.train
+    return checked
 
 
 def _corpus(run: str) -> "Corpus":
     """What the run at an address made for training and evaluation."""
-    from repoloom.recipe.model_path import Corpus
+    from repoloom.recipe.corpus import Corpus
     from repoloom.recipe.run import datasets_at
 
     return Corpus.of({dataset.manifest.step: dataset for dataset in datasets_at(run)})

@@ -57,6 +57,7 @@ def run(
     from repoloom.recipe.finish import write_run_report
     from repoloom.recipe.hold import hold
     from repoloom.recipe.model import Recipe
+    from repoloom.recipe.paths import pin_conversations
     from repoloom.recipe.progress import told
     from repoloom.recipe.run import Watcher, run_data_path, stages_until
     from repoloom.store import open_store
@@ -68,6 +69,8 @@ def run(
     trains = until is None and checked.train is not None
     if trains:
         require("torch")
+        if checked.instruct:
+            pin_conversations(checked.instruct, checked.where)
     console = Console(stderr=True)
     console.print(Text.assemble(safe(checked.name, "bold"), safe(f" → {out}")))
     with hold(out, store or out):

@@ -1,6 +1,6 @@
 """How training and evaluation look on a terminal: the loss beside the unigram baseline, tokens/s, time left."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import typer
@@ -14,20 +14,20 @@ from repoloom.cli.output import STOPPED, bytes_text, safe
 from repoloom.corpus.dataset import Dataset
 from repoloom.evaluation.compare import Status
 from repoloom.evaluation.result import Evaluation, Sample
+from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.model_path import MODEL, TRAIN, Corpus, Stopped, evaluate_model, train_model
-from repoloom.recipe.results import Trained
+from repoloom.recipe.model_path import MODEL, TRAIN, Stopped, evaluate_model, train_stages
+from repoloom.recipe.results import Conversations, StageName, Trained
+from repoloom.recipe.training_stages import Stage, stages_of
 from repoloom.text import visible
-from repoloom.training.config import TrainParams
 from repoloom.training.loop import StepReport
 from repoloom.training.parallel import ParallelPlan, SingleProcess
 
 
 def finish(recipe: Recipe, datasets: dict[str, Dataset], out: str, console: Console) -> None:
     """The part of a run after its data path: train, export, evaluate, and show a completion of a real hole."""
-    assert recipe.train is not None
     corpus = Corpus.of(datasets)
-    trained = train_and_show(recipe.train, corpus, out, SingleProcess(), console)
+    trained = train_and_show(stages_of(recipe, corpus, out), corpus, out, SingleProcess(), console)
     show_evaluation(evaluate_and_watch(recipe, trained, corpus, out, console), console)
 
 
@@ -39,14 +39,16 @@ def evaluate_and_watch(recipe: Recipe, trained: Trained, corpus: Corpus, out: st
         return evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
 
 
-def train_and_show(params: TrainParams, corpus: Corpus, out: str, plan: ParallelPlan, console: Console) -> Trained:
+def train_and_show(stages: Sequence[Stage], corpus: Corpus, out: str, plan: ParallelPlan, console: Console) -> Trained:
     """Trains while one watches. Raises Exit where it was asked to stop, having said what is kept."""
     kept = f"kept are the checkpoints below {out}/{TRAIN}; the same command goes on from the newest"
     with stoppable("the training", kept, console), TrainingView(console) as view:
-        ended = train_model(params, corpus, out, plan, view.begin, view.step)
+        ended = train_stages(stages, corpus, out, plan, view)
     if isinstance(ended, Stopped):
         kept = f"kept is its checkpoint, {ended.checkpoint}; the same command goes on from there"
-        console.print(safe(f"stopped after step {ended.step} of {ended.steps}: {kept}"), soft_wrap=True)
+        console.print(
+            safe(f"stopped after step {ended.step} of {ended.steps} of {ended.stage}: {kept}"), soft_wrap=True
+        )
         raise typer.Exit(STOPPED)
     show_trained(ended, out, console)
     return ended
@@ -74,12 +76,14 @@ class TrainingView(_TimedLine):
 
     def __init__(self, console: Console) -> None:
         super().__init__(console)
+        self._stage = ""
         self._baseline = 0.0
         self.turn_to("train", "starting")
 
-    def begin(self, baseline: float) -> None:
-        """Takes the unigram baseline, in nats a token."""
-        self._baseline = baseline
+    def begin(self, stage: StageName, baseline: float) -> None:
+        """Takes the unigram baseline of a stage, in nats a token."""
+        self._stage, self._baseline = stage, baseline
+        self.turn_to(stage, "starting")
 
     def step(self, report: StepReport) -> None:
         """Moves the line."""
@@ -89,7 +93,7 @@ class TrainingView(_TimedLine):
         )
         self.move(report.step, report.steps, words)
         if not self.console.is_terminal and (report.step == 1 or report.step % max(1, report.steps // 10) == 0):
-            self.console.print(f"  train  {words}", highlight=False, soft_wrap=True)
+            self.console.print(f"  {self._stage}  {words}", highlight=False, soft_wrap=True)
 
 
 class EvaluationView(_TimedLine):
@@ -110,14 +114,24 @@ class EvaluationView(_TimedLine):
 
 
 def show_trained(trained: Trained, out: str, console: Console) -> None:
-    """The line that stays."""
-    console.print(
-        f"[green]✓[/] {'train':<22} {trained.parameters / 1e6:.1f} M parameters, {trained.steps} steps, "
-        f"loss {trained.final_loss:.3f} (unigram {trained.unigram_loss:.3f} nats/token)  {trained.seconds:.1f} s",
-        highlight=False,
-        soft_wrap=True,
-    )
+    """The lines that stay."""
+    for stage in trained.stages:
+        said = (
+            f"{trained.parameters / 1e6:.1f} M parameters, {stage.steps} steps, "
+            f"loss {stage.final_loss:.3f} (unigram {stage.unigram_loss:.3f} nats/token)  {stage.seconds:.1f} s"
+        )
+        console.print(Text.assemble(("✓", "green"), safe(f" {stage.stage:<22} {said}")), soft_wrap=True)
+        if stage.conversations:
+            console.print(safe(f"  {'':<22} {conversations_text(stage.conversations)}"), soft_wrap=True)
     console.print(Text.assemble(("✓", "green"), safe(f" {'export':<22} {out}/{MODEL}")), soft_wrap=True)
+
+
+def conversations_text(counts: Conversations) -> str:
+    """What became of the conversations."""
+    return (
+        f"{counts.kept:,} of {counts.read:,} conversations; {counts.contaminated:,} share words with a benchmark, "
+        f"{counts.too_long:,} are longer than a sequence"
+    )
 
 
 def show_evaluation(evaluation: Evaluation, console: Console) -> None:

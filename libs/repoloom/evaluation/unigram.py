@@ -2,18 +2,18 @@
 
 import numpy as np
 
-from repoloom.training.data import PackedDataset, collate
+from repoloom.training.data import Sequences
 from repoloom.training.loss import IGNORE
 
 _SEQUENCES = 256  # at a time
 
 
-def unigram_entropy(data: PackedDataset, vocabulary: int) -> float:
+def unigram_entropy(data: Sequences, vocabulary: int) -> float:
     """The entropy of the target tokens' own frequencies, in nats a token: what no unigram model of them goes below."""
     counts = np.zeros(vocabulary, np.int64)
     for start in range(0, len(data), _SEQUENCES):
         numbers = range(start, min(start + _SEQUENCES, len(data)))
-        targets = collate(data.sample(number) for number in numbers).targets.numpy()
+        targets = data.batch(numbers).targets.numpy()
         counts += np.bincount(targets[targets != IGNORE], minlength=vocabulary)
     shares = counts[counts > 0] / max(1, counts.sum())
     return float(-(shares * np.log(shares)).sum())

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, create_model
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator
 
 from repoloom.corpus.manifest import Record
 from repoloom.engine.pool import Limits
@@ -18,7 +18,7 @@ from repoloom.errors import InputError
 from repoloom.recipe.paths import Where
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
 from repoloom.text import nearest
-from repoloom.training.config import TrainParams
+from repoloom.training.config import ExtendParams, InstructParams, TrainParams
 
 _INTEGER = "tag:yaml.org,2002:int"
 _QUOTED = re.compile(r"'([^']*)'")
@@ -42,7 +42,32 @@ class _Recipe(Record):
     engine: Policy = Policy()
     limits: Limits = Limits()
     train: TrainParams | None = Field(default=None, description="Absent: the run ends with packed tokens.")
+    extend: ExtendParams | None = Field(default=None, description="Absent: the context stays as it was trained.")
+    instruct: InstructParams | None = Field(default=None, description="Absent: the model completes, and answers not.")
     evaluate: EvaluateParams = EvaluateParams()
+
+    @field_validator("extend", "instruct")
+    @classmethod
+    def _follows(
+        cls, stage: ExtendParams | InstructParams | None, info: ValidationInfo
+    ) -> ExtendParams | InstructParams | None:
+        """A stage goes on from those before it, and reads no more at once than they made the model read."""
+        before = info.data  # without what is wrong itself
+        if stage is None or "train" not in before or (info.field_name == "instruct" and "extend" not in before):
+            return stage
+        train, extend = before["train"], before.get("extend")
+        if train is None:
+            raise ValueError("there is no `train` section that it could go on from")
+        if isinstance(stage, ExtendParams) and stage.sequence_length < train.sequence_length:
+            raise ValueError(f"sequence_length {stage.sequence_length} is less than that of `train`")
+        reads = (extend or train).sequence_length
+        if isinstance(stage, InstructParams) and (stage.sequence_length or 0) > reads:
+            raise ValueError(f"sequence_length {stage.sequence_length} is more than the {reads} that the model reads")
+        return stage
+
+
+_OPTIONAL = ("train", "extend", "instruct")
+"""Sections that are given nothing where they are not there."""
 
 
 def recipe_model() -> type[_Recipe]:
@@ -121,6 +146,8 @@ class Recipe:
         self.engine: Policy = self._model.engine
         self.limits: Limits = self._model.limits
         self.train: TrainParams | None = self._model.train
+        self.extend: ExtendParams | None = self._model.extend
+        self.instruct: InstructParams | None = self._model.instruct
         self.evaluate: EvaluateParams = self._model.evaluate
 
     def section(self, stage: str) -> dict[str, Any]:
@@ -188,12 +215,11 @@ def _share(content: Mapping[str, Any]) -> dict[str, Any]:
         value = content.get(name, _Recipe.model_fields[name].default)
         owners: list[tuple[str, type[BaseModel]]] = [("train", TrainParams), ("evaluate", EvaluateParams)]
         owners += [(stage, section(stage)) for stage in DATA_PATH]
+        if name == "seed":  # the later stages of a training have lengths of their own
+            owners += [("extend", ExtendParams), ("instruct", InstructParams)]
         for owner, model in owners:
-            if (
-                name in model.model_fields
-                and isinstance(mine := full.get(owner, {}), dict)
-                and (owner != "train" or mine)
-            ):
+            given = owner in full or owner not in _OPTIONAL
+            if given and name in model.model_fields and isinstance(mine := full.get(owner, {}), dict):
                 full[owner] = {name: value, **mine}
     return full
 

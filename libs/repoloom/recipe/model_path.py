@@ -1,16 +1,21 @@
-"""From packed tokens to a measured model: train, export, evaluate; nothing is made twice from the same inputs."""
+"""From packed tokens to a measured model: train, export, evaluate; nothing is made twice from the same inputs.
+
+A training has stages, each of which goes on from the model of the one before. The last one's model is OUT/model, with
+OUT/training.json beside it; the others' are kept in the same form at OUT/stages/<stage>, so that a stage that changes
+is done again and those before it are not.
+"""
 
 import hashlib
-import heapq
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import nullcontext
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from pydantic import JsonValue, ValidationError
+from safetensors.torch import load_file
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
@@ -18,159 +23,242 @@ from repoloom.corpus.local_copies import scratch_errors
 from repoloom.corpus.manifest import Record, canonical_json
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
-from repoloom.evaluation.held_out import HeldOutFile, draw_holes
+from repoloom.evaluation.held_out import draw_holes
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_entropy
 from repoloom.inference.complete import Completer
-from repoloom.prompts import fim
+from repoloom.recipe.conversations import write_dropped
+from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
-from repoloom.report import TrainingRecord, TrainingStep
+from repoloom.recipe.results import EVALUATION, TRAINING, Conversations, Evaluated, StageName, Trained, TrainedStage
+from repoloom.recipe.training_stages import Base, Begun, Stage
+from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
 from repoloom.store import Store, open_store
 from repoloom.store.folders import download, sha256, upload
 from repoloom.training.checkpoint import Checkpoints
-from repoloom.training.config import TrainParams
-from repoloom.training.data import PackedDataset
 from repoloom.training.export import export
 from repoloom.training.loop import StepReport, run_identity, train
 from repoloom.training.model import Llama
-from repoloom.training.parallel import ParallelPlan
+from repoloom.training.parallel import ParallelPlan, SingleProcess
 from repoloom.training.progress_file import ProgressFile, peak_flops
+from repoloom.training.sizes import Architecture
 
-MODEL, TRAIN = "model", "train"
+MODEL, TRAIN, STAGES = "model", "train", "stages"
 _STEPS = "steps.jsonl"
+_DROPPED = "dropped.jsonl"
 _WEIGHTS = "model.safetensors"
 
 R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
-class Corpus:
-    """What the data path made, as training and evaluation read it."""
-
-    packed: Dataset
-    tokenizer: bytes
-    vocabulary: int
-    heldout: Dataset
-    fim_order: fim.Order
-
-    @classmethod
-    def of(cls, datasets: dict[str, Dataset]) -> "Corpus":
-        """From the datasets of a run, by step. Raises InputError naming the step whose work is missing."""
-        for step in ("split.heldout", "tokenize.vocabulary", "tokenize", "pack"):
-            if step not in datasets:
-                raise InputError(f"there is no dataset of the step {step!r}; run the recipe up to `--until pack` first")
-        rows = datasets["tokenize.vocabulary"].reader("tokenizer").table().to_pylist()
-        if not rows:
-            raise InputError(
-                "the step 'tokenize.vocabulary' made no tokenizer, its task is quarantined; "
-                "`repoloom retry` and running again tries it anew"
-            )
-        order = fim.Order(str(datasets["tokenize"].manifest.params["fim_order"]))
-        return cls(datasets["pack"], rows[0]["json"], rows[0]["vocab_size"], datasets["split.heldout"], order)
-
-    def training_data(self) -> PackedDataset:
-        """The packed sequences, their digests checked. Raises CorruptDataError."""
-        self.packed.verify()
-        length = self.packed.manifest.params["sequence_length"]
-        assert isinstance(length, int)
-        shards, indexes = (
-            [self.packed.local_path(part) for part in self.packed.parts(table)] for table in ("shards", "index")
-        )
-        return PackedDataset(shards, indexes, length)
-
-    def held_out_files(self, most_bytes: int, seed: int) -> list[HeldOutFile]:
-        """Held-out files drawn by the hash of seed and name, up to so many bytes; memory grows with these alone."""
-        chosen: list[tuple[int, str, str, int, HeldOutFile]] = []
-        held = 0
-        for file in self._held_out():
-            key = f"{seed}/{file.repo}/{file.path}".encode()
-            draw = int.from_bytes(hashlib.blake2b(key, digest_size=8, person=b"repoloom.eval").digest(), "big")
-            size = len(file.content.encode())
-            heapq.heappush(chosen, (-draw, file.repo, file.path, size, file))
-            held += size
-            while held > most_bytes and len(chosen) > 1:
-                held -= heapq.heappop(chosen)[3]
-        return sorted((entry[4] for entry in chosen), key=lambda file: (file.repo, file.path))
-
-    def _held_out(self) -> Iterator[HeldOutFile]:
-        for batch in self.heldout.batches("heldout"):
-            for row in batch.select(["repo", "text", "spans"]).to_pylist():
-                for span in row["spans"]:
-                    header, content = (
-                        row["text"][span["head"] : span["start"]],
-                        row["text"][span["start"] : span["end"]],
-                    )
-                    yield HeldOutFile(row["repo"], span["path"], span["language"], header.decode(), content.decode())
-
-
-@dataclass(frozen=True)
 class Stopped:
     """Where a training stands that was asked to stop: its checkpoint goes on from there."""
 
+    stage: StageName
     step: int
     steps: int
     checkpoint: str  # its address
 
 
-def train_model(
-    params: TrainParams,
-    corpus: Corpus,
-    out: str,
-    plan: ParallelPlan,
-    begin: Callable[[float], None],
-    report: Callable[[StepReport], None],
-) -> Trained | Stopped:
-    """Trains, or goes on training, and exports to OUT/model. Stopped where it was asked to, before the end.
+class View(Protocol):
+    """Who watches a training."""
 
-    `begin` is told the unigram baseline before the first step. Of several ranks the main one alone writes.
+    def begin(self, stage: StageName, baseline: float) -> None:
+        """Is told of a stage before its first step, with the loss that frequencies alone reach."""
+        ...
+
+    def step(self, report: StepReport) -> None: ...
+
+
+def train_stages(
+    stages: Sequence[Stage], corpus: Corpus, out: str, plan: ParallelPlan, view: View
+) -> Trained | Stopped:
+    """Trains, or goes on training, stage after stage, and exports. Stopped where it was asked to, before the end.
+
+    Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError.
     """
     store = open_store(out)
-    identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
-    trained = plan.share(_trained_before(store, identity) if plan.is_main else None)
-    if trained:
-        return trained
-    data = corpus.training_data()
-    baseline = unigram_entropy(data, corpus.vocabulary)
-    begin(baseline)
-    log = _StepLog(store, identity)
-    checkpoints = Checkpoints(store, _training_folder(identity), params.keep)
-    steps = params.total_steps(len(data))
-    architecture = params.architecture(corpus.vocabulary)
-    told = ProgressFile(store, steps, params.sequence_length, _peak(plan))
+    trained: Trained | None = None
+    base: Base | None = None
+    for stage in stages:
+        place = _place(stage, stages)
+        begun = stage.begin(base, plan)
+        identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
+        before = trained.stages if trained else ()
+        kept = plan.share(_kept(store, stage.name, place, identity) if plan.is_main else None)
+        ended = kept or _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, view).run()
+        if isinstance(ended, Stopped):
+            return ended
+        if not kept:
+            plan.release()
+        trained = ended
+        base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
+    assert trained
+    return trained
 
-    def note(step: StepReport) -> None:
-        log.add(step)
-        told.step(step)
-        report(step)
 
-    with told if plan.is_main else nullcontext():
-        outcome = train(
-            params,
-            data,
-            data_digest=corpus.packed.digest,
-            vocabulary=corpus.vocabulary,
-            checkpoints=checkpoints,
-            plan=plan,
-            report=note,
-            saving=log.write,
+def _place(stage: Stage, stages: Sequence[Stage]) -> str:
+    """Where the model of a stage and its record lie, as a key begins."""
+    return "" if stage is stages[-1] else _aside(stage.name)
+
+
+def _aside(stage: StageName) -> str:
+    return f"{STAGES}/{stage}/"
+
+
+def _kept(store: Store, stage: StageName, place: str, identity: str) -> Trained | None:
+    """What the same stage came to, if its model is still there; it is brought to its place where it lies in another.
+
+    So it is where a recipe has got a stage more since, or has lost one.
+    """
+    found = _found(store, stage, identity)
+    if found is None:
+        return None
+    elsewhere, trained = found
+    if elsewhere != place:
+        with _fetched(store, f"{elsewhere}{MODEL}", trained.weights) as folder:
+            _put_model(store, place, folder)
+        _put_record(store, place, trained)
+    return trained
+
+
+def _found(store: Store, stage: StageName, identity: str) -> tuple[str, Trained] | None:
+    """What the same stage came to, and where its model is, whole."""
+    for place in ("", _aside(stage)):
+        trained = _stored(store, f"{place}{TRAINING}", Trained)
+        same = trained and trained.identity == identity and trained.stages
+        if trained and same and sha256(store, f"{place}{MODEL}/{_WEIGHTS}") == trained.weights:
+            return place, trained
+    return None
+
+
+def _put_model(store: Store, place: str, folder: Path) -> str:
+    """Puts an exported model, once the record of the former one is gone; returns the SHA-256 of its weights."""
+    store.delete(f"{place}{TRAINING}")
+    return upload(folder, store, f"{place}{MODEL}")[_WEIGHTS]
+
+
+def _put_record(store: Store, place: str, trained: Trained) -> None:
+    stores.write(store, f"{place}{TRAINING}", trained.model_dump_json(indent=1).encode())
+
+
+@dataclass(frozen=True)
+class _StageRun:
+    """One stage that is to be trained."""
+
+    stage: Stage
+    begun: Begun
+    base: Base | None
+    before: tuple[TrainedStage, ...]
+    place: str
+    identity: str
+    corpus: Corpus
+    store: Store
+    plan: ParallelPlan
+    view: View
+
+    def run(self) -> Trained | Stopped:
+        """Trains from the newest checkpoint on, and exports."""
+        params, store, plan = self.begun.params, self.store, self.plan
+        reading = self.begun.load()
+        baseline = unigram_entropy(reading.data, self.corpus.vocabulary)
+        self.view.begin(self.stage.name, baseline)
+        log = _StepLog(store, self.identity)
+        checkpoints = Checkpoints(store, _training_folder(self.identity), params.keep)
+        steps = params.total_steps(len(reading.data))
+        architecture = params.architecture(self.corpus.vocabulary)
+        told = ProgressFile(
+            store,
+            steps,
+            params.sequence_length,
+            _peak(plan),
+            stage=self.stage.name,
+            is_last=self.is_last,
         )
-        if not outcome.finished:
-            told.stopped()
-            return Stopped(outcome.progress.step, steps, checkpoints.address(outcome.progress.step))
-        if plan.is_main:
-            model = Llama.of(architecture, outcome.weights)
-            trained = _export(model, params, corpus, store, identity, baseline, log.read())
-        trained = plan.share(trained)
-        assert trained is not None
+
+        def note(step: StepReport) -> None:
+            log.add(step)
+            told.step(step)
+            self.view.step(step)
+
+        with told if plan.is_main else nullcontext():
+            outcome = train(
+                params,
+                reading.data,
+                data_digest=self.begun.data_digest,
+                vocabulary=self.corpus.vocabulary,
+                checkpoints=checkpoints,
+                plan=plan,
+                report=note,
+                saving=log.write,
+                begin=self._base_model if self.base else None,
+            )
+            stops = outcome.asked_to_stop and not (outcome.finished and self.is_last)
+            if stops:
+                told.stopped()
+            trained = None
+            if outcome.finished and plan.is_main:
+                if reading.conversations:
+                    write_dropped(reading.dropped, store, f"{self.stage.name}/{_DROPPED}")
+                model = Llama.of(architecture, outcome.weights)
+                trained = self._export(model, reading.conversations, baseline, log.read())
+            trained = plan.share(trained)
+            if stops or trained is None:
+                at = outcome.progress.step
+                return Stopped(self.stage.name, at, steps, checkpoints.address(at))
+            return trained
+
+    @property
+    def is_last(self) -> bool:
+        return self.place == ""
+
+    def _base_model(self, architecture: Architecture, seed: int) -> Llama:  # noqa: ARG002 - nothing is drawn
+        """The model of the stage before, with this one's positions. Raises CorruptDataError."""
+        assert self.base
+        with _fetched(self.store, self.base.key, self.base.weights) as folder:
+            return Llama.of(architecture, load_file(folder / _WEIGHTS))
+
+    def _export(
+        self, model: Llama, conversations: Conversations | None, baseline: float, steps: list[TrainingStep]
+    ) -> Trained:
+        """Puts the model and its record."""
+        params, last = self.begun.params, steps[-max(1, len(steps) // 20) :]
+        read = params.batch_size * params.sequence_length
+        template = self.stage.chat_template
+        with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
+            folder = Path(scratch, MODEL)
+            export(model, self.corpus.tokenizer, folder, fim_order=self.corpus.fim_order, chat_template=template)
+            weights = _put_model(self.store, self.place, folder)
+        stage = TrainedStage(
+            stage=self.stage.name,
+            identity=self.identity,
+            data=self.begun.data_digest,
+            conversations=conversations,
+            weights=weights,
+            unigram_loss=baseline,
+            final_loss=sum(step.loss for step in last) / len(last),
+            steps=len(steps),
+            tokens=len(steps) * read,
+            seconds=round(sum(read / step.tokens_per_second for step in steps), 3),
+        )
+        trained = Trained(
+            packed=self.corpus.packed.digest,
+            parameters=model.architecture.parameters,
+            stages=(*self.before, stage),
+            **{name: getattr(stage, name) for name in Trained.model_fields if name in TrainedStage.model_fields},
+        )
+        _put_record(self.store, self.place, trained)
         return trained
 
 
-def _trained_before(store: Store, identity: str) -> Trained | None:
-    """What the same training came to, if its model is still there."""
-    trained = _stored(store, TRAINING, Trained)
-    whole = trained and trained.identity == identity and sha256(store, f"{MODEL}/{_WEIGHTS}") == trained.weights
-    return trained if whole else None
+@contextmanager
+def _fetched(store: Store, key: str, weights: str) -> Iterator[Path]:
+    """A folder that holds the model that lies there. Raises CorruptDataError where it has other weights."""
+    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
+        if download(store, key, Path(scratch)).get(_WEIGHTS) != weights:
+            raise CorruptDataError(f"{store.uri}/{key} is not the model that {TRAINING} is of; train again")
+        yield Path(scratch)
 
 
 def _peak(plan: ParallelPlan) -> float | None:
@@ -179,44 +267,46 @@ def _peak(plan: ParallelPlan) -> float | None:
     return peak and peak * plan.ranks
 
 
-def _export(
-    model: Llama,
-    params: TrainParams,
-    corpus: Corpus,
-    store: Store,
-    identity: str,
-    baseline: float,
-    steps: list[TrainingStep],
-) -> Trained:
-    """Puts the model and its record."""
-    store.delete(TRAINING)  # first, so that it never stands beside a model that it does not describe
-    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-        export(model, corpus.tokenizer, Path(scratch, MODEL), fim_order=corpus.fim_order)
-        digests = upload(Path(scratch, MODEL), store, MODEL)
-    last = steps[-max(1, len(steps) // 20) :]
-    trained = Trained(
-        identity=identity,
-        packed=corpus.packed.digest,
-        weights=digests[_WEIGHTS],
-        parameters=model.architecture.parameters,
-        unigram_loss=baseline,
-        final_loss=sum(step.loss for step in last) / len(last),
-        steps=len(steps),
-        seconds=round(sum(params.batch_size * params.sequence_length / step.tokens_per_second for step in steps), 3),
-    )
-    stores.write(store, TRAINING, trained.model_dump_json(indent=1).encode())
-    return trained
+def export_checkpoint(
+    stages: Sequence[Stage], corpus: Corpus, out: str, to: Path, dtype: torch.dtype
+) -> tuple[StageName, int]:
+    """Exports the newest checkpoint of the last stage that has one, finished or not; returns the stage and the step.
 
-
-def export_checkpoint(params: TrainParams, corpus: Corpus, out: str, to: Path, dtype: torch.dtype) -> int:
-    """Exports a run's newest checkpoint, finished or not; returns its step. Raises InputError where there is none."""
-    identity = run_identity(params, corpus.vocabulary, corpus.packed.digest)
-    progress, state = Checkpoints(open_store(out), _training_folder(identity), params.keep).restore(identity)
-    if state is None:
+    Raises InputError where there is none.
+    """
+    newest = None
+    for stage, begun, identity, _ in _begun_stages(stages, corpus, out):
+        checkpoints = Checkpoints(open_store(out), _training_folder(identity), begun.params.keep)
+        progress, state = checkpoints.restore(identity)
+        if state is not None:
+            newest = stage, progress.step, Llama.of(begun.params.architecture(corpus.vocabulary), state.weights)
+    if newest is None:
         raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
-    model = Llama.of(params.architecture(corpus.vocabulary), state.weights)
-    export(model, corpus.tokenizer, to, dtype, corpus.fim_order)
-    return progress.step
+    stage, step, model = newest
+    export(model, corpus.tokenizer, to, dtype, corpus.fim_order, stage.chat_template)
+    return stage.name, step
+
+
+def kept_stages(stages: Sequence[Stage], corpus: Corpus, out: str) -> list[Trained]:
+    """What the stages came to that are done, up to the first that is not."""
+    return [trained for *_, trained in _begun_stages(stages, corpus, out) if trained]
+
+
+def _begun_stages(
+    stages: Sequence[Stage], corpus: Corpus, out: str
+) -> Iterator[tuple[Stage, Begun, str, Trained | None]]:
+    """The stages that are done and the first that is not, each with its identity and what it came to."""
+    store = open_store(out)
+    base: Base | None = None
+    for stage in stages:
+        begun = stage.begin(base, SingleProcess())
+        identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
+        found = _found(store, stage.name, identity)
+        yield stage, begun, identity, found[1] if found else None
+        if found is None:
+            return
+        place, trained = found
+        base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
 
 
 def trained_at(out: str, corpus: Corpus) -> Trained:
@@ -237,10 +327,8 @@ def evaluate_model(
     evaluated = _stored(store, EVALUATION, Evaluated)
     if evaluated and evaluated.identity == identity:
         return evaluated.evaluation
-    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-        if download(store, MODEL, Path(scratch)).get(_WEIGHTS) != trained.weights:
-            raise CorruptDataError(f"{store.uri}/{MODEL} is not the model that {TRAINING} is of; train again")
-        completer = Completer.load(Path(scratch))
+    with _fetched(store, MODEL, trained.weights) as folder:
+        completer = Completer.load(folder)
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)
     evaluation = compare(completer, untrained(completer, seed), files, holes, watch)
@@ -258,16 +346,27 @@ def results_at(out: str, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | 
     trained = _stored(store, TRAINING, Trained)
     if trained is None or trained.packed not in digests:
         return None, None
+    first = trained.stages[0] if trained.stages else trained
     record = TrainingRecord(
         parameters=trained.parameters,
-        unigram_loss=trained.unigram_loss,
-        steps=tuple(_StepLog(store, trained.identity).read()),
-        seconds=trained.seconds,
+        unigram_loss=first.unigram_loss,
+        steps=tuple(_StepLog(store, first.identity).read()),
+        seconds=first.seconds,
+        stages=tuple(map(_told, trained.stages)),
     )
     evaluated = _stored(store, EVALUATION, Evaluated)
     if evaluated is None or evaluated.weights != trained.weights or evaluated.heldout not in digests:
         return record, None
     return record, evaluated.evaluation
+
+
+def _told(stage: TrainedStage) -> TrainingStage:
+    counts = stage.conversations
+    return TrainingStage(
+        conversations=counts.kept if counts else None,
+        left_out=counts.read - counts.kept if counts else None,
+        **stage.model_dump(include=set(TrainingStage.model_fields) - {"conversations"}),
+    )
 
 
 def _stored(store: Store, key: str, record: type[R]) -> R | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from repoloom.errors import InputError
+from repoloom.training.config import InstructParams, InstructSource
 
 Where = Callable[[Sequence[str | int]], str]
 """Says where a key stands, as an error begins: file, line and key."""
@@ -27,6 +28,17 @@ def check_paths(stage: str, values: Mapping[str, Any], where: Where) -> None:
     for number, source in enumerate(values.get("benchmarks", ())):
         with _told_where(where, stage, "benchmarks", number):
             read_benchmark(source.path)
+
+
+def pin_conversations(params: InstructParams, where: Where) -> tuple[InstructSource, ...]:
+    """The sources with the digests of their files, every line of them looked at. Raises InputError."""
+    from repoloom.training.conversations import pin
+
+    pinned = []
+    for number, source in enumerate(params.sources):
+        with _told_where(where, "instruct", "sources", number):
+            pinned.append(pin(source))
+    return tuple(pinned)
 
 
 def check_shared(stage: str, values: Mapping[str, Any], where: Where) -> None:

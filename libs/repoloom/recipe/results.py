@@ -1,22 +1,57 @@
 """What a training and an evaluation leave beside the model: small records, read where there is no torch, too."""
 
+from enum import StrEnum
+
 from repoloom.corpus.manifest import Record
 from repoloom.evaluation.result import Evaluation
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 
 
-class Trained(Record):
-    """What a training run ended with, kept beside the model as training.json."""
+class StageName(StrEnum):
+    """The stages of a training, in the order they run (arXiv 2401.14196 section 3)."""
 
-    identity: str  # of parameters and data
-    packed: str  # digest of the dataset it read
-    weights: str  # SHA-256 of the exported model.safetensors
-    parameters: int
+    PRETRAIN = "pretrain"
+    EXTEND = "extend"
+    INSTRUCT = "instruct"
+
+
+class Conversations(Record):
+    """What became of the conversations that the recipe's files hold: `read` is the sum of the other three."""
+
+    read: int
+    contaminated: int  # share words with a benchmark
+    too_long: int  # have more tokens than a sequence
+    kept: int
+
+
+class TrainedStage(Record):
+    """What a stage ended with, kept beside the model that it made where another stage followed."""
+
+    stage: StageName
+    identity: str  # of parameters, data and the weights it began with
+    data: str  # digest of what it read
+    conversations: Conversations | None = None  # of instruction tuning
+    weights: str  # SHA-256 of its exported model.safetensors
     unigram_loss: float  # nats a token that the tokens' frequencies alone reach on the same data
     final_loss: float  # mean over the last twentieth of the steps
     steps: int
+    tokens: int  # read, padding included
     seconds: float  # summed over the steps
+
+
+class Trained(Record):
+    """What a training ended with, kept beside the model as training.json; what is of one stage is of the last."""
+
+    identity: str  # of parameters and data
+    packed: str  # digest of the packed corpus
+    weights: str  # SHA-256 of the exported model.safetensors
+    parameters: int
+    unigram_loss: float
+    final_loss: float
+    steps: int
+    seconds: float
+    stages: tuple[TrainedStage, ...] = ()
 
 
 class Evaluated(Record):

@@ -11,10 +11,10 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.evaluation.result import Evaluation
 from repoloom.report.gather import gather
 from repoloom.report.page import render
-from repoloom.report.training import TrainingRecord, TrainingStep
+from repoloom.report.training import TrainingRecord, TrainingStage, TrainingStep
 from repoloom.store import Store
 
-__all__ = ["TrainingRecord", "TrainingStep", "gather", "render", "write_report"]
+__all__ = ["TrainingRecord", "TrainingStage", "TrainingStep", "gather", "render", "write_report"]
 
 
 def write_report(

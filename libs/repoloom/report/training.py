@@ -18,17 +18,31 @@ class TrainingStep(Record):
     samples_consumed: int
 
 
+class TrainingStage(Record):
+    """What a stage of a training came to."""
+
+    stage: str
+    steps: int
+    tokens: int  # read, padding included
+    unigram_loss: float  # nats per token that the frequencies of the tokens alone reach
+    final_loss: float
+    seconds: float
+    conversations: int | None  # that it read; None where it read the corpus
+    left_out: int | None  # conversations that it did not
+
+
 class TrainingRecord(Record):
-    """A training run, as its log has it."""
+    """A training, its first stage step by step as its log has it."""
 
     parameters: int  # of the model
     unigram_loss: float  # nats per token that the frequencies of the tokens alone reach
     steps: tuple[TrainingStep, ...]
     seconds: float
+    stages: tuple[TrainingStage, ...] = ()
 
 
 class Training(Record):
-    """A training run as the page shows it."""
+    """A training as the page shows it: its first stage, and what the others came to."""
 
     parameters: int
     unigram_loss: float
@@ -42,6 +56,7 @@ class Training(Record):
     tokens_per_second: float  # median
     points: tuple[TrainingStep, ...]  # means over equal stretches of steps
     smooth_loss: tuple[float, ...]  # at the points
+    stages: tuple[TrainingStage, ...]  # where there is more than the one that the rest tells of
 
 
 def training(record: TrainingRecord | None, packing: Packing | None, limits: Limits) -> Training | None:
@@ -65,6 +80,7 @@ def training(record: TrainingRecord | None, packing: Packing | None, limits: Lim
         tokens_per_second=speeds[len(speeds) // 2],
         points=points,
         smooth_loss=smooth,
+        stages=record.stages if len(record.stages) > 1 else (),
     )
 
 

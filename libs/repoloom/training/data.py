@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -15,6 +16,16 @@ from repoloom.errors import CorruptDataError, InputError
 from repoloom.training.loss import IGNORE
 
 Sequence16 = NDArray[np.uint16]
+
+
+class Sequences(Protocol):
+    """What a training reads."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, numbers: Iterable[int]) -> "Batch":
+        """Some of the sequences side by side."""
+        ...
 
 
 class PackedDataset:
@@ -44,6 +55,9 @@ class PackedDataset:
         row = number - (self._ends[shard - 1] if shard else 0)
         return self._shards[shard][row], self._indexes[shard][row]
 
+    def batch(self, numbers: Iterable[int]) -> "Batch":
+        return collate(map(self.sample, numbers))
+
 
 def _sequences(path: Path, sequence_length: int) -> Sequence16:
     """The file as (sequences, sequence_length)."""
@@ -62,7 +76,9 @@ class Batch:
     tokens: Tensor
     segments: Tensor
     positions: Tensor  # from 0 in every segment
-    targets: Tensor  # the next token of the same segment; IGNORE at a segment's end and in padding
+    targets: (
+        Tensor  # the next token of the same segment; IGNORE at its end, in padding, and where none is to be learned
+    )
 
     def counts(self) -> Tensor:
         """How many targets there are, and how many pairs of a token and one that it sees, itself too: (2)."""

@@ -14,7 +14,7 @@ from tokenizers import Tokenizer
 
 from repoloom.errors import InputError, StoreError
 from repoloom.prompts import fim
-from repoloom.prompts.special_tokens import ALL, BOS, EOS, PAD
+from repoloom.prompts.special_tokens import ALL, BOS, EOS, EOT, PAD
 from repoloom.training.model import Llama
 from repoloom.training.sizes import Architecture
 
@@ -28,9 +28,11 @@ def export(
     folder: Path,
     dtype: torch.dtype = torch.float32,
     fim_order: fim.Order = fim.Order.PSM,
+    chat_template: str | None = None,
 ) -> None:
     """Writes weights, configuration and tokenizer to a folder that must not exist yet or be empty.
 
+    With a chat template it is a model that answers, and ends its answers with EOT.
     The folder has its name only once it is complete. Raises InputError if the folder holds something, or the tokenizer
     has more tokens than the embedding has rows; StoreError if the disk refuses.
     """
@@ -49,7 +51,7 @@ def export(
         save_file(weights, partial / "model.safetensors", metadata={"format": "pt"})
         (partial / "tokenizer.json").write_bytes(tokenizer_json)
         shutil.copymode(partial / "tokenizer.json", partial / "model.safetensors")  # safetensors shuts others out
-        for name, content in _configuration(model.architecture, ids, dtype).items():
+        for name, content in _configuration(model.architecture, ids, dtype, chat_template).items():
             (partial / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         (partial / PROMPT).write_text(json.dumps({"fim_order": fim_order}) + "\n")
         for path in (*partial.iterdir(), partial):
@@ -86,7 +88,7 @@ def load_fim_order(folder: Path) -> fim.Order:
 
 
 def _configuration(
-    architecture: Architecture, ids: Mapping[str, int | None], dtype: torch.dtype
+    architecture: Architecture, ids: Mapping[str, int | None], dtype: torch.dtype, chat_template: str | None
 ) -> Mapping[str, Mapping[str, Any]]:
     """The JSON files by name."""
     dimensions = architecture.model_dump(exclude={"rope_linear_factor"})
@@ -94,6 +96,7 @@ def _configuration(
     ends = {"bos_token_id": ids[BOS], "eos_token_id": ids[EOS], "pad_token_id": ids[PAD]}
     named = {"bos_token": BOS, "eos_token": EOS, "pad_token": PAD}
     others = [token for token in ALL if token not in named.values()]
+    answers_end = {"eos_token_id": [ids[EOT], ids[EOS]]} if chat_template else {}
     return {
         "config.json": {
             "architectures": ["LlamaForCausalLM"],
@@ -109,7 +112,7 @@ def _configuration(
             "torch_dtype": str(dtype).removeprefix("torch."),
             "use_cache": True,
         },
-        "generation_config.json": {**ends, "do_sample": False},
+        "generation_config.json": {**ends, **answers_end, "do_sample": False},
         "special_tokens_map.json": {**named, "additional_special_tokens": others},
         "tokenizer_config.json": {
             "tokenizer_class": "PreTrainedTokenizerFast",
@@ -117,5 +120,6 @@ def _configuration(
             "additional_special_tokens": others,
             "model_max_length": architecture.max_position_embeddings,
             "clean_up_tokenization_spaces": False,
+            **({"chat_template": chat_template} if chat_template else {}),
         },
     }

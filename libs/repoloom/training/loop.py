@@ -19,12 +19,11 @@ from repoloom.corpus.manifest import canonical_json
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.training.checkpoint import Checkpoints, Progress
 from repoloom.training.config import TrainParams
-from repoloom.training.data import Batch, PackedDataset, collate
+from repoloom.training.data import Batch, Sequences
 from repoloom.training.forms import check_batches
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan
 from repoloom.training.sampler import Sampler
-from repoloom.training.schedule import learning_rate
 from repoloom.training.sizes import Architecture
 
 logger = logging.getLogger("repoloom.training")
@@ -54,11 +53,12 @@ class Outcome:
     weights: dict[str, Tensor]  # of the whole model, by name, on the main rank; none where it is not finished
     progress: Progress
     finished: bool  # False: it was asked to stop, and goes on from its checkpoint when it is started again
+    asked_to_stop: bool
 
 
 def train(
     params: TrainParams,
-    data: PackedDataset,
+    data: Sequences,
     *,
     data_digest: str,
     vocabulary: int,
@@ -66,12 +66,14 @@ def train(
     plan: ParallelPlan,
     report: Callable[[StepReport], None],
     saving: Callable[[], None] = lambda: None,
+    begin: Callable[[Architecture, int], Llama] | None = None,
 ) -> Outcome:
     """Trains from the newest checkpoint to the last step, or until SIGTERM or SIGINT, which end it after a step.
 
     `data_digest` is the digest of the packed dataset and `vocabulary` the number of its tokenizer's tokens. `report` is
-    told of each step, and `saving` is called before each checkpoint. Raises InputError where there is nothing to train
-    on or the loss diverges, and what `Checkpoints` raises.
+    told of each step, and `saving` is called before each checkpoint. `begin` makes the model that a run without a
+    checkpoint begins with, of the architecture and the seed, on the main rank; by default it is a new one. Raises
+    InputError where there is nothing to train on or the loss diverges, and what `Checkpoints` raises.
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
@@ -83,7 +85,8 @@ def train(
     architecture = params.architecture(vocabulary)
     progress, state = checkpoints.restore(identity) if plan.is_main else (Progress(run=identity), None)
     progress = plan.share(progress)
-    objective = plan.place(new_model(architecture, params.seed), params, state)
+    begin = begin if begin and plan.is_main and state is None else new_model
+    objective = plan.place(begin(architecture, params.seed), params, state)
     sampler = Sampler(len(data), params.seed)
     steps = params.total_steps(len(data))
 
@@ -91,7 +94,7 @@ def train(
         stop = False
         while progress.step < steps and not stop:
             began = time.perf_counter()
-            rate = learning_rate(progress.step, steps, params.warmup_steps, params.learning_rate)
+            rate = params.rate(progress.step, steps)
             share = sampler.batch(progress.samples_consumed, params.batch_size, plan.rank, plan.ranks)
             micro_batches = [
                 read(data, share[start : start + params.micro_batch_size], architecture)
@@ -137,12 +140,12 @@ def train(
                     saving()
                     checkpoints.save(state, progress)
         finished = progress.step >= steps
-        return Outcome(plan.state().weights if finished else {}, progress, finished)
+        return Outcome(plan.state().weights if finished else {}, progress, finished, stop)
 
 
-def read(data: PackedDataset, samples: list[int], architecture: Architecture) -> Batch:
+def read(data: Sequences, samples: list[int], architecture: Architecture) -> Batch:
     """One micro-batch. Raises CorruptDataError if a token is none of the tokenizer's."""
-    batch = collate(data.sample(sample) for sample in samples)
+    batch = data.batch(samples)
     if (largest := int(batch.tokens.max())) >= architecture.vocab_size:
         raise CorruptDataError(f"token {largest} is beyond the vocabulary of {architecture.vocab_size}")
     return batch

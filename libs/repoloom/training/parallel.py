@@ -1,5 +1,6 @@
 """Where parallelism meets the loop: who holds the model, what crosses ranks, who writes."""
 
+import gc
 import os
 import shutil
 from collections.abc import Mapping
@@ -70,6 +71,10 @@ class ParallelPlan(Protocol):
         """Of the whole model, on the main rank. Every rank calls it, for what is sharded is gathered."""
         ...
 
+    def release(self) -> None:
+        """Lets go of what was placed, so that there is room for another model."""
+        ...
+
 
 class SingleProcess:
     """One process, one device: nothing crosses."""
@@ -125,6 +130,10 @@ class SingleProcess:
             for key, value in self._optimizer.state[parameter].items()
         }
         return State(self._model.state_dict(), moments)
+
+    def release(self) -> None:
+        del self._model, self._optimizer
+        gc.collect()
 
     def _load(self, state: State) -> None:
         self._model.load_state_dict(state.weights)

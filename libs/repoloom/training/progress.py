@@ -20,8 +20,9 @@ class TrainingProgress(Record):
     """Where a training stands; None is what is not known yet, or not known of this machine."""
 
     state: RunState
-    step: int = 0  # done
-    steps: int  # of the whole run
+    stage: str = ""  # at work, or the last one: pretrain, extend or instruct
+    step: int = 0  # done, of the stage
+    steps: int  # of the whole stage
     tokens: int = 0  # read, over all ranks
     loss: float | None = None  # nats per target token, of the last step
     learning_rate: float | None = None

@@ -43,14 +43,20 @@ class ProgressFile:
         sequence_length: int,
         peak: float | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        stage: str = "",
+        is_last: bool = True,
     ) -> None:
-        """`peak`: operations a second of the GPUs, all of them together; None: not known."""
+        """Of a stage of a training; the training is done when its last one is.
+
+        `peak`: operations a second of the GPUs, all of them together; None: not known.
+        """
         self._store = store
         self._sequence_length = sequence_length
         self._peak = peak
         self._clock = clock
-        self._progress = TrainingProgress(state=RunState.RUNNING, steps=steps)
-        self._ended = RunState.DONE
+        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, steps=steps)
+        self._ended = RunState.DONE if is_last else RunState.RUNNING
         self._written: float | None = None
         self._tokens_written = 0
         self._operations = 0  # since the writing before
@@ -83,6 +89,7 @@ class ProgressFile:
         left = (report.steps - report.step) * a_step / speed
         self._progress = TrainingProgress(
             state=RunState.RUNNING,
+            stage=self._progress.stage,
             step=report.step,
             steps=report.steps,
             tokens=tokens,
@@ -113,7 +120,7 @@ class ProgressFile:
             return self._progress
         return (
             before.model_copy(update={"state": RunState.RUNNING})
-            if before.steps == self._progress.steps
+            if (before.stage, before.steps) == (self._progress.stage, self._progress.steps)
             else self._progress
         )
 

@@ -1,4 +1,8 @@
-"""Model sizes: the released DeepSeek-Coder ones (arXiv 2401.14196 table 2 and their config.json), and tiny ones."""
+"""Model sizes: the released DeepSeek-Coder ones (arXiv 2401.14196 table 2 and their config.json), and tiny ones.
+
+The rotary embedding is as pretraining has it (arXiv 2401.14196, "Long Context"); the released configurations are those
+of models whose context was extended.
+"""
 
 from collections.abc import Mapping
 from typing import Self
@@ -20,8 +24,8 @@ class Architecture(Params):
     num_key_value_heads: PositiveInt  # fewer than attention heads: grouped-query attention; 1: multi-query attention
     vocab_size: PositiveInt = 32256
     max_position_embeddings: PositiveInt = 16384
-    rope_theta: PositiveFloat = 100_000.0
-    rope_linear_factor: float = Field(default=4.0, ge=1)  # positions are divided by it
+    rope_theta: PositiveFloat = 10_000.0
+    rope_linear_factor: float = Field(default=1.0, ge=1)  # positions are divided by it
     rms_norm_eps: PositiveFloat = 1e-6
     initializer_range: PositiveFloat = 0.02
     tie_word_embeddings: bool = False
@@ -61,6 +65,16 @@ class Architecture(Params):
         rows = -(-tokens // VOCABULARY_MULTIPLE) * VOCABULARY_MULTIPLE
         return self.model_copy(update={"vocab_size": rows, "max_position_embeddings": sequence_length})
 
+    def extended(self, sequence_length: int, rope_theta: float, rope_linear_factor: float) -> Self:
+        """The same dimensions with more positions, and another rotary embedding to tell them apart."""
+        return self.model_copy(
+            update={
+                "max_position_embeddings": sequence_length,
+                "rope_theta": rope_theta,
+                "rope_linear_factor": rope_linear_factor,
+            }
+        )
+
 
 def _tiny(hidden: int, intermediate: int, layers: int, heads: int, key_value_heads: int) -> Architecture:
     return Architecture(
@@ -71,8 +85,6 @@ def _tiny(hidden: int, intermediate: int, layers: int, heads: int, key_value_hea
         num_key_value_heads=key_value_heads,
         vocab_size=4096,
         max_position_embeddings=512,
-        rope_theta=10_000.0,
-        rope_linear_factor=1.0,
         tie_word_embeddings=True,
     )
 

@@ -5,6 +5,7 @@ gathered whole on the main rank, so that a run goes on with any number of ranks,
 reads and writes checkpoints; the others have what it read from it.
 """
 
+import gc
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -152,6 +153,11 @@ class Zero:
                 moments |= {path: value.cpu() for path, value in whole.items()}
                 moments[f"{name}/{_STEP}"] = step.cpu()
         return State(weights, moments)
+
+    def release(self) -> None:
+        self._engine.destroy()
+        del self._model, self._engine
+        gc.collect()
 
     @property
     def _optimizer(self) -> torch.optim.Optimizer:

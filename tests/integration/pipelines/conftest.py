@@ -19,7 +19,11 @@ from repoloom_pipelines.settings import Settings  # noqa: E402
 @pytest.fixture(scope="session")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recipe") / "small.yaml"
-    path.write_text(RECIPE)
+    chat = path.with_name("chat.jsonl")
+    chat.write_text(
+        "".join(f'{{"instruction": "Count to {n}.", "output": "for n in range({n}):"}}\n' for n in range(9))
+    )
+    path.write_text(RECIPE.replace("CHAT", str(chat)))
     return path
 
 

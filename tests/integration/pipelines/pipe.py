@@ -35,6 +35,8 @@ train:
   learning_rate: 0.01
   warmup_steps: 2
   checkpoint_every: 4
+extend: {sequence_length: 256, steps: 3, batch_size: 2, threads: 1}
+instruct: {sources: [{path: CHAT}], epochs: 1, batch_size: 2, warmup_steps: 1, threads: 1, learning_rate: 0.001}
 evaluate: {holes: 2, max_bytes: 4000}
 """
 

@@ -1,19 +1,28 @@
 """A pipeline run here makes what `repoloom run` makes, and Kubeflow is told what."""
 
 import json
+import shutil
 from pathlib import Path
 
+import pytest
 from pipe import Whole, commits, made, outputs, repoloom
 
-from repoloom.recipe.model_path import Trained
+from repoloom.errors import InputError
+from repoloom.recipe.results import Trained
 from repoloom.recipe.run import verify
+from repoloom_pipelines.model_path import find_base
+
+
+def trained(store: Path) -> Trained:
+    return Trained.model_validate_json((store / "training.json").read_text())
 
 
 def test_the_whole_pipeline_makes_what_repoloom_run_makes(whole: Whole, plain: Path) -> None:
     assert made(whole.store) == made(plain)
     assert verify(str(whole.store))
-    weights = [Trained.model_validate_json((out / "training.json").read_text()).weights for out in (whole.store, plain)]
-    assert weights[0] == weights[1]
+    stages = [trained(out).stages for out in (whole.store, plain)]
+    assert [stage.stage for stage in stages[0]] == ["pretrain", "extend", "instruct"]
+    assert [stage.weights for stage in stages[0]] == [stage.weights for stage in stages[1]]
     assert json.loads((whole.store / "evaluation.json").read_text()) == json.loads(
         (plain / "evaluation.json").read_text()
     )
@@ -38,16 +47,18 @@ def test_every_stage_tells_its_dataset_and_its_part_of_the_funnel(whole: Whole) 
 
 
 def test_the_model_its_scores_and_the_report_are_told(whole: Whole) -> None:
-    trained = json.loads((whole.store / "training.json").read_text())
+    found = json.loads((whole.store / "training.json").read_text())
     said = outputs(whole.root)
     model = said["train"]["model"]
     assert model["uri"] == str(whole.store / "model")
     assert model["metadata"] == {
-        "weights": trained["weights"],
+        "weights": found["weights"],
         "corpus": made(whole.store)["pack"],
-        "parameters": trained["parameters"],
+        "parameters": found["parameters"],
     }
-    assert said["train"]["metrics"]["metadata"]["loss"] == trained["final_loss"]
+    metrics = said["train"]["metrics"]["metadata"]
+    assert metrics["loss"] == found["final_loss"]
+    assert (metrics["pretrain_steps"], metrics["extend_steps"]) == (12, 3)
     overall = json.loads((whole.store / "evaluation.json").read_text())["evaluation"]["overall"]
     assert said["evaluate"]["metrics"]["metadata"]["trained_bits_per_byte"] == overall["trained"]["bits_per_byte"]
     for task in ("evaluate", "report"):
@@ -66,6 +77,41 @@ def test_pretraining_and_evaluation_go_on_from_what_lies_in_the_store(whole: Who
         assert json.loads(ended.out)["digest"] == made(whole.store)["pack"]
     assert {name: (whole.store / name).read_text() for name in before} == before
     assert commits(whole.store) == committed
+
+
+def test_fine_tuning_goes_on_from_the_model_of_a_store(whole: Whole, tmp_path: Path) -> None:
+    store, recipe = tmp_path / "store", tmp_path / "other.yaml"
+    shutil.copytree(whole.store, store)
+    before, checkpoints = trained(store), set((store / "train").iterdir())
+    recipe.write_text(whole.recipe.read_text().replace("epochs: 1", "epochs: 2"))
+    ended = repoloom("pipeline", "run-local", recipe, "--store", store, "--pipeline", "fine-tuning")
+    assert ended.code == 0, ended.err
+    after = trained(store)
+    assert after.stages[:2] == before.stages[:2]
+    assert (before.stages[2].steps, after.stages[2].steps) == (5, 9)  # of 9 conversations, a sequence each
+    assert len(set((store / "train").iterdir()) - checkpoints) == 1
+    assert json.loads((store / "evaluation.json").read_text())["weights"] == after.weights != before.weights
+    assert "Stage by stage" in (store / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("  steps: 12", "  steps: 13", "no model of the recipe's stage pretrain; run the pipeline pretraining first"),
+        ("steps: 3", "steps: 4", "no model of the recipe's stage extend; run the pipeline pretraining first"),
+        ("instruct: ", "evaluate: {}  # ", "the recipe has no `instruct` section"),
+    ],
+)
+def test_there_is_nothing_to_tune_where_the_model_is_not_the_recipes(
+    whole: Whole, before: str, after: str, why: str
+) -> None:
+    text = whole.recipe.read_text()
+    assert before in text
+    text = text.replace(before, after)
+    if after.startswith("evaluate"):
+        text = text[: text.rindex("evaluate:")]
+    with pytest.raises(InputError, match=why):
+        find_base(text, str(whole.store))
 
 
 def test_there_is_nothing_to_evaluate_in_an_empty_store(recipe: Path, tmp_path: Path) -> None:

@@ -8,17 +8,21 @@ from pathlib import Path
 import pytest
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
 from repoloom.inference.text import TextCodec
-from repoloom.prompts import fim
-from repoloom.prompts.special_tokens import BOS, EOS, FIM_HOLE, PAD
+from repoloom.prompts import chat, fim
+from repoloom.prompts.chat import Message, Role
+from repoloom.prompts.special_tokens import BOS, EOS, EOT, FIM_HOLE, PAD
+from repoloom.stages.tokenize.encoder import Encoder
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.training.attention import packed_mask
+from repoloom.training.chat_data import encode
 from repoloom.training.export import export, load_architecture
 from repoloom.training.loop import new_model
+from repoloom.training.model import Llama
 from repoloom.training.sizes import Architecture
 
 TEXT = "def add(a, b):\n    return a + b\n"
@@ -27,6 +31,18 @@ TEXT = "def add(a, b):\n    return a + b\n"
 @pytest.fixture(scope="module")
 def tokenizer() -> Tokenizer:
     return train_tokenizer(iter([TEXT]), 280)
+
+
+CONVERSATIONS = [
+    [Message(Role.USER, "add\n\n  two "), Message(Role.ASSISTANT, "a + b")],
+    [
+        Message(Role.USER, " é漢\r\n\t"),
+        Message(Role.ASSISTANT, "  x\n"),
+        Message(Role.USER, "1"),
+        Message(Role.ASSISTANT, "2"),
+    ],
+    [Message(Role.SYSTEM, "{{ messages }}"), Message(Role.USER, "'\"\\"), Message(Role.ASSISTANT, "{% raw %}")],
+]
 
 
 def shape(key_value_heads: int, factor: float, tied: bool) -> Architecture:
@@ -57,6 +73,50 @@ def test_transformers_finds_the_same_logits(
         difference = (ours.logits(hidden) - theirs(tokens).logits).abs().max().item()
     assert difference < 1e-4
     assert load_architecture(tmp_path / "model") == ours.architecture
+
+
+def test_transformers_finds_the_same_logits_with_the_context_extended(tmp_path: Path, tokenizer: Tokenizer) -> None:
+    before = new_model(shape(2, 1.0, True), seed=1)
+    longer = before.architecture.extended(256, 50_000.0, 4.0)
+    ours = Llama.of(longer, before.state_dict())
+    export(ours, tokenizer.to_str().encode(), tmp_path / "model")
+    theirs = AutoModelForCausalLM.from_pretrained(tmp_path / "model")
+    assert theirs.config.max_position_embeddings == 256
+    assert theirs.config.rope_parameters == {
+        "rope_theta": 50_000.0,
+        "rope_type": "linear",
+        "type": "linear",
+        "factor": 4.0,
+    }
+    tokens = torch.randint(280, (1, 250), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        found = [
+            model.logits(model(tokens, torch.arange(250)[None], packed_mask(torch.ones(1, 250))))
+            for model in (ours, before)
+        ]
+        wanted = theirs(tokens).logits
+    assert (found[0] - wanted).abs().max().item() < 1e-4
+    assert (found[1] - wanted).abs().max().item() > 1e-2  # they are not those of the shorter context
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS)
+def test_the_chat_template_of_transformers_gives_the_tokens_of_training(
+    tmp_path: Path, tokenizer: Tokenizer, conversation: list[Message]
+) -> None:
+    system = 'You "answer"\nin \\n 漢 {{ 1 }}.'
+    content = tokenizer.to_str().encode()
+    model = new_model(shape(4, 1.0, True), seed=0)
+    export(model, content, tmp_path / "model", chat_template=chat.template(system))
+    theirs = AutoTokenizer.from_pretrained(tmp_path / "model")
+    messages = [{"role": role.value, "content": said} for role, said in conversation]
+    ours = encode(conversation, system, Encoder(content)).ids.tolist()
+    assert theirs.apply_chat_template(messages, return_dict=False) == ours
+    asked = theirs.apply_chat_template(messages[:-1], add_generation_prompt=True, return_dict=False)
+    assert asked == ours[: len(asked)]
+    rest = theirs.decode(ours[len(asked) :])
+    assert rest == f"{conversation[-1].content}\n{EOT}\n"
+    ends = GenerationConfig.from_pretrained(tmp_path / "model").eos_token_id
+    assert ends == [tokenizer.token_to_id(EOT), tokenizer.token_to_id(EOS)]
 
 
 def test_transformers_reads_the_tokenizer_with_its_special_tokens(tmp_path: Path, tokenizer: Tokenizer) -> None:

@@ -14,12 +14,11 @@ from repoloom.cli.progress import MADE, RunView
 from repoloom.cli.training import EvaluationView, stoppable, train_and_show
 from repoloom.evaluation.compare import Status
 from repoloom.recipe import sections
-from repoloom.recipe.model_path import Corpus, Stopped
+from repoloom.recipe.corpus import Corpus
+from repoloom.recipe.model_path import Stopped
+from repoloom.recipe.results import StageName
 from repoloom.stages.mix.step import MIXTURE
-from repoloom.training.config import TrainParams
 from repoloom.training.parallel import SingleProcess
-
-TRAIN = TrainParams(size="tiny-1M", batch_size=1, micro_batch_size=1, steps=9, learning_rate=1, warmup_steps=1)
 
 
 def test_every_stage_without_accounts_says_what_it_makes() -> None:
@@ -73,12 +72,13 @@ def test_a_stopped_training_says_what_is_kept_and_what_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = "out/train/1/step-000000004.json"
-    monkeypatch.setattr("repoloom.cli.training.train_model", lambda *_: Stopped(4, 9, checkpoint))
+    monkeypatch.setattr("repoloom.cli.training.train_stages", lambda *_: Stopped(StageName.EXTEND, 4, 9, checkpoint))
     with pytest.raises(typer.Exit) as ended:
-        train_and_show(TRAIN, object.__new__(Corpus), "out", SingleProcess(), Console())
+        train_and_show([], object.__new__(Corpus), "out", SingleProcess(), Console())
     assert ended.value.exit_code == STOPPED
     assert capsys.readouterr().out == (
-        f"stopped after step 4 of 9: kept is its checkpoint, {checkpoint}; the same command goes on from there\n"
+        f"stopped after step 4 of 9 of extend: kept is its checkpoint, {checkpoint}; "
+        "the same command goes on from there\n"
     )
 
 

@@ -7,6 +7,8 @@ import pytest
 
 from repoloom.errors import InputError
 from repoloom.stages.decontaminate.benchmarks import BenchmarkSource, pin
+from repoloom.stages.decontaminate.step import BenchmarkWords
+from repoloom.stages.decontaminate.tables import BENCHMARKS
 
 PROBLEM = (
     b'def has_close_elements(numbers, threshold):\n    """Check if any two numbers are closer than threshold."""\n'
@@ -49,6 +51,18 @@ def test_without_benchmarks_everything_stays(decontaminate: Callable) -> None:
     result = decontaminate([], {"a.py": PROBLEM}, {"b.py": CLEAN})
     assert result.kept_paths == {"a.py", "b.py"}
     assert not result.dropped
+
+
+def test_texts_of_no_documents_are_looked_through_by_the_same_rules() -> None:
+    rows = [
+        {"benchmark": "b", "item": str(n), "field": "text", "text": text} for n, text in enumerate((PROBLEM, SHORT))
+    ]
+    words = BenchmarkWords(pa.Table.from_pylist(rows, BENCHMARKS))
+    found = words.shared([CLEAN, b"f: " + SHORT, b"", b"x = 1\n" + PROBLEM + SHORT])
+    assert set(found) == {1, 3}
+    assert found[1] == "b 1 text: return number % 1.0"
+    assert found[3].startswith("b 0 text: def has_close_elements(numbers, threshold): ")
+    assert BenchmarkWords(pa.Table.from_pylist([], BENCHMARKS)).shared([PROBLEM]) == {}
 
 
 def test_the_path_comment_of_a_file_is_no_part_of_it(decontaminate: Callable) -> None:

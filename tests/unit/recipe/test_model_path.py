@@ -12,14 +12,17 @@ from repoloom.corpus.ledger import Ledger
 from repoloom.corpus.manifest import Cut, Manifest
 from repoloom.errors import InputError
 from repoloom.prompts import fim
+from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.model_path import Corpus, Stopped, evaluate_model, results_at, train_model
-from repoloom.recipe.results import Trained
+from repoloom.recipe.model_path import Stopped, evaluate_model, results_at, train_stages
+from repoloom.recipe.results import StageName, Trained
+from repoloom.recipe.training_stages import Pretrain
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.store import open_store
 from repoloom.store.folders import sha256
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
+from repoloom.training.loop import StepReport
 from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
 
@@ -51,12 +54,27 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     return Corpus(dataset("pack"), TOKENIZER.to_str().encode(), vocabulary, dataset("split.heldout"), fim.Order.PSM)
 
 
+class Seen:
+    """A view that counts steps, and interrupts the first if it is told to."""
+
+    def __init__(self, interrupts: bool = False) -> None:
+        self.steps, self._interrupts = 0, interrupts
+
+    def begin(self, stage: StageName, baseline: float) -> None:
+        assert (stage, baseline > 0) == ("pretrain", True)
+
+    def step(self, report: StepReport) -> None:
+        self.steps += report.samples_consumed > 0
+        if self._interrupts:
+            signal.raise_signal(signal.SIGINT)
+
+
 def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]:
     """What training came to, and the steps it took this time."""
-    steps: list[object] = []
-    found = train_model(params(**changes), corpus, str(out), SingleProcess(), lambda _: None, steps.append)
+    seen = Seen()
+    found = train_stages([Pretrain(params(**changes), corpus)], corpus, str(out), SingleProcess(), seen)
     assert isinstance(found, Trained)
-    return found, len(steps)
+    return found, seen.steps
 
 
 def test_what_is_trained_is_not_trained_again_unless_its_weights_are_not_there(corpus: Corpus, tmp_path: Path) -> None:
@@ -95,12 +113,10 @@ def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN00
 def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_there(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    def interrupt(_: object) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    stopped = train_model(params(), corpus, str(tmp_path / "out"), SingleProcess(), lambda _: None, interrupt)
+    stages = [Pretrain(params(), corpus)]
+    stopped = train_stages(stages, corpus, str(tmp_path / "out"), SingleProcess(), Seen(interrupts=True))
     assert isinstance(stopped, Stopped)
-    assert (stopped.step, stopped.steps) == (1, 2)
+    assert (stopped.stage, stopped.step, stopped.steps) == ("pretrain", 1, 2)
     assert Path(stopped.checkpoint).is_file()
     assert trained(corpus, tmp_path / "out")[1] == 1
 

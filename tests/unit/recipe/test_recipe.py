@@ -7,7 +7,7 @@ import pytest
 from repoloom.errors import InputError
 from repoloom.recipe.model import EvaluateParams, Recipe, read_section
 from repoloom.recipe.sections import DATA_PATH, section, steps
-from repoloom.training.config import TrainParams
+from repoloom.training.config import ExtendParams, InstructParams, TrainParams
 
 ROOT = Path(__file__).parents[3]
 SMALLEST = "name: small\ncrawl:\n  sources:\n    - {kind: folder, path: .}\n"
@@ -138,7 +138,8 @@ def test_every_step_says_what_it_reads_before_it_is_written() -> None:
 
 
 def test_every_parameter_says_what_it_is() -> None:
-    sections = {"train": TrainParams, "evaluate": EvaluateParams} | {stage: section(stage) for stage in DATA_PATH}
+    sections = {"train": TrainParams, "extend": ExtendParams, "instruct": InstructParams, "evaluate": EvaluateParams}
+    sections |= {stage: section(stage) for stage in DATA_PATH}
     silent = [
         f"{owner}.{name}"
         for owner, model in sections.items()
@@ -158,6 +159,41 @@ def test_a_wrong_size_of_model_is_at_its_line_with_those_there_are(tmp_path: Pat
 def test_a_wrong_combination_is_said_as_it_was_written(tmp_path: Path) -> None:
     train = "train: {size: tiny-1M, batch_size: 1, micro_batch_size: 1, learning_rate: 1}\n"
     assert error(tmp_path, SMALLEST + train) == "/recipe.yaml:5: train: give either steps or epochs"
+
+
+TRAIN = "train: {size: tiny-1M, batch_size: 1, micro_batch_size: 1, steps: 9, warmup_steps: 0, learning_rate: 1}\n"
+
+
+def test_the_later_stages_of_a_training_share_its_seed_and_not_its_length(tmp_path: Path) -> None:
+    recipe = load(tmp_path, SMALLEST + TRAIN + "seed: 7\nextend: {}\ninstruct: {sources: [{path: a}], epochs: 1}\n")
+    assert recipe.extend
+    assert recipe.instruct
+    assert (recipe.extend.seed, recipe.extend.sequence_length) == (7, 16384)
+    assert (recipe.instruct.seed, recipe.instruct.sequence_length) == (7, None)
+    assert load(tmp_path, SMALLEST + TRAIN).extend is None
+
+
+@pytest.mark.parametrize(
+    ("stage", "why"),
+    [
+        ("extend: {sequence_length: 4000}", "extend: sequence_length 4000 is less than that of `train`"),
+        ("extend: {batch_size: 3, micro_batch_size: 2}", "extend: batch_size 3 is no multiple of micro_batch_size 2"),
+        ("instruct: {sources: [], epochs: 1}", "instruct.sources: Tuple should have at least 1 item"),
+        ("instruct: {sources: [{path: a}]}", "instruct: give either steps or epochs"),
+        ("instruct: {sources: [{path: a}], steps: 100}", "instruct: warmup_steps 100 leave none of the 100 steps"),
+        (
+            "instruct: {sources: [{path: a}], epochs: 1, sequence_length: 4097}",
+            "instruct: sequence_length 4097 is more than the 4096 that the model reads",
+        ),
+    ],
+)
+def test_a_stage_that_cannot_follow_is_refused_at_its_line(tmp_path: Path, stage: str, why: str) -> None:
+    assert error(tmp_path, SMALLEST + TRAIN + stage + "\n").startswith(f"/recipe.yaml:6: {why}")
+
+
+def test_a_stage_has_nothing_to_go_on_from_without_pretraining(tmp_path: Path) -> None:
+    message = error(tmp_path, SMALLEST + "extend: {}\n")
+    assert message == "/recipe.yaml:5: extend: there is no `train` section that it could go on from"
 
 
 def test_a_wrong_kind_of_source_is_named_with_the_nearest_and_all_kinds(tmp_path: Path) -> None:

@@ -1,12 +1,16 @@
 """Curves thinned and smoothed, and the samples of an evaluation."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
+from report.whole import whole
 from report.written import DOCUMENTS, Writer, document
 
 from repoloom.evaluation.result import Compared, Evaluation, Sample, Scores
 from repoloom.report.evaluation import measured
 from repoloom.report.limits import Limits
+from repoloom.report.page import render
 from repoloom.report.tables import Tables
 from repoloom.report.tokens import Packing
 from repoloom.report.training import TrainingRecord, TrainingStep, smoothed, thin, training
@@ -55,6 +59,18 @@ def test_a_training_says_how_many_of_the_packed_tokens_it_read() -> None:
     assert twice is not None
     assert (part.tokens, part.epochs) == (210, 0.07)
     assert (twice.tokens, twice.epochs) == (6000, 2)
+
+
+def test_the_stages_of_a_training_are_listed_where_there_are_several() -> None:
+    data = whole("pretrain")
+    page = render(data)
+    assert "Stage by stage" in page
+    assert re.search(r"1,234\s*<td class=\"n\">56", page)
+    assert data.training is not None
+    alone = trained(steps=3).model_copy(update={"stages": data.training.stages[:1]})
+    only = training(alone, PACKED, Limits())
+    assert only is not None
+    assert "Stage by stage" not in render(data.model_copy(update={"training": only}))
 
 
 def sample(number: int, exact: bool) -> Sample:

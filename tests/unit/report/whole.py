@@ -15,7 +15,7 @@ from repoloom.report.provenance import Provenance, Setting, StepCost
 from repoloom.report.quality import Quality, Syntax
 from repoloom.report.sources import Failure, Failures, KindOfSource, Sources
 from repoloom.report.tokens import Domain, LanguageTokens, Packing, Tokens, Vocabulary
-from repoloom.report.training import TrainingRecord, TrainingStep, training
+from repoloom.report.training import TrainingRecord, TrainingStage, TrainingStep, training
 
 EDGES = (1, 0), (2, 0), (0, 3)
 
@@ -28,6 +28,20 @@ def step(number: int) -> TrainingStep:
         gradient_norm=1,
         tokens_per_second=5000,
         samples_consumed=number,
+    )
+
+
+def stage(name: str, conversations: int | None) -> TrainingStage:
+    left_out = None if conversations is None else 56
+    return TrainingStage(
+        stage=name,
+        steps=39,
+        tokens=9,
+        unigram_loss=3,
+        final_loss=2,
+        seconds=60,
+        conversations=conversations,
+        left_out=left_out,
     )
 
 
@@ -55,7 +69,13 @@ def whole(text: str) -> ReportData:
         bytes=9,
         shared=(Shared(path=text, survivor_path=f"{text}2"),),
     )
-    record = TrainingRecord(parameters=1_000, unigram_loss=3, steps=tuple(map(step, range(1, 40))), seconds=60)
+    record = TrainingRecord(
+        parameters=1_000,
+        unigram_loss=3,
+        steps=tuple(map(step, range(1, 40))),
+        seconds=60,
+        stages=(stage(text, None), stage(text, 1234)),
+    )
     packing = Packing(sequences=100, sequence_length=32, pieces=2, tokens=3000)
     scores = Scores(bits_per_byte=1.5, exact_match=0.2, edit_similarity=0.5)
     compared = Compared(name=text, bytes=9, holes=4, trained=scores, untrained=scores)

@@ -76,6 +76,16 @@ def test_one_that_goes_on_does_not_begin_at_nothing(tmp_path: Path) -> None:
         assert (read(tmp_path).state, read(tmp_path).step) == ("running", 30)
 
 
+def test_a_stage_that_others_follow_does_not_end_the_training(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    with ProgressFile(store, 100, 16, None, stage="pretrain", is_last=False) as progress:
+        progress.step(report(100))
+    assert (read(tmp_path).stage, read(tmp_path).state) == ("pretrain", "running")
+    with ProgressFile(store, 100, 16, None, stage="extend"):
+        assert (read(tmp_path).stage, read(tmp_path).step) == ("extend", 0)
+    assert read(tmp_path).state == "done"
+
+
 def test_the_peak_is_that_of_the_gpu_named() -> None:
     assert peak_flops("NVIDIA H100 80GB HBM3") == 989e12
     assert peak_flops("NVIDIA H100 PCIe") == 756e12

@@ -1,6 +1,6 @@
 """decontaminate: drops the files that share words with a benchmark."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +15,7 @@ from repoloom.stages.decontaminate.tables import BENCHMARKS, HITS
 
 if TYPE_CHECKING:
     from repoloom.corpus.contents import Contents
-    from repoloom.stages.decontaminate.grams import Indices
+    from repoloom.stages.decontaminate.grams import Indices, Texts
 
 
 class DecontaminateParams(Params):
@@ -52,15 +52,46 @@ class Decontaminate(Step[DecontaminateParams]):
             out.write("dropped", _dropped(files, found, hits))
 
 
-def _index(benchmarks: pa.Table) -> "Indices":
-    from repoloom.corpus.words import as_text
-    from repoloom.stages.decontaminate.grams import Owners, Texts, index_texts
+class BenchmarkWords:
+    """Looks for words of benchmarks in texts that are in no documents, by the same rules."""
 
-    texts = benchmarks["text"].to_pylist()
+    def __init__(self, benchmarks: pa.Table) -> None:
+        """`benchmarks`: rows of BENCHMARKS."""
+        self._benchmarks = benchmarks.combine_chunks()
+        self._indices = _index(self._benchmarks) if len(benchmarks) else None
+
+    def shared(self, texts: Sequence[bytes]) -> dict[int, str]:
+        """By the number of each text that shares words with a benchmark: which item's field, and the words."""
+        if self._indices is None:
+            return {}
+        from repoloom.stages.decontaminate.grams import find
+
+        files = _texts(texts)
+        found: dict[int, str] = {}
+        for file, row, start, stop in find(files, self._indices).tolist():
+            found.setdefault(file, _said(self._benchmarks, row, files.text.bytes[start:stop].tobytes()))
+        return found
+
+
+def _said(benchmarks: pa.Table, row: int, words: bytes) -> str:
+    item = " ".join(benchmarks[name][row].as_py() for name in ("benchmark", "item", "field"))
+    return f"{item}: {' '.join(excerpt(words).split())}"
+
+
+def _texts(texts: Sequence[bytes]) -> "Texts":
+    from repoloom.corpus.words import as_text
+    from repoloom.stages.decontaminate.grams import Texts
+
     ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
     starts = ends - np.array([len(text) for text in texts], np.int64)
+    return Texts(as_text(b"".join(texts)), starts, ends)
+
+
+def _index(benchmarks: pa.Table) -> "Indices":
+    from repoloom.stages.decontaminate.grams import Owners, index_texts
+
     owners = Owners(_runs(benchmarks.select(["benchmark"])), _runs(benchmarks.select(["benchmark", "item"])))
-    return index_texts(Texts(as_text(b"".join(texts)), starts, ends), owners)
+    return index_texts(_texts(benchmarks["text"].to_pylist()), owners)
 
 
 def _runs(table: pa.Table) -> npt.NDArray[np.int64]:
