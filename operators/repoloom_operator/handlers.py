@@ -13,7 +13,7 @@ from repoloom_operator import corpus_build, model_release, training_run
 from repoloom_operator.actions import Action
 from repoloom_operator.api import APIS, Cluster
 from repoloom_operator.apply import apply
-from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL
+from repoloom_operator.children import KIND_LABEL, NAME_LABEL
 from repoloom_operator.observe import now, observe_corpus_build, observe_model_release, observe_training_run
 from repoloom_operator.resources import SPECS, Kind, Resource
 from repoloom_operator.settings import Settings
@@ -71,7 +71,7 @@ def register(cluster: Cluster, settings: Settings) -> None:
 
     for kind in RECONCILERS:
         watch(kind, functools.partial(_itself, kind))
-    for child in JOB_KINDS:
+    for child in ("Job", settings.training.job):
         watch(child, _owner, labels={KIND_LABEL: kopf.PRESENT, NAME_LABEL: kopf.PRESENT})
 
 

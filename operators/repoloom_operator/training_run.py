@@ -124,12 +124,13 @@ def _check_ranks(spec: TrainingRunSpec, recipe: Checked) -> None:
     ranks = spec.workers * spec.processes_per_worker
     if spec.parallel == Parallel.SINGLE and ranks > 1:
         raise _refused(f"spec.parallel: 'single' is one process, and {ranks} are asked for; zero1 lets them share")
-    train = recipe.recipe.train
-    assert train
-    try:
-        check_batches(train.batch_size, train.micro_batch_size, ranks)
-    except InputError as error:
-        raise _refused(f"spec.recipe.train: {error}") from None
+    wanted = recipe.recipe
+    for name, stage in (("train", wanted.train), ("extend", wanted.extend), ("instruct", wanted.instruct)):
+        if stage:
+            try:
+                check_batches(stage.batch_size, stage.micro_batch_size, ranks)
+            except InputError as error:
+                raise _refused(f"spec.recipe.{name}: {error}") from None
 
 
 def _checked(content: Any) -> Checked:  # noqa: ANN401

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from worlds import IMAGES, RECIPE, World, resource
@@ -12,7 +13,10 @@ from repoloom.recipe.results import TRAINING, Trained
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
 from repoloom_operator.kept import PROBE
+from repoloom_operator.resources import camel
 from repoloom_operator.settings import Settings, TrainingJob
+
+DEFINITION = Path(__file__).parents[3] / "charts/repoloom/templates/crds/trainingruns.yaml"
 
 TRAINED: dict[str, Any] = {
     **RECIPE,
@@ -211,6 +215,13 @@ def test_progress_and_the_model_are_told(world: World) -> None:
     assert (status["phase"], status["weights"], status["identity"], status["loss"]) == ("Succeeded", "w", "i", 2.5)
 
 
+def test_the_definition_has_a_place_for_all_that_is_told_of_progress() -> None:
+    text = "".join(line for line in DEFINITION.read_text().splitlines(keepends=True) if "{{" not in line)
+    schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    fields = schema["properties"]["status"]["properties"]["progress"]["properties"]
+    assert fields.keys() == camel(dict.fromkeys(TrainingProgress.model_fields, 0)).keys()
+
+
 def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) -> None:
     settle(world)
     for failure in (1, 2, 3):
@@ -308,6 +319,15 @@ def test_a_recipe_that_trains_nothing_is_refused(world: World) -> None:
             {"processesPerWorker": 8},
             "spec.recipe.train: batch_size 32 does not give 16 ranks the same number of micro-batches of 8; "
             "make it a multiple of 128",
+        ),
+        (
+            {
+                "workers": 1,
+                "recipe": {**TRAINED, "extend": {"batch_size": 9, "micro_batch_size": 9}},
+                "processesPerWorker": 2,
+            },
+            "spec.recipe.extend: batch_size 9 does not give 2 ranks the same number of micro-batches of 9; "
+            "make it a multiple of 18",
         ),
     ],
 )
