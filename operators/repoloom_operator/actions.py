@@ -62,7 +62,7 @@ class Emit:
 class Requeue:
     """Looks again after so many seconds, whatever happens until then."""
 
-    seconds: float
+    seconds: float | None = None  # by default the settings' own
 
 
 Action: TypeAlias = AddFinalizer | DropFinalizer | Create | Delete | Patch | SetStatus | Emit | Requeue

@@ -1,5 +1,6 @@
 """Doing what a reconciler wants: one API call an action, in order; after a call that fails, none."""
 
+import json
 import logging
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,21 +19,60 @@ from repoloom_operator.actions import (
     SetStatus,
 )
 from repoloom_operator.api import Cluster
+from repoloom_operator.children import JOB_KINDS
+from repoloom_operator.conditions import Condition, carried
 from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, timestamp
 
 _log = logging.getLogger(__name__)
 
 
-def apply(actions: Iterable[Action], resource: Resource[S], cluster: Cluster, now: datetime) -> float | None:
-    """Does the actions; returns after how many seconds to look again, if they say so. Raises ApiException."""
-    after = None
+_NO_REFUSALS = (401, 408, 409, 429)
+"""Of the answers that blame the caller those that are of the moment, not of what was asked for."""
+
+
+def apply(
+    actions: Iterable[Action], resource: Resource[S], cluster: Cluster, now: datetime, look_seconds: float
+) -> float | None:
+    """Does the actions; returns after how many seconds to look again, if they say so.
+
+    Raises ApiException; where the server does not take a child, the resource has been told so.
+    """
+    after: list[float] = []
     for action in actions:
         if isinstance(action, Requeue):
-            after = action.seconds
-        else:
-            _log.debug("%s/%s: %s", resource.namespace, resource.name, action)
+            after.append(look_seconds if action.seconds is None else action.seconds)
+            continue
+        _log.debug("%s/%s: %s", resource.namespace, resource.name, action)
+        try:
             _do(action, resource, cluster, now)
-    return after
+        except ApiException as error:
+            if refused := _refusal(action, error):
+                for tells in carried(resource, refused).write(resource, now):
+                    _do(tells, resource, cluster, now)
+            raise
+    return min(after, default=None)
+
+
+def _refusal(action: Action, error: ApiException) -> Condition | None:
+    """What stands on the resource when the server does not take a child: a quota, a webhook, no such kind."""
+    if not 400 <= error.status < 500 or error.status in _NO_REFUSALS:
+        return None
+    match action:
+        case Create({"kind": kind, "metadata": {"name": name}}):
+            reason = "CreateRefused"
+        case Patch(kind, name) if kind in JOB_KINDS:
+            reason = "PatchRefused"
+        case _:
+            return None
+    return Condition("Ready", False, reason, f"{kind} {name}: {_message(error)}", alarming=True)
+
+
+def _message(error: ApiException) -> str:
+    """The server's own words: those of a Status, or what a path that it does not know is answered with."""
+    try:
+        return str(json.loads(error.body)["message"])
+    except (TypeError, ValueError, LookupError):
+        return str(error.body or error.reason).strip()
 
 
 def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) -> None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Any, Generic
 
 from repoloom.corpus.manifest import canonical_json
-from repoloom_operator.actions import Action, Create, Delete, DropFinalizer
+from repoloom_operator.actions import Action, Create, Delete, DropFinalizer, Requeue
 from repoloom_operator.resources import GROUP, VERSION, Manifest, Resource, S, moment
 
 KIND_LABEL, NAME_LABEL, WORK_LABEL = f"{GROUP}/kind", f"{GROUP}/name", f"{GROUP}/work"
@@ -172,8 +172,8 @@ class Children(Generic[S]):
             yield Create(wanted.job)
 
     def stop(self) -> Iterator[Action]:
-        """Steps towards no job."""
-        yield from delete(child for child in self.found if child.is_job)
+        """Steps towards no job. What it refers to goes too: the next one's is of the settings of then."""
+        yield from delete(self.found)
 
     def end(self) -> Iterator[Action]:
         """Stops everything; the resource ends when nothing of it runs any more."""
@@ -183,10 +183,11 @@ class Children(Generic[S]):
 
 
 def delete(children: Iterable[Child]) -> Iterator[Action]:
-    """Deletes what is not being deleted already."""
+    """Deletes what is not being deleted already, and looks again: that something is gone may go unheard."""
     for child in children:
         if not child.deleting:
             yield Delete(child.kind, child.name, child.uid)
+        yield Requeue()
 
 
 def _is(child: Child, manifest: Manifest) -> bool:

@@ -6,9 +6,12 @@ from datetime import datetime
 from typing import Any, Literal
 
 from repoloom_operator.actions import Action, Emit, SetStatus
-from repoloom_operator.resources import Resource, S, timestamp
+from repoloom_operator.resources import Kind, Resource, S, timestamp
 
 _LONGEST = 1024  # characters of an event's message, Kubernetes' own limit
+
+_WORK: Mapping[Kind, str] = {"CorpusBuild": "recipe", "TrainingRun": "run", "ModelRelease": "work"}
+"""The field of a status that says what the rest of it is of."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,10 @@ class Condition:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A status as a reconciler wants it: conditions are kept from one look to the next until another is set."""
+    """A status as a reconciler wants it.
+
+    Conditions are kept from one look to the next until another is set, or the status is of other work: all begin anew.
+    """
 
     phase: str
     conditions: Sequence[Condition]
@@ -36,7 +42,9 @@ class Outcome:
 
     def write(self, resource: Resource[S], now: datetime) -> Iterator[Action]:
         """Sets the status if it changes, then tells what is new. Nothing where all is as it was."""
-        before = {entry["type"]: entry for entry in resource.status.get("conditions", ())}
+        work = _WORK[resource.kind]
+        same = self.fields.get(work) == resource.status.get(work)
+        before = {entry["type"]: entry for entry in resource.status.get("conditions", ()) if same}
         after = dict(before)
         for condition in self.conditions:
             after[condition.type] = _entry(condition, before.get(condition.type), resource.generation, now)
@@ -55,6 +63,17 @@ class Outcome:
             if news and condition.message:
                 kind: Literal["Normal", "Warning"] = "Warning" if condition.alarming else "Normal"
                 yield Emit(kind, condition.reason, condition.message[:_LONGEST])
+
+
+def fields(status: Mapping[str, Any]) -> dict[str, Any]:
+    """What a status has besides what every status has."""
+    return {name: value for name, value in status.items() if name not in ("phase", "observedGeneration", "conditions")}
+
+
+def carried(resource: Resource[S], *conditions: Condition) -> Outcome:
+    """The status as it is, but for some conditions."""
+    looked_at = resource.status.get("observedGeneration") == resource.generation
+    return Outcome(resource.status["phase"] if looked_at else "Pending", conditions, fields(resource.status))
 
 
 def _entry(condition: Condition, old: Mapping[str, Any] | None, generation: int, now: datetime) -> dict[str, Any]:

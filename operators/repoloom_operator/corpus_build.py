@@ -10,7 +10,7 @@ from repoloom.recipe.progress import Progress
 from repoloom_operator import runners
 from repoloom_operator.actions import Action, AddFinalizer, Patch, Requeue
 from repoloom_operator.children import Child, Children, State, Wanted, work_of
-from repoloom_operator.conditions import Condition, Outcome
+from repoloom_operator.conditions import Condition, Outcome, fields
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import FINALIZER, CorpusBuildSpec, Resource, camel, timestamp
 from repoloom_operator.settings import Settings
@@ -55,6 +55,9 @@ class Observed:
     kept: Kept
 
 
+_AT_REST = 60
+"""Seconds between two looks at what nothing is done for: others write to the store, and delete a Job that failed."""
+
 PACK = "pack"
 """The step whose dataset is the corpus: its digest covers all that was made before it."""
 
@@ -74,10 +77,11 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         recipe = check(build.spec.recipe)
     except InputError as error:
         yield from children.stop()
-        yield from _refused(str(error)).write(build, seen.now)
+        yield from _refused(str(error), fields(build.status)).write(build, seen.now)
         return
-    if build.status.get("phase") == "Ready" and build.status.get("recipe") == recipe.identity:
-        yield from Outcome("Ready", (ACCEPTED,), _fields(build.status)).write(build, seen.now)
+    if build.status.get("recipe") == recipe.identity and "digest" in build.status:
+        yield from _built(seen, seen.kept.of(recipe.identity)).write(build, seen.now)
+        yield Requeue(_AT_REST)
         return
     wanted = wanted_job(seen, recipe)
     yield from children.ensure(wanted)
@@ -86,59 +90,82 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         yield Patch("Job", job.name, {"spec": {"suspend": build.spec.suspend}})
     outcome = _outcome(seen, recipe, job)
     yield from outcome.write(build, seen.now)
-    if outcome.phase not in ("Ready", "Failed", "Suspended"):
-        yield Requeue(seen.settings.look_seconds)
+    yield Requeue(_AT_REST if outcome.phase in ("Ready", "Failed", "Suspended") else None)
 
 
 def wanted_job(seen: Observed, recipe: Checked) -> Wanted:
-    """The Job of a build. Its work is the recipe alone: a running one is not restarted for another image."""
-    build = seen.resource
+    """The Job of a build, and of an image: the workers of another are of another build, and would not serve it."""
+    build, image = seen.resource, seen.settings.images.repoloom
     command = ["repoloom", "run", runners.RECIPE_FILE, "--out", "/tmp/run", "--store", build.spec.store]  # noqa: S108
     command += ["--engine", "celery", "--until", PACK, "--json"]
     return runners.job(
         build,
         seen.settings,
         recipe.content,
-        work_of(recipe.identity, build.spec.store),
+        work_of(recipe.identity, build.spec.store, image),
         name="corpus",
         pods=seen.settings.data,
-        image=seen.settings.images.repoloom,
+        image=image,
         command=command,
         suspend=build.spec.suspend,
     )
 
 
 ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is one")
+_GOES_ON = Condition("Suspended", False, "NotSuspended")
 
 
-def _refused(said: str) -> Outcome:
+def _refused(said: str, former: Mapping[str, Any]) -> Outcome:
     conditions = (
         Condition("Accepted", False, "RecipeRefused", said, alarming=True),
         Condition("Ready", False, "RecipeRefused", "nothing runs; see the condition Accepted"),
     )
-    return Outcome("Refused", conditions, {})
+    return Outcome("Refused", conditions, former)
 
 
-_FIELDS = ("recipe", "progress", "funnel", "digest", "startTime", "completionTime")
+def _built(seen: Observed, kept: Kept) -> Outcome:
+    """A corpus that is there. Another run of its recipe may have made another since, from sources that have moved."""
+    former = fields(seen.resource.status)
+    digest = kept.digests.get(PACK)
+    if kept.progress is None or kept.progress.state != "done" or digest is None:  # one is at work, or nothing is read
+        return _ready(former)
+    if digest != former["digest"]:
+        former["completionTime"] = timestamp(seen.now)
+    return _ready({**former, **_told(kept), "digest": digest}, _whole(kept.progress))
 
 
-def _fields(status: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: status.get(name) for name in _FIELDS}
+def _ready(fields: Mapping[str, Any], *more: Condition) -> Outcome:
+    ready = Condition("Ready", True, "Built", f"the corpus is {fields['digest']}")
+    return Outcome("Ready", (ACCEPTED, _GOES_ON, *more, ready), fields)
+
+
+def _whole(progress: Progress) -> Condition:
+    if progress.quarantined:
+        lost = f"{progress.quarantined} tasks are quarantined; `repoloom retry` and another build try them anew"
+        return Condition("Whole", False, "Quarantined", lost, alarming=True)
+    return Condition("Whole", True, "NothingGivenUp")
+
+
+def _told(kept: Kept) -> dict[str, Any]:
+    """What a status says of the run in the store."""
+    return {
+        "progress": _progress(kept.progress) if kept.progress else None,
+        "funnel": [vars(passage) for passage in kept.funnel] or None,
+    }
 
 
 def _outcome(seen: Observed, recipe: Checked, job: Child | None) -> Outcome:
     kept = seen.kept.of(recipe.identity)
     progress = kept.progress
-    fields = {
+    told = {
         "recipe": recipe.identity,
-        "progress": _progress(progress) if progress else None,
-        "funnel": [vars(passage) for passage in kept.funnel] or None,
+        **_told(kept),
         "startTime": timestamp(job.began) if job and job.began else seen.resource.status.get("startTime"),
     }
-    suspended = Condition("Suspended", False, "NotSuspended")
+    suspended = _GOES_ON
 
-    def ends(phase: str, ready: Condition, *more: Condition) -> Outcome:
-        return Outcome(phase, (ACCEPTED, suspended, *more, ready), fields)
+    def ends(phase: str, ready: Condition) -> Outcome:
+        return Outcome(phase, (ACCEPTED, suspended, ready), told)
 
     if job is None or job.deleting:
         waits = "a Job is made as soon as no pod of a former one is left"
@@ -148,12 +175,8 @@ def _outcome(seen: Observed, recipe: Checked, job: Child | None) -> Outcome:
         if progress is None or digest is None:
             unread = kept.trouble or "the store does not hold the run's record"
             return ends("Running", Condition("Ready", False, "StoreUnread", unread, alarming=True))
-        fields |= {"digest": digest, "completionTime": timestamp(job.ended or seen.now)}
-        whole = Condition("Whole", True, "NothingGivenUp")
-        if progress.quarantined:
-            lost = f"{progress.quarantined} tasks are quarantined; `repoloom retry` and another build try them anew"
-            whole = Condition("Whole", False, "Quarantined", lost, alarming=True)
-        return ends("Ready", Condition("Ready", True, "Built", f"the corpus is {digest}"), whole)
+        told |= {"digest": digest, "completionTime": timestamp(job.ended or seen.now)}
+        return _ready(told, _whole(progress))
     if job.state is State.FAILED:
         said = job.said or (progress.message if progress else "") or "its pod failed and said nothing"
         way_out = f"{said}\nDelete the Job {job.name} to try again: what is committed is kept."

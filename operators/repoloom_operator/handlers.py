@@ -46,7 +46,7 @@ def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
     reconciler = RECONCILERS[kind]
     seen = reconciler.observe(resource, cluster, settings)
     try:
-        return apply(reconciler.reconcile(seen), resource, cluster, now())
+        return apply(reconciler.reconcile(seen), resource, cluster, now(), settings.look_seconds)
     except ApiException as error:
         if error.status != 409:
             raise

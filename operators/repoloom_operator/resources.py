@@ -28,6 +28,12 @@ class Ref(Spec):
     name: str
 
 
+class CorpusRef(Ref):
+    """A CorpusBuild, and, where only one will do, the corpus that it is to have made."""
+
+    digest: str | None = None
+
+
 class CorpusBuildSpec(Spec):
     """The data path of a recipe, in a store."""
 
@@ -40,7 +46,7 @@ class TrainingRunSpec(Spec):
     """The training of a recipe on a corpus."""
 
     recipe: Mapping[str, Any] | None = None  # by default the corpus' own
-    corpus_ref: Ref
+    corpus_ref: CorpusRef
     out: str
     workers: int = 1
     processes_per_worker: int = 1

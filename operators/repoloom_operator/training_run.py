@@ -1,17 +1,17 @@
 """TrainingRun: waits for its corpus, trains, notices failures and hangs, and begins anew from the newest checkpoint."""
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from repoloom.errors import InputError
-from repoloom.recipe.results import Evaluated, Trained
+from repoloom.recipe.results import Evaluated, StageName, Trained
 from repoloom.training.forms import Parallel, check_batches
 from repoloom.training.progress import TrainingProgress
 from repoloom_operator.actions import Action, AddFinalizer, Requeue
 from repoloom_operator.children import Child, Children, State, work_of
-from repoloom_operator.conditions import Condition, Outcome, holds
+from repoloom_operator.conditions import Condition, Outcome, fields, holds
 from repoloom_operator.corpus_build import PACK, Kept
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import (
@@ -67,8 +67,10 @@ class Plan:
 class _Blocked(Exception):  # noqa: N818 - it is no error
     """What stands in the way."""
 
-    def __init__(self, phase: str, *conditions: Condition) -> None:
-        self.outcome = Outcome(phase, conditions, {})
+    def __init__(self, phase: str, *conditions: Condition, stops: bool = True) -> None:
+        self.phase = phase
+        self.conditions = (*conditions, Condition("Preflight", None, "NotLookedAt"))
+        self.stops = stops  # a training that is under way
 
 
 def reconcile(seen: Observed) -> Iterator[Action]:
@@ -85,36 +87,56 @@ def reconcile(seen: Observed) -> Iterator[Action]:
     try:
         plan = _plan(seen)
     except _Blocked as blocked:
-        yield from children.stop()
-        yield from blocked.outcome.write(run, seen.now)
-        if blocked.outcome.phase == "Pending":
-            yield Requeue(seen.settings.look_seconds)
+        yield from _blocked(blocked, run, children, seen.now)
         return
     yield from _Training(seen, plan, children).steps()
 
 
+def _blocked(
+    blocked: _Blocked, run: Resource[TrainingRunSpec], children: Children[TrainingRunSpec], now: datetime
+) -> Iterator[Action]:
+    """What a run has done and counted is kept; one that has trained is told of its own new spec alone."""
+    yield Requeue()
+    unchanged = blocked.phase == "Pending" or run.status.get("observedGeneration") == run.generation
+    if "weights" in run.status and unchanged:
+        return
+    goes_on = not blocked.stops and not run.spec.suspend and any(child.is_job for child in children.found)
+    if not goes_on:
+        yield from children.stop()
+    phase = run.status.get("phase", "Pending") if goes_on else blocked.phase
+    yield from Outcome(phase, blocked.conditions, fields(run.status)).write(run, now)
+
+
 def _plan(seen: Observed) -> Plan:
+    """What the corpus that is ready asks for. While none is, a run goes on with the one that it began with."""
     run, corpus = seen.resource, seen.corpus
+    named = run.spec.corpus_ref
     if corpus is None:
-        raise _waits("CorpusMissing", f"there is no CorpusBuild {run.spec.corpus_ref.name}")
+        raise _waits("CorpusMissing", f"there is no CorpusBuild {named.name}", stops=False)
     if run.spec.recipe is None and corpus.status.get("phase") == "Refused":
         raise _waits("CorpusRefused", f"the recipe of CorpusBuild {corpus.name} is refused")
     recipe = _checked(run.spec.recipe if run.spec.recipe is not None else corpus.spec.recipe)
-    if not holds(corpus.status, "Ready") or corpus.status.get("observedGeneration") != corpus.generation:
-        raise _waits("CorpusNotReady", f"CorpusBuild {corpus.name} is {corpus.status.get('phase', 'new')}")
-    digest = corpus.status["digest"]
-    length, packed = (
-        content.recipe.section(PACK)["sequence_length"] for content in (recipe, _checked(corpus.spec.recipe))
-    )
-    if length != packed:
-        raise _refused(f"sequence_length is {length}, and the corpus is packed in sequences of {packed}")
-    _check_ranks(run.spec, recipe)
+    ready = holds(corpus.status, "Ready") and corpus.status.get("observedGeneration") == corpus.generation
+    digest = corpus.status["digest"] if ready else run.status.get("corpus", "")
     work = work_of(recipe.identity, digest, run.spec.model_dump(mode="json", include=_DECISIVE))
+    if not ready and work != run.status.get("run"):
+        raise _waits("CorpusNotReady", f"CorpusBuild {corpus.name} is {corpus.status.get('phase', 'new')}")
+    if named.digest not in (None, digest):
+        raise _waits("CorpusChanged", f"CorpusBuild {corpus.name} made {digest}, and {named.digest} is wanted")
+    if ready:
+        _check_fits(recipe, _checked(corpus.spec.recipe))
+    _check_ranks(run.spec, recipe)
     return Plan(recipe, digest, corpus.spec.store, work)
 
 
 _DECISIVE = {"out", "workers", "processes_per_worker", "parallel", "resources", "active_deadline_seconds"}
 """What another job is needed for when it changes."""
+
+
+def _check_fits(recipe: Checked, corpus: Checked) -> None:
+    length, packed = (each.recipe.section(PACK)["sequence_length"] for each in (recipe, corpus))
+    if length != packed:
+        raise _refused(f"sequence_length is {length}, and the corpus is packed in sequences of {packed}")
 
 
 def _check_ranks(spec: TrainingRunSpec, recipe: Checked) -> None:
@@ -125,6 +147,8 @@ def _check_ranks(spec: TrainingRunSpec, recipe: Checked) -> None:
     if spec.parallel == Parallel.SINGLE and ranks > 1:
         raise _refused(f"spec.parallel: 'single' is one process, and {ranks} are asked for; zero1 lets them share")
     wanted = recipe.recipe
+    if wanted.train is None:
+        raise _refused("spec.recipe.train: this key is missing")
     for name, stage in (("train", wanted.train), ("extend", wanted.extend), ("instruct", wanted.instruct)):
         if stage:
             try:
@@ -135,12 +159,9 @@ def _check_ranks(spec: TrainingRunSpec, recipe: Checked) -> None:
 
 def _checked(content: Any) -> Checked:  # noqa: ANN401
     try:
-        recipe = check(content)
+        return check(content)
     except InputError as error:
         raise _refused(str(error)) from None
-    if recipe.recipe.train is None:
-        raise _refused("spec.recipe.train: this key is missing")
-    return recipe
 
 
 _ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is one, and fits the corpus")
@@ -151,8 +172,19 @@ def _refused(said: str) -> _Blocked:
     return _Blocked("Refused", Condition("Accepted", False, "RecipeRefused", said, alarming=True), idle)
 
 
-def _waits(reason: str, said: str) -> _Blocked:
-    return _Blocked("Pending", Condition("CorpusReady", False, reason, said), Condition("Ready", False, reason))
+def _waits(reason: str, said: str, *, stops: bool = True) -> _Blocked:
+    missing, idle = Condition("CorpusReady", False, reason, said), Condition("Ready", False, reason)
+    return _Blocked("Pending", missing, idle, stops=stops)
+
+
+Place: TypeAlias = tuple[int, int]
+"""How far a training is: in which of its stages, and at which step of it."""
+
+
+def _place(progress: Mapping[str, Any] | None) -> Place:
+    """The place of a status' progress."""
+    stages, stage = [*StageName], (progress or {}).get("stage", "")
+    return stages.index(stage) if stage in stages else 0, (progress or {}).get("step", 0)
 
 
 class _Training:
@@ -169,12 +201,15 @@ class _Training:
             "run": plan.work,
             "corpus": plan.digest,
             "restarts": kept.get("restarts", 0),
-            **{name: kept.get(name) for name in ("counted", "failedAt", "moved", "progress", "startTime")},
+            "fruitless": kept.get("fruitless", 0),
+            **{name: kept.get(name) for name in ("counted", "failedAt", "furthest", "moved", "progress", "startTime")},
             **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "loss")},
         }
-        self.finished = kept.get("phase") == "Succeeded"
+        self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
-            self.fields["progress"] = camel(progress.model_dump(mode="json"))
+            self.fields["progress"] = camel(progress.model_dump(mode="json", exclude={"state"}))
+            if _place(self.fields["progress"]) > _place(self.fields["furthest"]):
+                self.fields |= {"fruitless": 0, "failedAt": None}
         if self.job and not self.fields["startTime"]:
             began = self.job.began or (self.now if self.job.state is State.RUNNING else None)
             self.fields["startTime"] = began and timestamp(began)
@@ -183,11 +218,11 @@ class _Training:
         """What is to be done; the status is written before what it remembers is deleted."""
         run, job = self.seen.resource, self.job
         if self.finished:
-            yield from self._outcome("Succeeded", None).write(run, self.now)
+            yield from self._outcome("Succeeded", self._trained()).write(run, self.now)
             yield from self._retire()
         elif job and job.state is State.SUCCEEDED and not job.deleting:
             yield from self._succeeded().write(run, self.now)
-            yield Requeue(self.seen.settings.look_seconds)
+            yield Requeue()
         else:
             yield from self._unfinished()
 
@@ -197,7 +232,9 @@ class _Training:
         if job and failure:
             fields |= {"counted": job.uid, "failedAt": timestamp(self.now), "moved": None}
             fields["restarts"] += 1
-        if fields["restarts"] > self.spec.max_restarts:
+            fields["fruitless"] += 1
+            fields["furthest"] = self._furthest()
+        if fields["fruitless"] > self.spec.max_restarts:
             yield from self._given_up(failure)
         elif job and job.uid == fields["counted"]:
             yield from self._outcome("Restarting", failure).write(run, self.now)
@@ -212,7 +249,7 @@ class _Training:
         else:
             phase, *conditions = yield from self._goes_on()
             yield from self._outcome(phase, *conditions).write(run, self.now)
-            yield Requeue(self.seen.settings.look_seconds)
+            yield Requeue()
 
     def _goes_on(self) -> Generator[Action, None, tuple[str, Condition, *tuple[Condition, ...]]]:
         job = self.job
@@ -253,9 +290,10 @@ class _Training:
             self.fields["moved"] = None
             return
         moved = self.fields["moved"]
-        step = output.progress.step if output.progress else 0
-        if moved is None or moved["job"] != job.uid or moved["step"] != step or output.trouble:
-            self.fields["moved"] = {"job": job.uid, "step": step, "time": timestamp(self.now)}
+        at = output.progress
+        place = {"job": job.uid, "stage": at.stage if at else "", "step": at.step if at else 0}
+        if moved is None or output.trouble or place != {name: moved.get(name) for name in place}:
+            self.fields["moved"] = {**place, "time": timestamp(self.now)}
 
     def _failure(self) -> Condition | None:
         """Why the job is to be replaced, where that is news."""
@@ -267,17 +305,24 @@ class _Training:
             return Condition("Ready", False, "WorkerFailed", said, alarming=True)
         if job.state is State.RUNNING and not self.spec.suspend:
             self._watch()
-            still = self.now - moment(self.fields["moved"]["time"])
+            moved = self.fields["moved"]
+            still = self.now - moment(moved["time"])
             if still > timedelta(seconds=self.spec.hang_seconds):
-                said = f"step {self.fields['moved']['step']} has not moved for {still.total_seconds():.0f} s"
+                step = f"step {moved['step']}" + (f" of {moved['stage']}" if moved["stage"] else "")
+                said = f"{step} has not moved for {still.total_seconds():.0f} s"
                 return Condition("Ready", False, "Hung", said, alarming=True)
         return None
+
+    def _furthest(self) -> Mapping[str, Any]:
+        best: Mapping[str, Any] = max(self.fields["furthest"] or {}, self.fields["progress"] or {}, key=_place)
+        return {name: best[name] for name in ("stage", "step") if name in best}
 
     def _given_up(self, failure: Condition | None) -> Iterator[Action]:
         """A job that failed is left for whoever looks for why; one that hangs is not."""
         job, ready = self.job, None
         if failure:
-            most = f"That was failure {self.fields['restarts']}, and maxRestarts is {self.spec.max_restarts}."
+            row = f"failure {self.fields['fruitless']} in a row that came no further than those before"
+            most = f"That was {row}, and maxRestarts is {self.spec.max_restarts}."
             ready = Condition("Ready", False, "TooManyRestarts", f"{failure.message}\n{most}", alarming=True)
         yield from self._outcome("Failed", ready).write(self.seen.resource, self.now)
         if job and job.state is not State.FAILED:
@@ -287,8 +332,8 @@ class _Training:
         """When to begin anew, after the failures so far."""
         if not self.fields["failedAt"]:
             return self.now
-        restarts: int = self.fields["restarts"]
-        wait = min(_LONGEST_WAIT, _FIRST_WAIT * (1 << min(restarts, 10) - 1))
+        fruitless: int = self.fields["fruitless"]
+        wait = min(_LONGEST_WAIT, _FIRST_WAIT * (1 << min(fruitless, 10) - 1))
         return moment(self.fields["failedAt"]) + wait
 
     def _succeeded(self) -> Outcome:
@@ -304,8 +349,11 @@ class _Training:
             "loss": trained.final_loss,
             "moved": None,
         }
-        said = f"{trained.steps} steps, loss {trained.final_loss:.3f}; the model is {self.spec.out}/model"
-        return self._outcome("Succeeded", Condition("Ready", True, "Trained", said))
+        return self._outcome("Succeeded", self._trained())
+
+    def _trained(self) -> Condition:
+        said = f"loss {self.fields['loss']:.3f}; the model is {self.spec.out}/model"
+        return Condition("Ready", True, "Trained", said)
 
     def _retire(self) -> Iterator[Action]:
         """Deletes the job of a training that ended long enough ago."""

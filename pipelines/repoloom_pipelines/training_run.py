@@ -1,7 +1,7 @@
 """Training by many workers: a task of a pipeline hands it to repoloom's operator, as a TrainingRun, and waits."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,6 +11,7 @@ from kubernetes.config import ConfigException
 
 from repoloom.errors import ConflictError, InputError, RepoloomError, UnavailableError
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.run import RunRecord
 from repoloom_pipelines.claim import check_claim
 from repoloom_pipelines.settings import Workers
 
@@ -31,27 +32,34 @@ class _NotTrainedError(RepoloomError):
 def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, workers: Workers) -> "Trained":
     """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
 
-    Its name is the claim's, so that another attempt finds the one that is there and waits for it. Raises
-    UnavailableError where there is no Kubernetes, no operator or no right to use it.
+    Its name is of the claim and the corpus: another attempt finds the one that is there and waits for it, and another
+    corpus, of sources that have moved, has another one. Raises UnavailableError where there is no Kubernetes, no
+    operator or no right to use it, ConflictError where the store does not hold the corpus any more.
     """
     from repoloom_pipelines.model_path import open_model
 
     check_claim(store, claimed)
-    resources = _Resources(f"pipeline-{claimed}")
+    build = f"pipeline-{claimed}"
+    resources = _Resources({"corpusbuilds": build, "trainingruns": f"{build}-{corpus.removeprefix('sha256:')[:12]}"})
     resources.want("corpusbuilds", {"recipe": Recipe.parse(recipe, "recipe").model_dump(), "store": store})
-    spec = {"corpusRef": {"name": resources.name}, "out": store, **workers.model_dump(by_alias=True, exclude_none=True)}
-    resources.want("trainingruns", spec)
-    status = resources.wait()
-    if status["corpus"] != corpus:
-        raise ConflictError(f"{store} holds the corpus {status['corpus']}, the task was given {corpus}")
+    wanted = workers.model_dump(by_alias=True, exclude_none=True)
+    resources.want("trainingruns", {"corpusRef": {"name": build, "digest": corpus}, "out": store, **wanted})
+    resources.wait(lambda: _check_corpus(store, corpus))
     return open_model(store)
 
 
-class _Resources:
-    """The CorpusBuild and the TrainingRun of one name."""
+def _check_corpus(store: str, corpus: str) -> None:
+    """Raises ConflictError where the store holds another corpus; none while a run is at work there says nothing."""
+    found = {made.step: made.digest for made in RunRecord.read(store).made}.get("pack", corpus)
+    if found != corpus:
+        raise ConflictError(f"{store} holds the corpus {found}, the task was given {corpus}")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+
+class _Resources:
+    """The CorpusBuild and the TrainingRun."""
+
+    def __init__(self, names: Mapping[_Plural, str]) -> None:
+        self._names = names
         try:
             config.load_incluster_config()
             self._namespace = _NAMESPACE.read_text()
@@ -68,7 +76,7 @@ class _Resources:
         body = {
             "apiVersion": f"{_GROUP}/{_VERSION}",
             "kind": kind,
-            "metadata": {"name": self.name},
+            "metadata": {"name": self._names[plural]},
             "spec": dict(spec),
         }
         where = (_GROUP, _VERSION, self._namespace, plural)
@@ -78,15 +86,15 @@ class _Resources:
             if error.status != 409:
                 raise _refused(error, f"create {plural}") from error
             try:
-                self._api.patch_namespaced_custom_object(*where, self.name, {"spec": dict(spec)})
+                self._api.patch_namespaced_custom_object(*where, self._names[plural], {"spec": dict(spec)})
             except ApiException as error:
                 raise _refused(error, f"patch {plural}") from error
 
-    def wait(self) -> Mapping[str, Any]:
-        """The TrainingRun's status once it has trained. Raises InputError for a refused recipe, _NotTrainedError."""
+    def wait(self, check: Callable[[], None]) -> None:
+        """Until it has trained. Raises InputError for a refused recipe, _NotTrainedError, and what `check` raises."""
         said = ""
         while True:
-            for plural in ("corpusbuilds", "trainingruns"):
+            for plural in self._names:
                 status = self._status(plural)
                 phase = status.get("phase", "")
                 why = "; ".join(
@@ -95,16 +103,18 @@ class _Resources:
                 if phase == "Refused":
                     raise InputError(why)
                 if phase == "Failed":
-                    raise _NotTrainedError(f"{why}; delete {plural} {self.name} to try again")
+                    raise _NotTrainedError(f"{why}; delete {plural} {self._names[plural]} to try again")
             if phase == "Succeeded":
-                return status
+                return
+            check()
             if (line := _line(phase, status)) != said:
                 print(said := line, flush=True)
             time.sleep(_LOOK_SECONDS)
 
-    def _status(self, plural: str) -> Mapping[str, Any]:
+    def _status(self, plural: _Plural) -> Mapping[str, Any]:
         try:
-            found = self._api.get_namespaced_custom_object(_GROUP, _VERSION, self._namespace, plural, self.name)
+            where = (_GROUP, _VERSION, self._namespace, plural)
+            found = self._api.get_namespaced_custom_object(*where, self._names[plural])
         except ApiException as error:
             raise _refused(error, f"get {plural}") from error
         generation = found["metadata"]["generation"]

@@ -112,6 +112,15 @@ def test_another_image_is_another_build() -> None:
     assert len(builds) == 2
 
 
+def test_the_pods_that_the_operator_starts_are_of_the_build_of_their_image() -> None:
+    for image in ("repoloom:1", "repoloom:2"):
+        objects = render(DEVELOPMENT, f"--set=images.repoloom={image}", "--set=operator.env[0].name=OTHER")
+        settings = yaml.safe_load(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
+        build = named(objects, "ConfigMap", "environment")["data"]["REPOLOOM_BUILD"]
+        assert settings["images"]["repoloom"] == image
+        assert settings["env"] == [{"name": "REPOLOOM_BUILD", "value": build}, {"name": "OTHER"}]
+
+
 def test_services_go_before_the_data_path_and_that_before_training() -> None:
     objects = render(DEVELOPMENT)
     values = {one["metadata"]["name"]: one["value"] for one in objects if one["kind"] == "PriorityClass"}

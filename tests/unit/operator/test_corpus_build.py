@@ -6,10 +6,12 @@ import pytest
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
-from worlds import RECIPE, World, resource
+from worlds import IMAGES, RECIPE, World, resource
 
-from repoloom.recipe.progress import Progress
+from repoloom import store as stores
+from repoloom.recipe.progress import PROGRESS, Progress
 from repoloom.store import open_store
+from repoloom_operator.settings import Settings
 
 OTHER: dict[str, Any] = {**RECIPE, "seed": 7}
 WRONG: dict[str, Any] = {**RECIPE, "sede": 7}
@@ -122,6 +124,73 @@ def test_a_changed_recipe_gets_another_job_when_no_pod_of_the_former_is_left(wor
     assert job["metadata"]["uid"] != former
     digest = finish(world)
     assert world.status("CorpusBuild", "c")["digest"] == digest
+
+
+def upgrade(world: World) -> None:
+    world.settings = Settings.model_validate({"images": {**IMAGES, "repoloom": "repoloom:2"}})
+
+
+def test_another_image_replaces_a_job_in_progress_when_its_pods_have_ended(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    upgrade(world)
+    settle(world)
+    [job] = world.jobs()
+    assert image(job) == "repoloom:1"
+    assert "deletionTimestamp" in job["metadata"]
+    world.pods_end("Failed")
+    settle(world)
+    assert [image(job) for job in world.jobs()] == ["repoloom:2"]
+    finish(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+
+
+def test_a_build_that_is_ready_stays_so_whatever_image_is_next(world: World) -> None:
+    finish(world)
+    upgrade(world)
+    before, writes = world.status("CorpusBuild", "c"), world.writes
+    look(world)
+    assert (world.status("CorpusBuild", "c"), world.writes) == (before, writes)
+
+
+def image(job: dict[str, Any]) -> str:
+    return str(job["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+def test_a_build_that_is_ready_takes_over_what_another_run_of_its_recipe_made_since(world: World) -> None:
+    first = finish(world)
+    world.crawled = "moved"
+    run = open_store(str(world.folder))
+    progress = run.read(PROGRESS)
+    second = world.built(RECIPE)
+    whole = run.read(PROGRESS)
+    stores.write(run, PROGRESS, progress.replace(b'"done"', b'"running"').replace(b'"steps_done":3', b'"steps_done":1'))
+    assert look(world) == 60
+    assert world.status("CorpusBuild", "c")["digest"] == first
+    stores.write(run, PROGRESS, whole)
+    look(world)
+    assert world.status("CorpusBuild", "c")["digest"] == second != first
+    assert len(world.jobs()) == 1
+
+
+def test_a_build_is_ready_again_when_a_wrong_recipe_is_taken_back(world: World) -> None:
+    digest = finish(world)
+    world.edit("CorpusBuild", "c", recipe=WRONG)
+    settle(world)
+    assert (world.status("CorpusBuild", "c")["phase"], world.jobs()) == ("Refused", [])
+    world.edit("CorpusBuild", "c", recipe=RECIPE)
+    settle(world)
+    assert (world.status("CorpusBuild", "c")["phase"], world.jobs()) == ("Ready", [])
+    assert world.status("CorpusBuild", "c")["digest"] == digest
+    assert world.condition("CorpusBuild", "c", "Ready")["status"] == "True"
+
+
+def test_whether_a_corpus_is_whole_is_said_of_the_recipe_that_it_is_of(world: World) -> None:
+    finish(world)
+    assert world.condition("CorpusBuild", "c", "Whole")["status"] == "True"
+    world.edit("CorpusBuild", "c", recipe=OTHER)
+    settle(world)
+    assert "Whole" not in [entry["type"] for entry in world.status("CorpusBuild", "c")["conditions"]]
 
 
 def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: World) -> None:

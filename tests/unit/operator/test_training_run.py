@@ -57,9 +57,10 @@ def out(world: World) -> stores.Store:
     return open_store(str(world.objects["TrainingRun", "t"]["spec"]["out"]))
 
 
-def stepped(world: World, step: int) -> None:
+def stepped(world: World, step: int, stage: str = "") -> None:
     progress = TrainingProgress(
         state=RunState.RUNNING,
+        stage=stage,
         step=step,
         steps=9,
         tokens=step,
@@ -219,7 +220,8 @@ def test_the_definition_has_a_place_for_all_that_is_told_of_progress() -> None:
     text = "".join(line for line in DEFINITION.read_text().splitlines(keepends=True) if "{{" not in line)
     schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     fields = schema["properties"]["status"]["properties"]["progress"]["properties"]
-    assert fields.keys() == camel(dict.fromkeys(TrainingProgress.model_fields, 0)).keys()
+    told = TrainingProgress.model_fields.keys() - {"state"}  # the phase says it
+    assert fields.keys() == camel(dict.fromkeys(told, 0)).keys()
 
 
 def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) -> None:
@@ -395,8 +397,205 @@ def test_a_deleted_training_ends_when_its_pods_have(world: World) -> None:
     assert ("TrainingRun", "t") not in world.objects
 
 
+def unseen(world: World) -> None:
+    """The CorpusBuild is edited, and the operator has not looked at it yet."""
+    world.edit("CorpusBuild", "c", suspend=not world.objects["CorpusBuild", "c"]["spec"].get("suspend"))
+
+
+def seen(world: World) -> None:
+    build = world.objects["CorpusBuild", "c"]
+    build["status"]["observedGeneration"] = build["metadata"]["generation"]
+
+
+def test_a_running_training_goes_on_while_its_corpus_is_looked_at_anew(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    stepped(world, 3)
+    settle(world)
+    [job] = world.jobs()
+    unseen(world)
+    settle(world)
+    assert look(world) == 10
+    assert (phase(world), world.jobs()) == ("Running", [job])
+    assert world.status("TrainingRun", "t")["progress"]["step"] == 3
+    world.objects["CorpusBuild", "c"]["status"] = {"phase": "Pending", "observedGeneration": 2, "conditions": []}
+    settle(world)
+    assert world.jobs() == [job]
+    assert "deletionTimestamp" not in job["metadata"]
+
+
+def test_a_running_training_goes_on_without_its_corpusbuild_and_is_told_so(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    stepped(world, 3)
+    settle(world)
+    gone = world.objects.pop(("CorpusBuild", "c"))
+    settle(world)
+    [job] = world.jobs()
+    assert "deletionTimestamp" not in job["metadata"]
+    assert (phase(world), world.status("TrainingRun", "t")["progress"]["step"]) == ("Running", 3)
+    assert world.condition("TrainingRun", "t", "CorpusReady")["reason"] == "CorpusMissing"
+    assert world.condition("TrainingRun", "t", "Preflight")["status"] == "Unknown"
+    world.objects["CorpusBuild", "c"] = gone
+    settle(world)
+    assert world.condition("TrainingRun", "t", "CorpusReady")["status"] == "True"
+    gone = world.objects.pop(("CorpusBuild", "c"))
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    world.pods_end("Failed")
+    assert world.jobs() == []
+
+
+@pytest.mark.parametrize("what", ["corpus gone", "corpus unseen", "corpus refused"])
+def test_nothing_that_becomes_of_its_corpusbuild_touches_a_training_that_has_ended(world: World, what: str) -> None:
+    finish(world)
+    before = world.status("TrainingRun", "t")
+    assert (before["phase"], before["weights"]) == ("Succeeded", "w")
+    match what:
+        case "corpus gone":
+            del world.objects["CorpusBuild", "c"]
+        case "corpus unseen":
+            unseen(world)
+        case "corpus refused":
+            world.edit("CorpusBuild", "c", recipe={**TRAINED, "sede": 1})
+    settle(world)
+    assert world.status("TrainingRun", "t") == before
+    assert look(world) == (10 if what != "corpus unseen" else None)
+
+
+def test_a_training_that_has_ended_is_so_again_when_a_wrong_recipe_is_taken_back(world: World) -> None:
+    finish(world)
+    world.edit("TrainingRun", "t", recipe={**TRAINED, "sede": 1})
+    settle(world)
+    assert phase(world) == "Refused"
+    world.edit("TrainingRun", "t", recipe=TRAINED)
+    settle(world)
+    assert (phase(world), world.status("TrainingRun", "t")["weights"]) == ("Succeeded", "w")
+    assert world.condition("TrainingRun", "t", "Ready")["status"] == "True"
+
+
+def test_another_recipe_of_the_corpusbuild_stops_the_training(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.edit("CorpusBuild", "c", recipe={**TRAINED, "seed": 9})
+    settle(world)
+    world.pods_end("Failed")
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Pending", [])
+    assert world.status("TrainingRun", "t")["restarts"] == 0
+
+
+def test_a_training_with_a_recipe_of_its_own_needs_none_that_trains_in_its_corpusbuild(world: World) -> None:
+    world.edit("CorpusBuild", "c", recipe=RECIPE)
+    seen(world)
+    world.edit("TrainingRun", "t", recipe=TRAINED)
+    settle(world)
+    assert len(world.jobs()) == 1
+
+
+def test_a_training_of_a_named_corpus_waits_for_no_other_and_keeps_what_it_made(world: World) -> None:
+    digest = world.status("CorpusBuild", "c")["digest"]
+    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": digest})
+    finish(world)
+    assert phase(world) == "Succeeded"
+    before = world.status("TrainingRun", "t")
+    world.objects["CorpusBuild", "c"]["status"]["digest"] = "sha256:other"
+    settle(world)
+    assert world.status("TrainingRun", "t") == before
+    world.put(
+        resource("TrainingRun", "u", corpusRef={"name": "c", "digest": digest}, out=str(world.folder.parent / "u"))
+    )
+    world.settle("TrainingRun", "u")
+    assert world.condition("TrainingRun", "u", "CorpusReady")["reason"] == "CorpusChanged"
+    assert world.owned("PyTorchJob", "u") == world.owned("TrainJob", "u") == []
+
+
+def test_another_image_is_for_the_next_start_alone(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    [job] = world.jobs()
+    world.settings = world.settings.model_copy(
+        update={"images": world.settings.images.model_copy(update={"training": "training:2"})}
+    )
+    settle(world)
+    assert world.jobs() == [job]
+    assert "training:1" in str([job, *world.owned("TrainingRuntime", "t")])
+    world.pods_end("Failed")
+    settle(world)
+    world.advance(60)
+    settle(world)
+    settle(world)
+    assert "training:1" not in str(job := world.jobs())
+    assert job
+    assert "training:2" in str([*job, *world.owned("TrainingRuntime", "t")])
+
+
+def test_failures_between_which_the_training_got_further_use_up_no_restarts(world: World) -> None:
+    places = [(stage, step) for stage in ("pretrain", "extend") for step in (5, 6, 7)]
+    for number, (stage, step) in enumerate(places, start=1):
+        fails_at(world, stage, step)
+        assert (phase(world), world.status("TrainingRun", "t")["restarts"]) == ("Restarting", number)
+    for further in (7, 6):  # no further than before: the first of these was counted already
+        assert phase(world) != "Failed"
+        fails_at(world, "extend", further)
+    assert phase(world) == "Failed"
+    assert "failure 3 in a row" in world.condition("TrainingRun", "t", "Ready")["message"]
+
+
+def test_a_training_that_got_further_than_when_it_failed_does_not_rest_when_its_job_is_gone(world: World) -> None:
+    fails_at(world, "pretrain", 5)
+    world.advance(10)
+    settle(world)
+    world.pods_start()
+    stepped(world, 6, "pretrain")
+    look(world)
+    assert world.status("TrainingRun", "t")["fruitless"] == 0
+    world.pods_end("Failed")
+    happen(world, "delete job")
+    settle(world)
+    assert len(world.jobs()) == 1
+
+
+def fails_at(world: World, stage: str, step: int) -> None:
+    world.advance(300)
+    settle(world)
+    world.pods_start()
+    stepped(world, step, stage)
+    look(world)
+    world.pods_end("Failed")
+    look(world)
+
+
+def test_the_stage_is_told_and_a_step_of_the_next_stage_is_a_move(world: World) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    world.pods_start()
+    for stage in ("pretrain", "extend", "instruct"):
+        stepped(world, 2, stage)
+        settle(world)
+        assert world.status("TrainingRun", "t")["progress"]["stage"] == stage
+        world.advance(90)
+    assert (phase(world), world.status("TrainingRun", "t")["restarts"]) == ("Running", 0)
+    world.advance(90)
+    settle(world)
+    assert ("Hung", "step 2 of instruct has not moved for 180 s") in world.events
+
+
 MISHAPS = st.sampled_from(
-    ["look", "pods start", "pods succeed", "pods fail", "step", "delete job", "suspend", "resume", "time", "resize"]
+    [
+        "look",
+        "pods start",
+        "pods succeed",
+        "pods fail",
+        "step",
+        "delete job",
+        "suspend",
+        "resume",
+        "time",
+        "resize",
+        "corpus unseen",
+        "corpus seen",
+    ]
 )
 
 
@@ -420,6 +619,10 @@ def happen(world: World, what: str) -> None:
             world.edit("TrainingRun", "t", suspend=what == "suspend")
         case "time":
             world.advance(1000)
+        case "corpus unseen":
+            unseen(world)
+        case "corpus seen":
+            seen(world)
         case "resize":
             world.edit("TrainingRun", "t", workers=3 - world.objects["TrainingRun", "t"]["spec"]["workers"])
 
@@ -457,6 +660,7 @@ def test_whatever_happens_there_are_never_two_jobs_and_no_failure_counts_twice(
             assert len(world.jobs()) <= 1
             assert world.objects["TrainingRun", "t"].get("status", {}).get("restarts", 0) <= failures
         world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
+        seen(world)
         finish(world)
         assert phase(world) == "Succeeded"
         before = world.writes

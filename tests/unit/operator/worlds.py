@@ -5,6 +5,7 @@ is refused; a status is written apart from the rest. Each write can be the opera
 """
 
 import copy
+import functools
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -12,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import yaml
 from kubernetes.client.exceptions import ApiException
 
 from repoloom import store as stores
@@ -27,6 +29,7 @@ from repoloom_operator.children import JOB_KINDS, NAME_LABEL
 from repoloom_operator.resources import Kind
 from repoloom_operator.settings import Settings
 
+CRDS = Path(__file__).parents[3] / "charts/repoloom/templates/crds"
 NAMESPACE = "here"
 IMAGES = {"repoloom": "repoloom:1", "training": "training:1"}
 RECIPE = {"name": "tiny", "crawl": {"sources": [{"kind": "git", "url": "https://example.org/a"}]}}
@@ -44,7 +47,9 @@ class World(Cluster):
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # verb and kind
         self.events: list[tuple[str, str]] = []  # reason and message
+        self.crawled = ""  # what the sources hold
         self.lives = 10**9  # writes until the operator dies
+        self.refuses: dict[str, ApiException] = {}  # writes of that kind of object
         self.between: Callable[[], object] | None = None  # happens between its looking and its first write
         self._number = 0
 
@@ -104,6 +109,7 @@ class World(Cluster):
         self._write("update status", manifest["kind"])
         found = self._current(manifest["kind"], manifest["metadata"]["name"], manifest)
         found["status"] = json.loads(json.dumps(manifest["status"]))
+        _check_defined(found["status"], _defined(manifest["kind"])["status"])
         self._written(found, found["spec"])
 
     # What others do.
@@ -182,6 +188,8 @@ class World(Cluster):
             raise Killed
         self.lives -= 1
         self.calls.append((verb, kind))
+        if verb in ("create", "patch") and kind in self.refuses:
+            raise self.refuses[kind]
 
     @property
     def writes(self) -> int:
@@ -220,9 +228,9 @@ class World(Cluster):
         made = []
         benchmarks = [{"name": "HumanEval", "path": "/b"}]
         for step, params in (
-            ("filter", {"of": recipe_identity(checked)}),
+            ("filter", {"of": recipe_identity(checked), "crawled": self.crawled}),
             ("decontaminate.benchmarks", {"benchmarks": benchmarks}),
-            ("pack", {"of": recipe_identity(checked)}),
+            ("pack", {"of": recipe_identity(checked), "crawled": self.crawled}),
         ):
             entering, kept, lost = Count(items=9, size=90), Count(items=7, size=70), Count(items=2, size=20)
             ledger = Ledger(entering=entering, kept={"files": {"Python": kept}}, dropped={"long": {"Python": lost}})
@@ -256,6 +264,28 @@ class World(Cluster):
 
 def resource(kind: Kind, name: str, **spec: Any) -> dict[str, Any]:
     return {"kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+@functools.cache
+def _defined(kind: str) -> Mapping[str, Any]:
+    """What the chart's definition of a kind has."""
+    text = Path(CRDS, f"{kind.lower()}s.yaml").read_text()
+    plain = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("{{"))
+    properties: Mapping[str, Any] = yaml.safe_load(plain)["spec"]["versions"][0]["schema"]["openAPIV3Schema"][
+        "properties"
+    ]
+    return properties
+
+
+def _check_defined(value: Any, schema: Mapping[str, Any]) -> None:
+    """Kubernetes drops what is not defined, and refuses a phase that is not."""
+    assert value in schema.get("enum", [value])
+    for name, each in value.items() if isinstance(value, dict) else ():
+        inside = schema.get("properties", {}).get(name) or schema.get("additionalProperties")
+        assert inside, f"{name} is not defined"
+        _check_defined(each, inside)
+    for each in value if isinstance(value, list) else ():
+        _check_defined(each, schema["items"])
 
 
 def _condition(name: str, at: datetime) -> dict[str, Any]:

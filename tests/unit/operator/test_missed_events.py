@@ -1,0 +1,106 @@
+"""No event of a job ever arrives: what the operator has itself look again must do."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_corpus_build
+import test_model_release
+import test_training_run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from worlds import World
+
+from repoloom_operator.resources import Kind
+from repoloom_operator.settings import TrainingJob
+
+
+class Deaf:
+    """The operator, which hears of its resource alone."""
+
+    def __init__(self, world: World, kind: Kind, name: str) -> None:
+        self.world, self.kind, self.name = world, kind, name
+
+    def heard(self) -> None:
+        """Looks as after an event of the resource, whose writing of it is one too."""
+        before = None
+        while before != (before := self._version()) and before:
+            self.after = self.world.look(self.kind, self.name)
+
+    def waits(self, happens: Callable[[], object], most: int = 40) -> None:
+        """Goes on by timers alone, between which something happens."""
+        for _ in range(most):
+            happens()
+            if self.after is None:
+                return
+            self.world.advance(max(self.after, 10))
+            self.heard()
+
+    def _version(self) -> str | None:
+        found = self.world.objects.get((self.kind, self.name))
+        return found and found["metadata"]["resourceVersion"]
+
+
+WORLDS: dict[Kind, tuple[Callable[[Path], World], str]] = {
+    "CorpusBuild": (test_corpus_build.a_world, "c"),
+    "TrainingRun": (test_training_run.a_world, "t"),
+    "ModelRelease": (test_model_release.a_world, "r"),
+}
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_a_deleted_resource_ends(tmp_path: Path, kind: Kind) -> None:
+    make, name = WORLDS[kind]
+    world = make(tmp_path)
+    operator = Deaf(world, kind, name)
+    operator.heard()
+    world.pods_start()
+    operator.heard()
+    assert world.jobs()
+    world.remove(kind, name)
+    operator.heard()
+    operator.waits(lambda: world.pods_end("Failed"))
+    assert (kind, name) not in world.objects
+
+
+EDITS = st.lists(st.sampled_from(["suspend", "resume", "resize", "pods start", "pods fail", "time"]), max_size=12)
+
+
+@settings(max_examples=25)  # each goes through many looks
+@given(st.sampled_from(TrainingJob), EDITS)
+def test_a_training_ends_whatever_it_was_told_before(job: TrainingJob, edits: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = test_training_run.a_world(Path(folder), job=job)
+        operator = Deaf(world, "TrainingRun", "t")
+        for what in edits:
+            operator.heard()
+            test_training_run.happen(world, what)
+        world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
+        operator.heard()
+        operator.waits(lambda: _trains(world))
+        assert world.status("TrainingRun", "t")["phase"] == "Succeeded"
+
+
+def _trains(world: World) -> None:
+    world.pods_start()
+    test_training_run.trained(world)
+    world.pods_end("Succeeded")
+
+
+RECIPES = st.lists(st.sampled_from(["suspend", "resume", "other recipe", "wrong recipe", "first recipe", "pods start"]))
+
+
+@settings(max_examples=25)
+@given(RECIPES)
+def test_a_build_ends_whatever_it_was_told_before(edits: list[Any]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = test_corpus_build.a_world(Path(folder))
+        operator = Deaf(world, "CorpusBuild", "c")
+        for what in (*edits, "resume", "first recipe"):
+            operator.heard()
+            test_corpus_build.happen(world, what)
+        operator.heard()
+        operator.waits(lambda: test_corpus_build.happen(world, "pods complete") or world.pods_start(), most=10)
+        assert world.status("CorpusBuild", "c")["phase"] == "Ready"
