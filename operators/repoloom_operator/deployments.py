@@ -1,11 +1,14 @@
-"""The inference chart's Deployments: which model each serves, and whether it does."""
+"""The inference chart's Deployments: which model each serves, whether it does, and which release may change that."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from repoloom_operator.actions import Patch
-from repoloom_operator.resources import Manifest
+from repoloom_operator.resources import GROUP, Manifest, ModelReleaseSpec, Resource
+
+HOLDER = f"{GROUP}/release"
+"""The annotation that names the release."""
 
 MODEL, SHA256 = "REPOLOOM_MODEL", "REPOLOOM_MODEL_SHA256"
 
@@ -19,6 +22,25 @@ class Model:
 
 
 @dataclass(frozen=True)
+class Holder:
+    """A ModelRelease, and no later one of its name."""
+
+    name: str
+    uid: str
+
+
+def holder(release: Resource[ModelReleaseSpec]) -> Holder:
+    """A release as one that a Deployment may be held by."""
+    return Holder(release.name, release.uid)
+
+
+def named(manifest: Manifest) -> Holder | None:
+    """Which release the manifest of a Deployment names, be it there or gone."""
+    name, _, uid = manifest["metadata"].get("annotations", {}).get(HOLDER, "").partition("/")
+    return Holder(name, uid) if name else None
+
+
+@dataclass(frozen=True)
 class Deployment:
     """A Deployment, as far as the operator has to do with it."""
 
@@ -29,9 +51,11 @@ class Deployment:
     ready: bool  # all replicas of the newest template serve, and none of an older
     stuck: bool  # Kubernetes has given up on getting there
     said: str  # what keeps pods from serving, as they tell it
+    holder: Holder | None  # the release that alone may change the model
+    version: str  # changes with every write
 
     @classmethod
-    def parse(cls, manifest: Manifest, said: str) -> "Deployment":
+    def parse(cls, manifest: Manifest, said: str, holder: Holder | None) -> "Deployment":
         """The Deployment of a manifest."""
         spec, status = manifest["spec"], manifest.get("status", {})
         containers = spec["template"]["spec"]["containers"]
@@ -48,13 +72,28 @@ class Deployment:
             ready=current and counts == [spec.get("replicas", 1)] * len(counts),
             stuck=current and progressing.get("reason") == "ProgressDeadlineExceeded",
             said=said,
+            holder=holder,
+            version=manifest["metadata"]["resourceVersion"],
         )
 
     def serve(self, model: Model) -> Patch:
         """Has it serve a model; Kubernetes replaces its pods one by one."""
         environment = [{"name": MODEL, "value": model.uri}, {"name": SHA256, "value": model.sha256}]
         pod = {"spec": {"containers": [{"name": self.container, "env": environment}]}}
-        return Patch("Deployment", self.name, {"spec": {"template": pod}})
+        return self._patch(spec={"template": pod})
+
+    def hold(self, holder: Holder) -> Patch:
+        """Leaves it to a release."""
+        return self._patch(annotations={HOLDER: f"{holder.name}/{holder.uid}"})
+
+    def let_go(self) -> Patch:
+        """Leaves it to whichever release comes next."""
+        return self._patch(annotations={HOLDER: None})
+
+    def _patch(self, annotations: Mapping[str, str | None] = {}, **body: Manifest) -> Patch:
+        """Of the Deployment as it was seen: one that was written since is looked at anew."""
+        metadata = {"resourceVersion": self.version, "annotations": dict(annotations)}
+        return Patch("Deployment", self.name, {"metadata": metadata, **body})
 
 
 def _environment(container: Mapping[str, Any]) -> dict[str, str]:

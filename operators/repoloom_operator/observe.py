@@ -9,7 +9,7 @@ from repoloom_operator.api import Cluster
 from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL, Child
 from repoloom_operator.conditions import holds
 from repoloom_operator.corpus_build import Kept
-from repoloom_operator.deployments import Deployment
+from repoloom_operator.deployments import Deployment, Holder, named
 from repoloom_operator.resources import (
     CorpusBuildSpec,
     Kind,
@@ -81,7 +81,14 @@ def _deployment(release: Resource[ModelReleaseSpec], name: str | None, cluster: 
     if manifest is None:
         return None
     pods = cluster.labelled("Pod", release.namespace, manifest["spec"]["selector"]["matchLabels"])
-    return Deployment.parse(manifest, pods_say(pods))
+    return Deployment.parse(manifest, pods_say(pods), _holder(manifest, cluster))
+
+
+def _holder(deployment: Manifest, cluster: Cluster) -> Holder | None:
+    """Which release holds a Deployment; none where it ended without letting go."""
+    holder = named(deployment)
+    found = cluster.get("ModelRelease", deployment["metadata"]["namespace"], holder.name) if holder else None
+    return holder if holder and found and found["metadata"]["uid"] == holder.uid else None
 
 
 def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Cluster) -> Resource[T] | None:

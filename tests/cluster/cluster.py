@@ -145,7 +145,7 @@ class Namespace:
             "containers": [container],
             "volumes": [{"name": volume, **source} for volume, (_, source) in volumes.items()],
         }
-        labels = {"repoloom.dev/data": "true", "repoloom.dev/calls": "true"}
+        labels = {f"repoloom.dev/{name}": "true" for name in ("data", "crawls", "calls")}
         job = {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}}
         head = {"name": name}
         self.apply(

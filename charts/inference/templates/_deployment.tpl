@@ -104,7 +104,7 @@ spec:
             - name: REPOLOOM_MODEL_SHA256
               value: {{ . | quote }}
             {{- end }}
-            {{- if $v.resources.limits.cpu }}
+            {{- if dig "limits" "cpu" "" $v.resources }}
             - name: OMP_NUM_THREADS
               valueFrom:
                 resourceFieldRef:
@@ -142,12 +142,16 @@ spec:
                 command: [sleep, {{ $v.serving.preStopSeconds | quote }}]
           resources:
             requests:
-              {{- toYaml $v.resources.requests | nindent 14 }}
+              {{- with $v.resources.requests }}
+              {{- toYaml . | nindent 14 }}
+              {{- end }}
               {{- if $v.gpu.count }}
               {{ $v.gpu.resource }}: {{ $v.gpu.count }}
               {{- end }}
             limits:
-              {{- toYaml $v.resources.limits | nindent 14 }}
+              {{- with $v.resources.limits }}
+              {{- toYaml . | nindent 14 }}
+              {{- end }}
               {{- if $v.gpu.count }}
               {{ $v.gpu.resource }}: {{ $v.gpu.count }}
               {{- end }}

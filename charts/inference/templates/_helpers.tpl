@@ -56,4 +56,11 @@ seccompProfile:
 {{- if and .Values.tls.clientCertificates (not (and .Values.tls.secretName .Values.callers.secretName)) }}
 {{- fail "tls.clientCertificates needs tls.secretName, and callers.secretName, which says what each certificate may do" }}
 {{- end }}
+{{- $policy := .Values.networkPolicy }}
+{{- if and $policy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled) (not $policy.clients) }}
+{{- fail "an ingress or httpRoute needs networkPolicy.clients: the peers that it comes from, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
+{{- end }}
+{{- if and $policy.enabled .Values.serviceMonitor.enabled (not $policy.monitoring) }}
+{{- fail "serviceMonitor needs networkPolicy.monitoring: the peers that read metrics, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" }}
+{{- end }}
 {{- end }}

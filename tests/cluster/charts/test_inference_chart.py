@@ -212,13 +212,37 @@ def test_from_outside_the_api_alone_is_reached() -> None:
         {"serving": {"slots": 0}},
         {"replicas": "two"},
         {"canary": {"enabled": True}},
-        {"httpRoute": {"enabled": True}},
+        {"httpRoute": {"enabled": True}, "networkPolicy": {"enabled": False}},
         {"tls": {"clientCertificates": True}},
         {"model": {"uri": ""}},
     ],
 )
 def test_values_that_cannot_be_used_are_refused(wrong: Mapping[str, Any]) -> None:
     assert helm({**INSECURE, **wrong}).returncode != 0
+
+
+@pytest.mark.parametrize(
+    ("part", "key"),
+    [
+        ({"ingress": {"enabled": True}}, "networkPolicy.clients"),
+        ({"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}, "networkPolicy.clients"),
+        ({"serviceMonitor": {"enabled": True}}, "networkPolicy.monitoring"),
+    ],
+)
+def test_who_is_asked_to_come_in_is_let_in(part: Mapping[str, Any], key: str) -> None:
+    refused = helm({**INSECURE, **part})
+    assert refused.returncode != 0
+    assert f"needs {key}" in refused.stderr
+    name = key.removeprefix("networkPolicy.")
+    rendered({**INSECURE, **part, "networkPolicy": {name: [{"namespaceSelector": {}}]}})
+    rendered({**INSECURE, **part, "networkPolicy": {"enabled": False}})
+
+
+@pytest.mark.parametrize(
+    ("none", "limited"), [({"limits": None}, False), ({"limits": {"cpu": None}}, False), ({"requests": None}, True)]
+)
+def test_a_pod_may_be_without_limits_or_requests(none: Mapping[str, Any], limited: bool) -> None:
+    assert ("OMP_NUM_THREADS" in environment(rendered({**INSECURE, "resources": none}))) is limited
 
 
 def test_every_value_is_known_to_the_schema_and_said_what_it_is() -> None:

@@ -1,5 +1,6 @@
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from repoloom import store as stores
 from repoloom.evaluation.result import Compared, Evaluation, Scores
 from repoloom.recipe.results import EVALUATION, Evaluated
 from repoloom.store import open_store
+from repoloom_operator.deployments import HOLDER
 
 FORMER = {"REPOLOOM_MODEL": "s3://models/old", "REPOLOOM_MODEL_SHA256": "old"}
 
@@ -58,12 +60,13 @@ def settle(world: World) -> None:
     world.settle("ModelRelease", "r")
 
 
-def evaluated(world: World, bits: float | None = 2.0) -> None:
+def evaluated(world: World, bits: float | None = 2.0, training: str = "t") -> None:
     scores = Scores(bits_per_byte=bits, exact_match=0.25, edit_similarity=0.5)
     overall = Compared(name="", bytes=1, holes=1, trained=scores, untrained=scores)
     evaluation = Evaluation(overall=overall, languages=(), samples=())
-    record = Evaluated(identity="e", weights="new", heldout="h", evaluation=evaluation)
-    out = open_store(world.objects["TrainingRun", "t"]["spec"]["out"])
+    run = world.objects["TrainingRun", training]
+    record = Evaluated(identity="e", weights=run["status"]["weights"], heldout="h", evaluation=evaluation)
+    out = open_store(run["spec"]["out"])
     stores.write(out, EVALUATION, record.model_dump_json().encode())
 
 
@@ -85,8 +88,12 @@ def served(world: World, name: str) -> str:
     return str({entry["name"]: entry["value"] for entry in container["env"]}["REPOLOOM_MODEL_SHA256"])
 
 
-def phase(world: World) -> str:
-    return str(world.status("ModelRelease", "r")["phase"])
+def everywhere(world: World) -> tuple[str, str]:
+    return served(world, "web"), served(world, "web-canary")
+
+
+def phase(world: World, release: str = "r") -> str:
+    return str(world.status("ModelRelease", release)["phase"])
 
 
 def measured(world: World, bits: float | None = 2.0) -> None:
@@ -151,8 +158,8 @@ def test_what_was_not_measured_passes_no_gate(world: World) -> None:
 
 
 def test_an_evaluation_of_another_model_counts_for_nothing(world: World) -> None:
-    world.objects["TrainingRun", "t"]["status"]["weights"] = "newer"
     evaluated(world)
+    world.objects["TrainingRun", "t"]["status"]["weights"] = "newer"
     settle(world)
     assert phase(world) == "Evaluating"
     assert len(world.jobs()) == 1
@@ -225,7 +232,202 @@ def test_what_was_released_is_told_though_its_training_is_gone(world: World) -> 
     assert world.status("ModelRelease", "r") == before
 
 
-@given(st.lists(st.sampled_from(["look", 0, 1, 2, "serve", "time", "delete job", "measured"]), max_size=25))
+def rolling_out(world: World) -> None:
+    """The canary held, and all replicas are told to serve the model."""
+    measured(world)
+    serve(world)
+    settle(world)
+    world.advance(60)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RollingOut", "new", "new")
+
+
+def training_begins_anew(world: World) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=9)
+
+
+def training_is_looked_at(world: World) -> None:
+    training = world.objects["TrainingRun", "t"]
+    training["status"]["observedGeneration"] = training["metadata"]["generation"]
+
+
+def test_a_roll_out_goes_on_though_its_training_begins_anew(world: World) -> None:
+    rolling_out(world)
+    training_begins_anew(world)
+    look(world)
+    training_is_looked_at(world)
+    settle(world)
+    serve(world, broken=("web",))
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
+def test_a_roll_out_of_a_training_that_is_gone_comes_to_its_end(world: World) -> None:
+    rolling_out(world)
+    del world.objects["TrainingRun", "t"]
+    settle(world)
+    serve(world)
+    settle(world)
+    assert phase(world) == "Released"
+
+
+def test_a_model_that_was_trained_anew_meanwhile_is_released_after_the_one_that_is_under_way(world: World) -> None:
+    rolling_out(world)
+    world.objects["TrainingRun", "t"]["status"]["weights"] = "newer"
+    serve(world, broken=("web",))
+    settle(world)
+    assert everywhere(world) == ("old", "old")
+    finish(world)
+    assert (phase(world), *everywhere(world)) == ("Released", "newer", "newer")
+    assert world.status("ModelRelease", "r")["former"]["sha256"] == "old"
+
+
+def test_another_time_of_the_canary_is_heeded_and_begins_nothing_anew(world: World) -> None:
+    measured(world)
+    serve(world)
+    settle(world)
+    world.edit("ModelRelease", "r", canary={"seconds": 90})
+    world.advance(60)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    world.advance(30)
+    settle(world)
+    world.edit("ModelRelease", "r", canary={"seconds": 5})
+    settle(world)
+    serve(world, broken=("web",))
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
+def test_other_gates_take_a_model_back_before_it_is_measured_by_them(world: World) -> None:
+    measured(world)
+    gates(world, maxBitsPerByte=1)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("Rejected", "old", "old")
+
+
+def test_an_operator_that_dies_before_it_rolls_back_does_so_whatever_becomes_of_the_training(world: World) -> None:
+    measured(world)
+    serve(world, broken=("web-canary",))
+    world.lives = 1
+    look(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "new")
+    world.lives = 10**9
+    training_begins_anew(world)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
+@pytest.mark.parametrize("until", [measured, rolling_out])
+def test_a_release_that_is_deleted_on_its_way_leaves_the_former_model(
+    world: World, until: Callable[[World], None]
+) -> None:
+    until(world)
+    world.remove("ModelRelease", "r")
+    settle(world)
+    assert everywhere(world) == ("old", "old")
+    assert ("ModelRelease", "r") not in world.objects
+
+
+def test_a_release_that_is_deleted_after_its_end_changes_nothing(world: World) -> None:
+    finish(world)
+    world.remove("ModelRelease", "r")
+    settle(world)
+    assert everywhere(world) == ("new", "new")
+
+
+def test_a_model_that_is_served_already_is_its_own_former_never(world: World) -> None:
+    measured(world)
+    tried = copy.deepcopy(world.objects["Deployment", "web-canary"]["spec"])
+    world.remove("ModelRelease", "r")
+    settle(world)
+    for name in ("web", "web-canary"):
+        world.objects["Deployment", name]["spec"] = copy.deepcopy(tried)
+    world.put(resource("ModelRelease", "r", trainingRef={"name": "t"}, deployment="web"))
+    serve(world, broken=("web",))
+    settle(world)
+    assert phase(world) == "RollingOut"
+    serve(world)
+    settle(world)
+    assert phase(world) == "Released"
+    assert "former" not in world.status("ModelRelease", "r")
+
+
+def another(world: World) -> None:
+    """A second release, of another training's model, by the same Deployments."""
+    training = copy.deepcopy(world.objects["TrainingRun", "t"])
+    training["metadata"]["name"] = "u"
+    training["spec"]["out"] += "-other"
+    training["status"]["weights"] = "other"
+    world.put(training)
+    evaluated(world, training="u")
+    world.put(resource("ModelRelease", "s", trainingRef={"name": "u"}, deployment="web", canary={"seconds": 60}))
+
+
+def both(world: World) -> None:
+    for _ in range(4):
+        look(world)
+        world.look("ModelRelease", "s")
+
+
+def test_of_two_releases_of_one_deployment_the_second_waits_until_the_first_has_ended(world: World) -> None:
+    measured(world)
+    another(world)
+    both(world)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    assert world.condition("ModelRelease", "s", "Ready")["reason"] == "DeploymentBusy"
+    assert "ModelRelease r" in world.condition("ModelRelease", "s", "Ready")["message"]
+    for _ in range(8):
+        serve(world)
+        both(world)
+        world.advance(60)
+    assert (phase(world, "r"), phase(world, "s"), *everywhere(world)) == ("Released", "Released", "other", "other")
+    assert world.status("ModelRelease", "s")["former"]["sha256"] == "new"
+    before = world.writes
+    both(world)
+    assert world.writes == before
+
+
+def test_a_release_that_is_gone_holds_no_deployment(world: World) -> None:
+    measured(world)
+    another(world)
+    del world.objects["ModelRelease", "r"]
+    for _ in range(5):
+        world.settle("ModelRelease", "s")
+        serve(world)
+        world.advance(60)
+    assert (phase(world, "s"), *everywhere(world)) == ("Released", "other", "other")
+
+
+def test_two_releases_that_take_a_deployment_at_once_do_not_both_have_it(world: World) -> None:
+    evaluated(world)
+    another(world)
+    while world.objects["Deployment", "web"]["metadata"].get("annotations") is None:
+        before = copy.deepcopy(world.objects)
+        world.look("ModelRelease", "s")
+    world.objects = before
+    look(world)  # its finalizer
+    world.between = lambda: world.look("ModelRelease", "s")
+    look(world)
+    both(world)
+    assert [phase(world), phase(world, "s")] == ["Pending", "Canary"]
+
+
+HAPPENINGS: dict[str, Callable[[World], object]] = {
+    "look": look,
+    "serve": serve,
+    "break": lambda world: serve(world, broken=("web", "web-canary")),
+    "time": lambda world: world.advance(100),
+    "measured": lambda world: (world.pods_start(), evaluated(world), world.pods_end("Complete")),
+    "delete job": lambda world: [world.remove(job["kind"], job["metadata"]["name"]) for job in world.jobs()],
+    "training begins anew": training_begins_anew,
+    "training is looked at": training_is_looked_at,
+    "another time": lambda world: world.edit("ModelRelease", "r", canary={"seconds": 70}),
+    "other gates": lambda world: gates(world, maxBitsPerByte=3),
+}
+
+
+@given(st.lists(st.sampled_from([0, 1, 2, *HAPPENINGS]), max_size=25))
 def test_however_often_the_operator_dies_the_model_is_served_by_all_or_none(steps: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         world = a_world(Path(folder))
@@ -234,24 +436,16 @@ def test_however_often_the_operator_dies_the_model_is_served_by_all_or_none(step
                 world.lives = step
                 look(world)
                 world.lives = 10**9
-            elif step == "look":
-                look(world)
-            elif step == "serve":
-                serve(world)
-            elif step == "time":
-                world.advance(100)
-            elif step == "measured":
-                world.pods_start()
-                evaluated(world)
-                world.pods_end("Complete")
             else:
-                for job in world.jobs():
-                    world.remove(job["kind"], job["metadata"]["name"])
+                HAPPENINGS[step](world)
             assert len(world.jobs()) <= 1
+            status = world.status("ModelRelease", "r")
             if served(world, "web") == "new":  # nobody is served by what no canary has tried
-                assert world.status("ModelRelease", "r")["canarySince"]
+                assert status["canarySince"]
+            if "new" in everywhere(world):  # and the way back is known
+                assert status["former"] == {"uri": FORMER["REPOLOOM_MODEL"], "sha256": "old"}
+        training_is_looked_at(world)
         finish(world)
-        assert phase(world) == "Released"
-        assert served(world, "web") == served(world, "web-canary") == "new"
-        former = world.status("ModelRelease", "r")["former"]
-        assert former == {"uri": FORMER["REPOLOOM_MODEL"], "sha256": "old"}
+        assert phase(world) in ("Released", "RolledBack")
+        assert set(everywhere(world)) == {"new" if phase(world) == "Released" else "old"}
+        assert HOLDER not in world.objects["Deployment", "web"]["metadata"].get("annotations", {})

@@ -94,7 +94,10 @@ class World(Cluster):
         body = copy.deepcopy(dict(body))
         if "finalizers" in body.get("metadata", {}):
             found["metadata"]["finalizers"] = body["metadata"]["finalizers"]
-        if kind == "Deployment":
+        for name, value in body.get("metadata", {}).get("annotations", {}).items():
+            annotations = found["metadata"].setdefault("annotations", {})
+            annotations.pop(name, None) if value is None else annotations.update({name: value})
+        if kind == "Deployment" and "spec" in body:
             container, new = found["spec"]["template"]["spec"]["containers"][0], body["spec"]["template"]["spec"]
             environment = {entry["name"]: entry for entry in container["env"]}
             environment |= {entry["name"]: entry for entry in new["containers"][0]["env"]}

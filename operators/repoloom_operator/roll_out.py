@@ -1,0 +1,134 @@
+"""The roll-out of a model: to the canary, which must serve it without a break for a while, then to all; or back.
+
+What it goes by stands in the release's status from its start, so it is brought to an end whatever becomes of the
+training. A Deployment is of one release at a time, which an annotation names.
+"""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from repoloom_operator.actions import Action, Requeue
+from repoloom_operator.children import work_of
+from repoloom_operator.conditions import Condition, Outcome
+from repoloom_operator.deployments import Deployment, Model
+from repoloom_operator.resources import ModelReleaseSpec, Resource, moment, timestamp
+
+
+def work(model: str, recipe: str, spec: ModelReleaseSpec) -> str:
+    """What a status is of. Whatever else it is of begins anew, but how long a canary is tried may change meanwhile."""
+    return work_of(model, recipe, spec.model_dump(mode="json", exclude={"canary"}))
+
+
+def as_wanted(release: Resource[ModelReleaseSpec]) -> bool:
+    """Whether the status is of what the release still asks for, by the model that it began with."""
+    lineage = release.status.get("lineage")
+    if lineage is None:
+        return False
+    return bool(release.status["work"] == work(lineage["model"], lineage["recipe"], release.spec))
+
+
+def under_way(status: Mapping[str, Any]) -> bool:
+    """Whether a model may be served that is to be released yet, or to be taken back."""
+    return "candidate" in status and status["phase"] != "Released"
+
+
+def not_ready(reason: str, said: str = "", *, alarming: bool = False) -> Condition:
+    """Why the model is not released."""
+    return Condition("Ready", False, reason, said, alarming=alarming)
+
+
+def released(said: str) -> Condition:
+    """That it is."""
+    return Condition("Ready", True, "Released", said)
+
+
+def deployment_missing(release: Resource[ModelReleaseSpec]) -> Condition:
+    """That there is nothing to roll out to."""
+    said = f"there is no Deployment {release.spec.deployment} that serves a model"
+    return not_ready("DeploymentMissing", said, alarming=True)
+
+
+class RollOut:
+    """One that is under way."""
+
+    def __init__(
+        self,
+        release: Resource[ModelReleaseSpec],
+        serving: Deployment | None,
+        canary: Deployment | None,
+        now: datetime,
+        look_seconds: float,
+    ) -> None:
+        self.release, self.serving, self.canary = release, serving, canary
+        self.now, self.look = now, Requeue(look_seconds)
+        self.fields = dict(release.status)
+        self.phase = release.status["phase"]
+        self.model, self.former = Model(**release.status["candidate"]), Model(**release.status["former"])
+
+    def steps(self) -> Iterator[Action]:
+        """What is to be done; the status is written before what it remembers is overwritten."""
+        serving, canary = self.serving, self.canary
+        if self.phase == "RolledBack":
+            yield from list(self.back()) or self._gone_back()
+        elif not as_wanted(self.release):
+            yield from self._roll_back("another release is asked for by now")
+        elif serving is None or serving.model is None:
+            yield from self._write(self.phase, deployment_missing(self.release))
+            yield self.look
+        elif canary and canary.replicas and self.phase == "Canary":
+            yield from self._try(canary)
+            yield self.look
+        elif serving.model != self.model:
+            yield from self._write("RollingOut", not_ready("RollingOut", "all replicas get the model"))
+            yield serving.serve(self.model)
+            yield self.look
+        elif serving.stuck:
+            yield from self._broken(serving)
+        elif serving.ready:
+            yield from self._write("Released", released("all replicas serve the model"))
+            yield Requeue(0)
+        else:
+            yield from self._write("RollingOut", not_ready("RollingOut", "all replicas get the model"))
+            yield self.look
+
+    def back(self) -> Iterator[Action]:
+        """Steps towards the former model wherever this one is served; none where it is not."""
+        served = [each for each in (self.serving, self.canary) if each and each.model == self.model]
+        if served:
+            yield from (deployment.serve(self.former) for deployment in served)
+            yield Requeue(0)
+
+    def _try(self, canary: Deployment) -> Iterator[Action]:
+        since = self.fields.get("canarySince")
+        held = timedelta(seconds=self.release.spec.canary.seconds)
+        if canary.model != self.model:
+            yield canary.serve(self.model)
+        elif canary.stuck or (since and not canary.ready):
+            yield from self._broken(canary)
+        elif canary.ready and since and self.now - moment(since) >= held:
+            yield from self._write("RollingOut", not_ready("RollingOut", "the canary held"))
+        elif canary.ready and not since:
+            self.fields["canarySince"] = timestamp(self.now)
+            yield from self._write("Canary", not_ready("Canary", "the canary serves the model"))
+        elif not since:
+            yield from self._write("Canary", not_ready("Canary", canary.said))
+
+    def _broken(self, deployment: Deployment) -> Iterator[Action]:
+        why = f"{deployment.name} did not serve the model"
+        yield from self._roll_back(f"{why}\n{deployment.said}" if deployment.said else why)
+
+    def _roll_back(self, why: str) -> Iterator[Action]:
+        first, *rest = why.split("\n", 1)
+        said = "\n".join([f"{first}; it goes back to {self.former.uri}", *rest])
+        yield from self._write("RolledBack", not_ready("RolledBack", said, alarming=True))
+        yield Requeue(0)
+
+    def _gone_back(self) -> Iterator[Action]:
+        """Once, which the status remembers: whoever serves the model later means it."""
+        self.fields |= {"former": None, "candidate": None}
+        yield from self._write("RolledBack")
+        yield Requeue(0)
+
+    def _write(self, phase: str, *conditions: Condition) -> Iterator[Action]:
+        return Outcome(phase, conditions, self.fields).write(self.release, self.now)
