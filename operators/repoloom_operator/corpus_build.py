@@ -111,7 +111,7 @@ def wanted_job(seen: Observed, recipe: Checked) -> Wanted:
     )
 
 
-ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is one")
+ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid")
 _GOES_ON = Condition("Suspended", False, "NotSuspended")
 
 

@@ -1,5 +1,7 @@
 """Looking: everything a reconciler is to know, read anew each time."""
 
+import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -131,7 +133,9 @@ def _said(pod: Manifest) -> Iterator[str]:
 
 
 def _last_words(log: str) -> str:
-    """The error of our own that a log ends with, which may be of several lines; else its last line."""
+    """The error of our own that a log ends with, in JSON or in several lines; else its last line."""
     lines = log.strip().splitlines()
+    with contextlib.suppress(ValueError, LookupError, TypeError):
+        return str(json.loads("".join(lines[-1:]))["error"]["message"])
     begins = [number for number, line in enumerate(lines) if line.startswith("error: ")]
     return "\n".join(lines[begins[-1] if begins else -1 :])

@@ -8,8 +8,8 @@ from repoloom_operator.children import Wanted, metadata, pod_labels
 from repoloom_operator.resources import Resource, S
 from repoloom_operator.settings import Pods, Settings
 
-QUARANTINED = 3
-"""Exit code of a run that did all it could and gave tasks up: the same again would give them up again."""
+IN_VAIN = (2, 3)
+"""Exit codes of a run that was asked for what cannot be done, and of one that did all it could and gave tasks up."""
 
 _RECIPE = "/recipe"
 RECIPE_FILE = f"{_RECIPE}/recipe.yaml"
@@ -108,7 +108,7 @@ def job(
 ) -> Wanted:
     """A Job of one pod, which Kubernetes tries again with longer and longer waits between.
 
-    A pod that its node lost is no failed try, and one that gave tasks up is tried no more.
+    A pod that its node lost is no failed try, and one that ended in vain is tried no more.
     """
     config = files(resource, recipe, work)
     spec = pod(settings, pods, image, command, config["metadata"]["name"], container="runner")
@@ -124,7 +124,7 @@ def job(
                 "rules": [
                     {
                         "action": "FailJob",
-                        "onExitCodes": {"containerName": "runner", "operator": "In", "values": [QUARANTINED]},
+                        "onExitCodes": {"containerName": "runner", "operator": "In", "values": list(IN_VAIN)},
                     },
                     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
                 ]

@@ -164,7 +164,7 @@ def _checked(content: Any) -> Checked:  # noqa: ANN401
         raise _refused(str(error)) from None
 
 
-_ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is one, and fits the corpus")
+_ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid, and fits the corpus")
 
 
 def _refused(said: str) -> _Blocked:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from repoloom.cli.extras import way_out
 from repoloom.errors import RepoloomError
 from repoloom.processes import conceal
 
@@ -53,4 +54,9 @@ def main() -> None:
         app()
     except RepoloomError as error:
         typer.echo(f"error: {error}", err=True)
+        raise SystemExit(1) from None
+    except ModuleNotFoundError as error:
+        if (command := way_out(error)) is None:
+            raise
+        typer.echo(f"error: this needs {error.name}, which is not installed: {command}", err=True)
         raise SystemExit(1) from None

@@ -315,3 +315,10 @@ def test_help_of_every_command_teaches() -> None:
         shown = repoloom(command, "--help")
         assert shown.code == 0
         assert len(shown.out.splitlines()) > 8
+
+
+def test_a_token_is_for_what_there_is() -> None:
+    refused = repoloom("token", "me", "inference:onlin")
+    assert refused.code == 2
+    assert "did you mean 'inference:online'?" in refused.err
+    assert repoloom("token", "me", "inference:online", "filter:*").code == 0

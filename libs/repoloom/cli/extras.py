@@ -5,6 +5,7 @@ from importlib.util import find_spec
 
 EXTRAS = {
     "distributed": ("deepspeed",),
+    "inference": ("starlette", "uvicorn"),
     "pipelines": ("kfp",),
     "services": (
         "celery",

@@ -7,11 +7,15 @@ from typing import Annotated
 import typer
 
 from repoloom.cli import jobs
+from repoloom.cli.choices import one_of
 from repoloom.cli.doctor import doctor
 from repoloom.cli.output import CORES, Json, print_json
 from repoloom.cli.up import down, up
 from repoloom.errors import InputError
+from repoloom.rpc.catalog import Name
 from repoloom.text import none_of
+
+_SCOPES = ("*", *(f"{name}:{face}" for name in (*Name, "inference") for face in ("online", "batch", "*")))
 
 _PANEL = "Services"
 
@@ -61,7 +65,10 @@ def worker(
 def token(
     name: Annotated[str, typer.Argument(help="Who it is for.")],
     scopes: Annotated[
-        list[str], typer.Argument(help="What it allows: service:online, service:batch, service:*, or *.")
+        list[str],
+        typer.Argument(
+            help="What it allows: service:online, service:batch, service:*, or *.", **one_of(_SCOPES, "SCOPE…")
+        ),
     ],
     days: Annotated[int | None, typer.Option(min=1, help="It expires after so many days.  [default: never]")] = None,
     as_json: Json = False,

@@ -6,7 +6,7 @@
       expires: 2027-01-01T00:00:00Z
     - name: runner
       certificate: runner.example          # a subject alternative name; the common name where there is none
-      scopes: ["filter:*", "dedup:*"]
+      scopes: ["filter:*", "deduper:*"]
 
 `repoloom.rpc.callers.new_caller` makes an entry and its token. Several entries may bear one name, so a token is rotated
 by adding the new, then removing the old; the file is read again when it changes.

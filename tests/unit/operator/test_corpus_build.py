@@ -193,11 +193,20 @@ def test_whether_a_corpus_is_whole_is_said_of_the_recipe_that_it_is_of(world: Wo
     assert "Whole" not in [entry["type"] for entry in world.status("CorpusBuild", "c")["conditions"]]
 
 
-def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: World) -> None:
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("3 of 4 tasks\nerror: the bucket is gone\n", "error: the bucket is gone"),
+        ('3 of 4 tasks\n{"error": {"kind": "InputError", "message": "/a does not exist"}}\n', "/a does not exist"),
+        ("Killed\n", "Killed"),
+        ("12\n", "12"),
+    ],
+)
+def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: World, words: str, said: str) -> None:
     settle(world)
     world.pods_start()
     labels = world.jobs()[0]["metadata"]["labels"]
-    ended = {"terminated": {"exitCode": 1, "message": "3 of 4 tasks\nerror: the bucket is gone\n"}}
+    ended = {"terminated": {"exitCode": 1, "message": words}}
     world.put(
         {
             "kind": "Pod",
@@ -209,7 +218,7 @@ def test_a_failed_build_says_the_pods_last_words_and_how_to_try_again(world: Wor
     settle(world)
     ready = world.condition("CorpusBuild", "c", "Ready")
     assert (ready["status"], ready["reason"]) == ("False", "RunFailed")
-    assert ready["message"].startswith("error: the bucket is gone (exit code 1)\nDelete the Job c-corpus to try again")
+    assert ready["message"].startswith(f"{said} (exit code 1)\nDelete the Job c-corpus to try again")
     world.remove("Job", "c-corpus")
     finish(world)
     assert world.status("CorpusBuild", "c")["phase"] == "Ready"
