@@ -1,5 +1,7 @@
 """Where an extra is not installed, every command that needs it says so in one line, with the command that brings it."""
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,3 +58,14 @@ def test_a_missing_extra_is_one_line(
     assert ended.err.splitlines()[-1].endswith(f"not installed: {sys.executable} -m pip install 'repoloom[{extra}]'")
     assert "Traceback" not in ended.err
     assert extra == "services" or not Path("out").exists(), "nothing has begun"
+
+
+def test_the_inference_server_says_in_one_line_what_it_lacks(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from repoloom_inference.main import main; main()", "--model", "model"]
+    environment = {**os.environ, **without("inference", tmp_path)}
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines()[-1].endswith(
+        f"not installed: {sys.executable} -m pip install 'repoloom[inference]'"
+    )
+    assert "Traceback" not in ended.stderr
