@@ -212,7 +212,8 @@ def test_a_training_stopped_by_ctrl_c_says_what_is_kept_and_the_same_command_goe
     stopped = interrupted_at("step 12/", "train", small_run.recipe, "--out", out)
     assert stopped.code == 130, stopped.err
     assert "asked to stop" in stopped.err
-    step = re.search(r"stopped after step (\d+) of 120: kept is its checkpoint, (\S+); the same command", stopped.err)
+    kept = r"stopped after step (\d+) of 120 of pretrain: kept is its checkpoint, (\S+); the same command"
+    step = re.search(kept, stopped.err)
     assert step
     assert Path(step[2]).is_file()
     went_on = repoloom("train", small_run.recipe, "--out", out, "--json")

@@ -178,8 +178,8 @@ def make_deterministic(threads: int) -> None:
 def stop_requests() -> Iterator[threading.Event]:
     """An event that SIGTERM and SIGINT set while the block runs, where it runs in the main thread.
 
-    Once it is set, SIGTERM says nothing more for good: torchrun sends another when the first rank has ended, and the
-    others are to end as that one did.
+    Once it is set, SIGTERM says nothing more to a rank for good: torchrun sends another when the first one has ended,
+    and the others are to end as that one did.
     """
     stopping = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -195,7 +195,7 @@ def stop_requests() -> Iterator[threading.Event]:
     try:
         yield stopping
     finally:
-        if stopping.is_set():
+        if stopping.is_set() and "TORCHELASTIC_RUN_ID" in os.environ:
             before[signal.SIGTERM] = signal.SIG_IGN
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -218,7 +218,7 @@ def test_whoever_goes_away_leaves_the_slot_to_others(serve: Callable[..., Server
     single = serve(slots=1)
     ended = 'repoloom_completions_total{finish="%s"}'
     before = sum(single.metric(ended % finish) for finish in ("stop", "length"))
-    body = json.dumps({"prompt": [TEXT] * 16, "max_tokens": 400, "stream": stream, "seed": 1}).encode()
+    body = json.dumps({"prompt": [TEXT] * 16, "max_tokens": 400, "stream": stream, "temperature": 0}).encode()
     host, port = single.http.split(":")
     with socket.create_connection((host, int(port))) as client:
         head = f"POST /v1/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
