@@ -88,9 +88,9 @@ def train(
 ) -> str:
     """Trains on the packed tokens whose digest is `corpus`, stage after stage; returns the SHA-256 of the weights.
 
-    In this pod, or by `workers`: JSON of `settings.Workers`; a cache holds numbers of structures as floats.
+    In this pod, or by `workers`: JSON of `settings.Workers`, text for the reason that the recipe is.
     """
-    from repoloom_pipelines.model_path import told_of
+    from repoloom_pipelines.model_path import tell
     from repoloom_pipelines.model_path import train as train_here
     from repoloom_pipelines.settings import Workers
     from repoloom_pipelines.training_run import train_by_operator
@@ -99,26 +99,16 @@ def train(
         trained = train_by_operator(recipe, store, claimed, corpus, Workers.model_validate_json(workers))
     else:
         trained = train_here(recipe, store, claimed, corpus)
-    told = told_of(trained, store)
-    model.uri = told.uri
-    model.metadata.update(told.metadata)
-    for name, value in told.metrics.items():
-        metrics.log_metric(name, value)
-    return told.weights
+    return tell(trained, store, model, metrics)
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)
 def tune(recipe: str, store: str, claimed: str, base: str, model: Output[Model], metrics: Output[Metrics]) -> str:
     """Tunes the model whose weights are `base` on conversations; returns the SHA-256 of the new weights."""
-    from repoloom_pipelines.model_path import told_of
+    from repoloom_pipelines.model_path import tell
     from repoloom_pipelines.model_path import tune as tune_model
 
-    told = told_of(tune_model(recipe, store, claimed, base), store)
-    model.uri = told.uri
-    model.metadata.update(told.metadata)
-    for name, value in told.metrics.items():
-        metrics.log_metric(name, value)
-    return told.weights
+    return tell(tune_model(recipe, store, claimed, base), store, model, metrics)
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)

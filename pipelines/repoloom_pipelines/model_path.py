@@ -1,10 +1,10 @@
 """From packed tokens to a measured model and its report, as tasks of a pipeline do it. Torch loads with the task."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kfp.dsl import Metrics, Model
 from rich.console import Console
 
 from repoloom.errors import ConflictError, InputError, UnavailableError
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from repoloom.recipe.corpus import Corpus
     from repoloom.recipe.results import Trained
     from repoloom.recipe.training_stages import Stage
-    from repoloom.training.config import TrainParams
 
 
 def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
@@ -44,28 +43,17 @@ def tune(recipe: str, store: str, claimed: str, base: str) -> "Trained":
         return _train(stages, packed, store)
 
 
-@dataclass(frozen=True)
-class Told:
-    """What a training came to, as its artifacts say it."""
+def tell(trained: "Trained", store: str, model: Model, metrics: Metrics) -> str:
+    """Says in its artifacts what a training came to; returns the SHA-256 of the weights.
 
-    uri: str
-    weights: str
-    metadata: dict[str, str | int]
-    metrics: dict[str, float]
-
-
-def told_of(trained: "Trained", store: str) -> Told:
-    """The numbers of the last stage by their own names, and those of each stage where there are several."""
-    metrics: dict[str, float] = {}
+    The numbers of the last stage have their own names, those of the stages before it begin with theirs.
+    """
+    model.uri = f"{store.rstrip('/')}/model"
+    model.metadata.update(weights=trained.weights, corpus=trained.packed, parameters=trained.parameters)
     for prefix, stage in (("", trained), *((f"{stage.stage}_", stage) for stage in trained.stages[:-1])):
         for name in ("steps", "final_loss", "unigram_loss", "seconds"):
-            metrics[f"{prefix}{name.removeprefix('final_')}"] = getattr(stage, name)
-    return Told(
-        uri=f"{store.rstrip('/')}/model",
-        weights=trained.weights,
-        metadata={"weights": trained.weights, "corpus": trained.packed, "parameters": trained.parameters},
-        metrics=metrics,
-    )
+            metrics.log_metric(f"{prefix}{name.removeprefix('final_')}", getattr(stage, name))
+    return trained.weights
 
 
 def find_base(recipe: str, store: str) -> str:
@@ -109,7 +97,9 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
     from repoloom.cli.training import EvaluationView, show_evaluation
     from repoloom.recipe.model_path import evaluate_model
 
-    params = _train_params(recipe)
+    wanted = Recipe.parse(recipe, "recipe")
+    if wanted.train is None:
+        raise InputError("the recipe has no `train` section")
     check_claim(store, claimed)
     console = Console(stderr=True)
     with hold(store):
@@ -118,7 +108,7 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
             raise ConflictError(f"{store} holds the model {trained.weights}, the task was given {weights}")
         with EvaluationView(console) as view:
             evaluation = evaluate_model(
-                Recipe.parse(recipe, "recipe").evaluate, trained, params.seed, open_corpus(store), store, view.status
+                wanted.evaluate, trained, wanted.train.seed, open_corpus(store), store, view.status
             )
     show_evaluation(evaluation, console)
     return evaluation
@@ -159,10 +149,3 @@ def _stages(recipe: str, corpus: "Corpus", store: str) -> "Sequence[Stage]":
     from repoloom.recipe.training_stages import stages_of
 
     return stages_of(Recipe.parse(recipe, "recipe"), corpus, store)
-
-
-def _train_params(recipe: str) -> "TrainParams":
-    params = Recipe.parse(recipe, "recipe").train
-    if params is None:
-        raise InputError("the recipe has no `train` section")
-    return params

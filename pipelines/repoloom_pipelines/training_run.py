@@ -128,5 +128,5 @@ def _refused(error: ApiException, verb: str) -> UnavailableError:
 
 def _line(phase: str, status: Mapping[str, Any]) -> str:
     """How far it is, in a line of a log."""
-    at = status.get("progress", {})
-    return f"{phase or 'waits for the operator'}: step {at['step']} of {at['steps']}" if "step" in at else phase
+    at, phase = status.get("progress", {}), phase or "waits for the operator"
+    return f"{phase}: step {at['step']} of {at['steps']}" if "step" in at else phase

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from repoloom.cli.extras import way_out
+from repoloom.cli.extras import lacks
 from repoloom.errors import RepoloomError
 from repoloom.processes import conceal
 
@@ -56,7 +56,7 @@ def main() -> None:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(1) from None
     except ModuleNotFoundError as error:
-        if (command := way_out(error)) is None:
+        if (said := lacks(error)) is None:
             raise
-        typer.echo(f"error: this needs {error.name}, which is not installed: {command}", err=True)
+        typer.echo(f"error: {said}", err=True)
         raise SystemExit(1) from None

@@ -40,7 +40,7 @@ def test_two_workers_that_are_lost_leave_the_weights_of_two_that_are_not(
     before = _job(namespace)
     namespace.kill("disturbed-train-worker-0")
     wait_for("another job", LIMIT, lambda: _job(namespace) not in ("", before))
-    wait_for("its first word of a step", LIMIT, lambda: "  train  step " in _said(namespace, "disturbed"))
+    wait_for("its first word of a step", LIMIT, lambda: "  pretrain  step " in _said(namespace, "disturbed"))
     assert f" step 1/{STEPS} " not in _said(namespace, "disturbed")
     _restart_kubelet()
     disturbed = namespace.reaches("TrainingRun", "disturbed", "Succeeded", LIMIT)

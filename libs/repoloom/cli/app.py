@@ -11,7 +11,7 @@ import typer
 
 from repoloom import __version__
 from repoloom.cli import datasets, models, run, services, stages
-from repoloom.cli.extras import way_out
+from repoloom.cli.extras import lacks
 from repoloom.cli.output import ShowWarnings, print_json_error, show_error
 from repoloom.cli.up import FOLDER
 from repoloom.errors import InputError, RepoloomError, UnsetError
@@ -55,8 +55,7 @@ def _said(error: Exception) -> str | None:
     if isinstance(error, UnsetError) and _ENV.exists():
         return f"{error}, or `. {_ENV}` for the stack of `repoloom up`"
     if isinstance(error, ModuleNotFoundError):
-        command = way_out(error)
-        return command and f"this needs {error.name}, which is not installed: {command}"
+        return lacks(error)
     if isinstance(error, OSError):
         return f"{error.filename or 'input or output'}: {error.strerror}" if error.errno in _REFUSALS else None
     if isinstance(error, _USAGE):

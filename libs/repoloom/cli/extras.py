@@ -34,6 +34,12 @@ def way_out(missing: ImportError) -> str | None:
     return found and f"{sys.executable} -m pip install 'repoloom[{found}]'"
 
 
+def lacks(missing: ImportError) -> str | None:
+    """The error of a missing module, with the way out; None where no extra has it."""
+    command = way_out(missing)
+    return command and f"this needs {missing.name}, which is not installed: {command}"
+
+
 def require(module: str) -> None:
     """Raises ModuleNotFoundError where a module that is wanted later is not installed."""
     if find_spec(module) is None:

@@ -30,9 +30,8 @@ class Slots:
         # Zeros, since a masked value counts 0 times what it is, and there are values of which that is not 0.
         self._layers = [(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in model.model.layers]
         self._places = torch.arange(capacity, device=weight.device)
-        self._graphs: dict[
-            tuple[str, int, int], _Graph
-        ] = {}  # of what is done, with how many tokens, over how many keys
+        # By what is done, with how many tokens, over how many keys.
+        self._graphs: dict[tuple[str, int, int], _Graph] = {}
 
     @property
     def bytes(self) -> int:
