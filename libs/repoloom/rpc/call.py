@@ -60,7 +60,13 @@ def in_thread(executor: Executor, work: Callable[..., T], *arguments: object) ->
     working = executor.submit(copy_context().run, work, *arguments)
     if call := current_call():
         call.working = working
-    return asyncio.wrap_future(working)
+    return forgivable(asyncio.wrap_future(working))
+
+
+def forgivable(future: asyncio.Future[T]) -> asyncio.Future[T]:
+    """A future whose error asyncio does not log as lost where the call that waited for it has ended before it."""
+    future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+    return future
 
 
 @contextlib.contextmanager

@@ -19,7 +19,7 @@ from google.protobuf.message import DecodeError, Message
 
 from repoloom.errors import InputError, TooLargeError
 from repoloom.rpc.admission import Admission, Places
-from repoloom.rpc.call import Call, entered, request_id_of
+from repoloom.rpc.call import Call, entered, forgivable, request_id_of
 from repoloom.rpc.callers import ANYONE, Caller, CallersFile
 from repoloom.rpc.errors import REQUEST_ID, StatusError, ending
 from repoloom.rpc.observing import observed, received, sent
@@ -173,8 +173,7 @@ class Dispatcher(grpc.GenericRpcHandler):
         if len(content) > most:
             raise TooLargeError(f"the answer is larger than max: {len(content)} bytes, and {most} may be sent")
         async with _within(quiet, f"the client took no message for {quiet:g} s"):
-            call.sending = asyncio.ensure_future(context.write(content))
-            call.sending.add_done_callback(_retrieve)
+            call.sending = forgivable(asyncio.ensure_future(context.write(content)))
             await asyncio.shield(call.sending)  # what ends the call leaves the message on its way
         sent(call, len(content))
 
@@ -190,12 +189,6 @@ async def _is_sent(call: Call) -> bool:
         return True
     done, _ = await asyncio.wait({call.sending}, timeout=_LAST_SECONDS)
     return bool(done)
-
-
-def _retrieve(sending: asyncio.Future[None]) -> None:
-    """Looks at the end of a message that nobody may be waiting for any more, lest asyncio report it as unseen."""
-    if not sending.cancelled():
-        sending.exception()
 
 
 def _kind(handler: Handler) -> Descriptor | None:

@@ -82,7 +82,6 @@ async def run(
     call = _Call(form, stream)
     feeding = asyncio.create_task(call.feed())
     working = in_thread(executor, call.work, job)
-    working.add_done_callback(_retrieve)
     try:
         while (answer := await call.outgoing.get()) is not None:
             yield answer
@@ -195,9 +194,3 @@ class _Call(Generic[Request, Response]):
         result = asyncio.run_coroutine_threadsafe(coroutine, self._loop).result()
         self.go_on()
         return result
-
-
-def _retrieve(working: "asyncio.Future[None]") -> None:
-    """A call that was abandoned does not ask how its work ended; asked for here, its error is not logged as lost."""
-    if not working.cancelled():
-        working.exception()

@@ -22,9 +22,11 @@ class _Work:
     def __init__(self) -> None:
         self._begun, self._over = threading.Event(), threading.Event()
 
-    def __call__(self) -> None:
+    def __call__(self, error: Exception | None = None) -> None:
         self._begun.set()
         assert self._over.wait(60)
+        if error:
+            raise error
 
     async def begun(self) -> None:
         assert await asyncio.to_thread(self._begun.wait, 20)
@@ -78,6 +80,25 @@ def test_what_is_given_up_before_it_has_a_thread_is_kept_by_nobody_and_not_done(
         assert asked() is None
         work.end()
         assert await threads.do(len, done) == 0
+
+    with _one_thread() as (threads, work):
+        asyncio.run(main(threads, work))
+
+
+def test_an_error_after_the_call_has_ended_is_not_logged_as_lost() -> None:
+    lost: list[str] = []
+
+    async def main(threads: Threads, work: _Work) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context["message"]))
+        given_up = asyncio.create_task(threads.do(work, ValueError("too late")))
+        await work.begun()
+        await _cancelled(given_up)
+        del given_up
+        work.end()
+        await threads.do(len, "")
+        await asyncio.sleep(0)  # the work's end has come to the loop
+        gc.collect()
+        assert not lost
 
     with _one_thread() as (threads, work):
         asyncio.run(main(threads, work))
