@@ -29,6 +29,7 @@ def serve(
     """
     configure()
     logging.getLogger("kopf").setLevel(logging.WARNING)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the kubelet's probes
     settings = Settings.load()
     register(Cluster(_client()), settings)
     asyncio.run(kopf.operator(settings=_kopf(), namespaces=namespace, standalone=True, liveness_endpoint=liveness))

@@ -123,6 +123,10 @@ class _Release:
         wanted = self._evaluation()
         evaluated = self.seen.output.evaluated
         if evaluated is None or evaluated.weights != self.model.sha256:
+            serving = self.seen.serving
+            if self.spec.deployment is not None and (serving is None or serving.model is None):
+                yield from self._missing()
+                return
             yield from Children(release, self.seen.children).ensure(wanted)
             phase, ready = self._evaluating(Children(release, self.seen.children).current(wanted))
             yield from self._rest(phase, ready)
@@ -176,8 +180,7 @@ class _Release:
         """Takes the Deployment for this release, and then remembers what it serves: a roll-out is under way."""
         serving, me = self.seen.serving, holder(self.seen.resource)
         if serving is None or serving.model is None:
-            yield from self._rest("Pending", deployment_missing(self.seen.resource), passed)
-            yield self.look
+            yield from self._missing(passed)
         elif serving.model == self.model and serving.ready:
             yield from self._rest("Released", released("all replicas serve the model"), passed)
         elif serving.model == self.model:  # by another's will: there is nothing to go back to
@@ -195,6 +198,10 @@ class _Release:
         else:
             yield serving.hold(me)
             yield Requeue(0)
+
+    def _missing(self, *conditions: Condition) -> Iterator[Action]:
+        yield from self._rest("Pending", deployment_missing(self.seen.resource), *conditions)
+        yield self.look
 
     def _rest(self, phase: str, *conditions: Condition) -> Iterator[Action]:
         yield from _let_go(self.seen)

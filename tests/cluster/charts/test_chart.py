@@ -162,6 +162,13 @@ def test_production_makes_no_secret_and_keeps_no_data_itself() -> None:
     assert not kinds & {"Secret", "StatefulSet"}
 
 
+@pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "store"), ("Deployment", "redis")])
+def test_an_upgrade_of_repoloom_leaves_what_a_development_cluster_keeps_its_data_in_alone(kind: str, name: str) -> None:
+    before, after = (named(render(DEVELOPMENT, f"--set=images.repoloom=repoloom:{tag}"), kind, name) for tag in "12")
+    assert before["spec"] == after["spec"]
+    assert before["spec"]["template"]["metadata"]["labels"] == before["spec"]["selector"]["matchLabels"]
+
+
 def test_traffic_that_is_not_named_is_refused() -> None:
     policies = [one["spec"] for one in render(DEVELOPMENT) if one["kind"] == "NetworkPolicy"]
     nothing = [one for one in policies if not one.keys() & {"ingress", "egress"}]

@@ -152,6 +152,16 @@ def test_a_model_that_misses_a_gate_is_served_nowhere(world: World, wanted: dict
     assert world.condition("ModelRelease", "r", "GatesPassed")["message"] == said
 
 
+def test_a_model_is_not_measured_before_there_is_something_that_can_serve_it(world: World) -> None:
+    web = world.objects.pop(("Deployment", "web"))
+    settle(world)
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "DeploymentMissing"
+    assert not world.jobs()
+    world.put(web)
+    finish(world)
+    assert (phase(world), everywhere(world)) == ("Released", ("new", "new"))
+
+
 def test_what_was_not_measured_passes_no_gate(world: World) -> None:
     measured(world, bits=None)
     assert phase(world) == "Rejected"
