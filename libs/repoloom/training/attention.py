@@ -5,7 +5,6 @@ from typing import NamedTuple, TypeAlias
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torch.nn.attention.varlen import varlen_attn
 
 
 class Documents(NamedTuple):
@@ -45,6 +44,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible) -> Tenso
 
 def _attend_within(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
     """Flash attention (arXiv 2307.08691) over documents of any lengths."""
+    # Here, since it takes seconds to import all that it brings, and none but a GPU needs it.
+    from torch.nn.attention.varlen import varlen_attn
+
     group = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(group, 1) if group > 1 else x for x in (key, value))  # torch 2.11 shares no heads
     query, key, value = (x.to(value.dtype).transpose(1, 2) for x in (query, key, value))

@@ -86,7 +86,9 @@ class Decoder(nn.Module):
 
     def __init__(self, architecture: Architecture) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(architecture.vocab_size, architecture.hidden_size)
+        # Not initialised: on the meta device that would import torch's compiler, which takes seconds.
+        empty = torch.empty(architecture.vocab_size, architecture.hidden_size)
+        self.embed_tokens = nn.Embedding.from_pretrained(empty, freeze=False)  # type: ignore[no-untyped-call]
         self.layers = nn.ModuleList(Layer(architecture) for _ in range(architecture.num_hidden_layers))
         self.norm = nn.RMSNorm(architecture.hidden_size, architecture.rms_norm_eps)
 
