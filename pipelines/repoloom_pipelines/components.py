@@ -91,13 +91,15 @@ def train(
     In this pod, or by `workers`: JSON of `settings.Workers`, text for the reason that the recipe is.
     """
     from repoloom_pipelines.model_path import tell
-    from repoloom_pipelines.model_path import train as train_here
-    from repoloom_pipelines.settings import Workers
-    from repoloom_pipelines.training_run import train_by_operator
 
     if workers:
+        from repoloom_pipelines.settings import Workers
+        from repoloom_pipelines.training_run import train_by_operator
+
         trained = train_by_operator(recipe, store, claimed, corpus, Workers.model_validate_json(workers))
     else:
+        from repoloom_pipelines.model_path import train as train_here
+
         trained = train_here(recipe, store, claimed, corpus)
     return tell(trained, store, model, metrics)
 

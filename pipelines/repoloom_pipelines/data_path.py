@@ -12,7 +12,7 @@ from repoloom.cli.engine import Engine, check_files, open_pool
 from repoloom.cli.progress import RunView
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
-from repoloom.engine.queue.broker import URL
+from repoloom.engine.queue import REDIS_URL
 from repoloom.recipe.hold import hold
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import Watcher, run_next_stage
@@ -34,7 +34,7 @@ def make(stage: str, recipe: str, store: str, claimed: str, given: str, workers:
     What an attempt before this one committed is taken over. Raises RepoloomError.
     """
     wanted = Recipe.parse(recipe, "recipe")
-    engine = Engine.CELERY if URL in os.environ else Engine.LOCAL
+    engine = Engine.CELERY if REDIS_URL in os.environ else Engine.LOCAL
     check_files(engine, stage, wanted.section(stage), wanted.where)
 
     def fence() -> None:

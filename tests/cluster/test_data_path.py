@@ -19,14 +19,14 @@ def test_workers_come_with_work_and_go_without_and_make_the_laptops_bytes(
     namespace: Namespace, recipe: dict[str, Any], laptop: str
 ) -> None:
     wait_for("no worker where there is no work", 120, lambda: not namespace.pods("worker-cpu"))
-    namespace.make("CorpusBuild", "calm", recipe=recipe, store=namespace.store("calm"))
+    namespace.make("CorpusBuild", "rising", recipe=recipe, store=namespace.store("rising"))
     wait_for("several workers", 120, lambda: len(namespace.pods("worker-cpu")) > 1)
-    status = namespace.reaches("CorpusBuild", "calm", "Ready", LIMIT)
+    status = namespace.reaches("CorpusBuild", "rising", "Ready", LIMIT)
     assert status["digest"] == laptop
     assert status["progress"]["stepsDone"] == status["progress"]["stepsTotal"]
     for passage in status["funnel"]:
         assert passage["entering"] == passage["kept"] + sum(passage["dropped"].values())
-    assert namespace.events("calm")["Built"] == f"the corpus is {laptop}"
+    assert namespace.events("rising")["Built"] == f"the corpus is {laptop}"
     wait_for("no worker after the work", 180, lambda: not namespace.pods("worker-cpu"))
 
 

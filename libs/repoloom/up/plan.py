@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from repoloom.engine.queue.broker import URL, Broker
+from repoloom.engine.queue import REDIS_URL
+from repoloom.engine.queue.broker import Broker
 from repoloom.engine.queue.build import NAME as BUILD
 from repoloom.errors import InputError
 from repoloom.rpc.catalog import Name
@@ -67,7 +68,7 @@ class _Planner:
         self._wishes = wishes
         self._given = environment
         self._secrets: Secrets = folder.secrets()
-        self._own_redis = not environment.get(URL)
+        self._own_redis = not environment.get(REDIS_URL)
         self._own_s3 = wishes.store is None
         self._at = choose(self._names(), wishes.port)
 
@@ -114,7 +115,7 @@ class _Planner:
     def _redis_variables(self) -> dict[str, str]:
         if not self._own_redis:
             return {}
-        return {URL: f"redis://{self._at[_REDIS]}/0", "REPOLOOM_REDIS_PASSWORD": self._secrets.redis_password}
+        return {REDIS_URL: f"redis://{self._at[_REDIS]}/0", "REPOLOOM_REDIS_PASSWORD": self._secrets.redis_password}
 
     def _s3_variables(self) -> dict[str, str]:
         if not self._own_s3:

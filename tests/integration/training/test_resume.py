@@ -57,7 +57,7 @@ def test_twelve_steps_killed_at_random_moments_equal_twelve_steps_straight(
     assert len(steps) == 12
     chance = random.Random(5)
     said: list[str] = []
-    for _ in range(5):
+    for _ in range(3):
         with start(data, tmp_path) as process:
             for _ in range(chance.randint(1, 2)):
                 advance(process, said)

@@ -11,14 +11,14 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from repoloom.corpus.manifest import Record
+from repoloom.engine.queue import REDIS_URL
 from repoloom.errors import InputError, UnavailableError, UnsetError
 
-URL = "REPOLOOM_REDIS_URL"
 _PASSWORD = "REPOLOOM_REDIS_PASSWORD"  # noqa: S105 - the name of it
 _CA = "REPOLOOM_REDIS_CA"
 _CERTIFICATE = "REPOLOOM_REDIS_CERT"
 _KEY = "REPOLOOM_REDIS_KEY"
-_SECRET = (URL, _PASSWORD)
+_SECRET = (REDIS_URL, _PASSWORD)
 AWAY = (redis.RedisError,)
 """That Redis is of no help now: it is restarted, fails over to a replica, is full, or holds what others put there."""
 
@@ -45,7 +45,7 @@ class Broker(Record):
         for rediss://. Raises InputError, which quotes nothing of the address.
         """
         try:
-            url = urlsplit(environment[URL])
+            url = urlsplit(environment[REDIS_URL])
             database = url.path.strip("/") or "0"
             if url.scheme not in ("redis", "rediss") or not url.hostname or url.query or url.fragment:
                 raise ValueError
@@ -61,9 +61,11 @@ class Broker(Record):
                 key=environment.get(_KEY) or None,
             )
         except KeyError:
-            raise UnsetError(f"{URL} is not set; give redis://host:6379/0, or rediss:// for TLS") from None
+            raise UnsetError(f"{REDIS_URL} is not set; give redis://host:6379/0, or rediss:// for TLS") from None
         except ValueError:  # its text might quote the password
-            raise InputError(f"{URL} is not of the form redis[s]://[user[:password]@]host[:port][/database]") from None
+            raise InputError(
+                f"{REDIS_URL} is not of the form redis[s]://[user[:password]@]host[:port][/database]"
+            ) from None
 
     @classmethod
     def take_from_environment(cls, environment: MutableMapping[str, str]) -> Self:
@@ -116,7 +118,7 @@ class Broker(Record):
         except redis.exceptions.ResponseError as error:
             raise InputError(f"{self.shown} refuses: {error}") from None
         except AWAY as error:
-            raise UnavailableError(f"{self.shown} does not answer: {error}; is {URL} right?") from None
+            raise UnavailableError(f"{self.shown} does not answer: {error}; is {REDIS_URL} right?") from None
         finally:
             client.close()
 

@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from repoloom.engine.queue.broker import AWAY, URL, Broker
+from repoloom.engine.queue import REDIS_URL
+from repoloom.engine.queue.broker import AWAY, Broker
 from repoloom.engine.queue.state import QueueState, queue_state
 from repoloom.errors import RepoloomError
 from repoloom.up.doctor.finding import Finding
@@ -20,7 +21,9 @@ def redis_findings(environment: Mapping[str, str]) -> Iterator[Finding]:
         broker = Broker.from_environment(environment)
         broker.check()
     except RepoloomError as error:
-        yield Finding.fail("redis", str(error), f"`repoloom up` starts one; else set {URL} and REPOLOOM_REDIS_PASSWORD")
+        yield Finding.fail(
+            "redis", str(error), f"`repoloom up` starts one; else set {REDIS_URL} and REPOLOOM_REDIS_PASSWORD"
+        )
         return
     yield Finding.ok("redis", f"{broker.shown} answers and lets us in")
     try:
