@@ -13,36 +13,35 @@ RUN groupadd --gid 1000 repoloom \
 FROM base AS environment
 ENV PATH=/opt/repoloom/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
-    PIP_NO_COMPILE=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONHASHSEED=0 \
-    COMPILE="python -m compileall -q -j 1 -x /tests?/|/lib2to3/|py312 --invalidation-mode unchecked-hash /opt/repoloom/lib"
+    COMPILE="python -m compileall -q -f -j 1 -x /tests?/|/lib2to3/|py312 --invalidation-mode unchecked-hash /opt/repoloom/lib"
 RUN python -m venv /opt/repoloom
 
 # repoloom itself as Python knows it: its commands, and a line that says that its code lies in /app.
 FROM environment AS project
 COPY requirements/build.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/build.txt
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/build.txt
 COPY pyproject.toml README.md LICENSE /app/
-RUN pip install --no-deps --no-build-isolation --editable /app \
+RUN pip install --no-compile --no-deps --no-build-isolation --editable /app \
  && mkdir /project \
  && cp -r --parents /opt/repoloom/bin/repoloom* /opt/repoloom/lib/python3.11/site-packages/*repoloom* /project
 
 FROM environment AS repoloom-environment
 COPY requirements/cluster.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/cluster.txt && $COMPILE
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/cluster.txt && $COMPILE
 
 FROM environment AS inference-environment
 COPY requirements/inference.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/inference.txt && $COMPILE
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/inference.txt && $COMPILE
 # What a GPU variant has besides, such as flash-attn, which is compiled: that takes a base image with CUDA's compiler.
 ARG GPU_PACKAGES=
-RUN [ -z "$GPU_PACKAGES" ] || pip install --no-build-isolation $GPU_PACKAGES
+RUN [ -z "$GPU_PACKAGES" ] || pip install --no-compile --no-build-isolation $GPU_PACKAGES
 
 # On top of the one before, of the same versions, so that torch is installed once.
 FROM inference-environment AS training-environment
 COPY requirements/training.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --requirement /requirements/training.txt && $COMPILE
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/training.txt && $COMPILE
 
 FROM base AS runtime
 ENV PATH=/opt/repoloom/bin:$PATH \
