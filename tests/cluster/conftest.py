@@ -52,7 +52,8 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
 
 
 def _remove() -> None:
-    """What a run before left. Its operator may be gone: nobody else would take the finalizers off."""
+    """What a run before left. Its operator, if it lives, ends first, or it would put finalizers on again."""
+    output("kubectl", "--namespace", NAME, "delete", "deployment", "repoloom-operator", "--ignore-not-found")
     if output("kubectl", "get", "crd", "corpusbuilds.repoloom.dev", "--ignore-not-found"):
         for resource in output("kubectl", "--namespace", NAME, "get", KINDS, "--output=name").split():
             free = ("--type=merge", "--patch", '{"metadata": {"finalizers": null}}')
