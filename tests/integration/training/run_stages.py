@@ -1,12 +1,8 @@
-"""A run of a data path that is written by hand, and trainings of it: `run_stages.py RUN OUT` is one in a process.
-
-Of the environment it takes DIE_AT: the number of the writing, of this process to the store, at which it is killed.
-"""
+"""A run of a data path that is written by hand, and trainings of it."""
 
 import json
 import os
 import signal
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +133,8 @@ def train(recipe: Path, run: Path, out: Path) -> tuple[Trained, dict[str, int]]:
     return trained, seen.steps
 
 
-def _die_at(number: int) -> None:
-    """Has this process killed when it opens an object for writing for the so-manieth time."""
+def train_and_die(run: Path, out: Path, number: int) -> None:
+    """Trains, and has this process killed when it opens an object for writing for the so-manieth time."""
     create, left = FolderStore.create, [number]
 
     def counting(store: FolderStore, key: Any) -> Any:
@@ -148,9 +144,4 @@ def _die_at(number: int) -> None:
         return create(store, key)
 
     FolderStore.create = counting  # type: ignore[method-assign]
-
-
-if __name__ == "__main__":
-    if "DIE_AT" in os.environ:
-        _die_at(int(os.environ["DIE_AT"]))
-    train(Path(sys.argv[1]).with_name("recipe.yaml"), Path(sys.argv[1]), Path(sys.argv[2]))
+    train(run.with_name("recipe.yaml"), run, out)

@@ -1,9 +1,9 @@
-"""A tiny training run in a process of its own: `run_tiny.py DATA CHECKPOINTS EXPORT`.
+"""A tiny training run for a process of its own.
 
-It says each step before it saves it, and saves once it is given a line, or there is no one to give one.
+It says each step before it saves it, and saves once it is answered.
 """
 
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from repoloom.store import open_store
@@ -37,14 +37,13 @@ PARAMS = TrainParams(
 )
 
 
-def main(data: Path, checkpoints: Path, exported: Path) -> None:
+def main(data: Path, checkpoints: Path, exported: Path, listener: "Connection[str, None]") -> None:
     """Trains to the end, or until it is asked to stop, and exports."""
     packed = PackedDataset([data / "0.bin"], [data / "0.idx"], PARAMS.sequence_length)
 
     def say(step: StepReport) -> None:
-        sys.stdout.write(f"{step.step} {step.loss!r} {step.samples_consumed}\n")
-        sys.stdout.flush()
-        sys.stdin.readline()
+        listener.send(f"{step.step} {step.loss!r} {step.samples_consumed}")
+        listener.recv()
 
     outcome = train(
         PARAMS,
@@ -57,7 +56,3 @@ def main(data: Path, checkpoints: Path, exported: Path) -> None:
     )
     if outcome.finished:
         export(Llama.of(PARAMS.architecture(300), outcome.weights), (data / "tokenizer.json").read_bytes(), exported)
-
-
-if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:]))

@@ -1,19 +1,19 @@
 """A run that is killed again and again ends with the very weights of a run that was not."""
 
+import contextlib
+import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import READY
+from run_tiny import main
 from tokenizers import Tokenizer
 
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
-
-SCRIPT = Path(__file__).with_name("run_tiny.py")
 
 
 @pytest.fixture(scope="module")
@@ -28,26 +28,39 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(data: Path, work: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, SCRIPT, data, work / "checkpoints", work / "model"]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+class Run:
+    """A run in a process of its own, which goes on from what lies in a folder."""
 
+    def __init__(self, data: Path, work: Path) -> None:
+        self._listener, theirs = READY.Pipe()
+        self.process = READY.Process(target=main, args=(data, work / "checkpoints", work / "model", theirs))
+        self.process.start()
+        theirs.close()
 
-def advance(process: subprocess.Popen[str], said: list[str]) -> None:
-    """Reads what the run says of a step, and lets it go on to save it."""
-    assert process.stdin is not None
-    assert process.stdout is not None
-    said.append(process.stdout.readline())
-    process.stdin.write("\n")
+    def next(self) -> str:
+        """What it says of a step. Raises EOFError where it has ended."""
+        return str(self._listener.recv())
+
+    def go_on(self) -> None:
+        self._listener.send(None)
+
+    def end(self) -> list[str]:
+        """Lets it go on to its end; returns what it says of its steps."""
+        said = []
+        with contextlib.suppress(EOFError):
+            while True:
+                said.append(self.next())
+                self.go_on()
+        self.process.join()
+        return said
 
 
 @pytest.fixture(scope="module")
 def uninterrupted(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, list[str]]:
-    """The weights and the step lines of a run that nothing interrupts."""
+    """The weights of a run that nothing interrupts, and what it said."""
     work = tmp_path_factory.mktemp("straight")
-    with start(data, work) as process:
-        said, _ = process.communicate()
-    return (work / "model" / "model.safetensors").read_bytes(), said.splitlines(keepends=True)
+    said = Run(data, work).end()
+    return (work / "model" / "model.safetensors").read_bytes(), said
 
 
 def test_twelve_steps_killed_at_random_moments_equal_twelve_steps_straight(
@@ -57,18 +70,19 @@ def test_twelve_steps_killed_at_random_moments_equal_twelve_steps_straight(
     assert len(steps) == 12
     chance = random.Random(5)
     said: list[str] = []
-    for _ in range(3):
-        with start(data, tmp_path) as process:
-            for _ in range(chance.randint(1, 2)):
-                advance(process, said)
-            # What it does now is write, sync and rename the checkpoint, then the next step: somewhere there it dies.
-            moment = time.perf_counter() + chance.random() * 0.03
-            while time.perf_counter() < moment:
-                pass
-            process.kill()
-            assert process.wait() == -signal.SIGKILL
-    with start(data, tmp_path) as process:
-        said += process.communicate()[0].splitlines(keepends=True)
+    for _ in range(5):
+        run = Run(data, tmp_path)
+        for _ in range(chance.randint(1, 2)):
+            said.append(run.next())
+            run.go_on()
+        # What it does now is write, sync and rename the checkpoint, then the next step: somewhere there it dies.
+        moment = time.perf_counter() + chance.random() * 0.03
+        while time.perf_counter() < moment:
+            pass
+        run.process.kill()
+        run.process.join()
+        assert run.process.exitcode == -signal.SIGKILL
+    said += Run(data, tmp_path).end()
     assert said[-1] == steps[-1]
     assert set(said) <= set(steps)  # a step that is done again does the same
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == weights
@@ -78,16 +92,16 @@ def test_twelve_steps_killed_at_random_moments_equal_twelve_steps_straight(
 def test_a_run_asked_to_stop_ends_its_step_and_saves_it(
     data: Path, uninterrupted: tuple[bytes, list[str]], tmp_path: Path, number: signal.Signals
 ) -> None:
-    said: list[str] = []
-    with start(data, tmp_path) as process:
-        advance(process, said)
-        assert process.stdout is not None
-        said.append(process.stdout.readline())
-        process.send_signal(number)
-        assert process.communicate() == ("", None)
-        assert process.returncode == 0
+    run = Run(data, tmp_path)
+    run.next()
+    run.go_on()
+    run.next()
+    assert run.process.pid
+    os.kill(run.process.pid, number)
+    run.go_on()
+    assert run.end() == []
+    assert run.process.exitcode == 0
     assert max((tmp_path / "checkpoints/train").glob("step-*.json")).name == "step-000000002.progress.json"
     assert not (tmp_path / "model").exists()
-    with start(data, tmp_path) as process:
-        process.communicate()
+    Run(data, tmp_path).end()
     assert (tmp_path / "model" / "model.safetensors").read_bytes() == uninterrupted[0]

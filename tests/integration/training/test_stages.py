@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from run_stages import STOLEN, Seen, begin, corpus_of, train, write_run
+from processes import READY
+from run_stages import STOLEN, Seen, begin, corpus_of, train, train_and_die, write_run
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
@@ -32,7 +33,6 @@ from repoloom.store.folders import sha256
 from repoloom.training.parallel import SingleProcess
 from repoloom_inference.lineage import lineage
 
-SCRIPT = Path(__file__).with_name("run_stages.py")
 STEPS = {"pretrain": 6, "extend": 4}
 
 
@@ -129,16 +129,15 @@ def test_conversations_that_are_left_out_are_counted_and_named(out: Path) -> Non
 
 def test_what_is_killed_again_and_again_ends_with_the_same_weights(folder: Path, out: Path) -> None:
     chance, killed = random.Random(4), []
-    path = os.pathsep.join([str(SCRIPT.parent), str(SCRIPT.parents[2] / "unit")])
-    command = [sys.executable, str(SCRIPT), str(folder / "run"), str(folder / "killed")]
     for moment in (6, 17, *(chance.randint(12, 30) for _ in range(4)), 10**9):
-        environment = {**os.environ, "PYTHONPATH": path, "DIE_AT": str(moment)}
-        done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
-        if done.returncode == 0:
+        training = READY.Process(target=train_and_die, args=(folder / "run", folder / "killed", moment))
+        training.start()
+        training.join()
+        if training.exitcode == 0:
             break
-        assert done.returncode == -signal.SIGKILL, done.stderr
+        assert training.exitcode == -signal.SIGKILL
         killed.append(json.loads((folder / "killed" / "progress.json").read_text())["stage"])
-    assert done.returncode == 0
+    assert training.exitcode == 0
     assert set(killed) == {"pretrain", "extend", "instruct"}
     assert [stage.weights for stage in record(folder / "killed").stages] == [
         stage.weights for stage in record(out).stages
