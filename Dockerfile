@@ -36,7 +36,7 @@ COPY requirements/inference.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/inference.txt && $COMPILE
 # What a GPU variant has besides, such as flash-attn, which is compiled: that takes a base image with CUDA's compiler.
 ARG GPU_PACKAGES=
-RUN [ -z "$GPU_PACKAGES" ] || pip install --no-compile --no-build-isolation $GPU_PACKAGES
+RUN [ -z "$GPU_PACKAGES" ] || { pip install --no-compile --no-build-isolation $GPU_PACKAGES && $COMPILE; }
 
 # On top of the one before, of the same versions, so that torch is installed once.
 FROM inference-environment AS training-environment

@@ -123,12 +123,13 @@ class _Release:
         wanted = self._evaluation()
         evaluated = self.seen.output.evaluated
         if evaluated is None or evaluated.weights != self.model.sha256:
-            serving = self.seen.serving
-            if self.spec.deployment is not None and (serving is None or serving.model is None):
+            children = Children(release, self.seen.children)
+            if children.current(wanted) is None and self.spec.deployment is not None and self._served is None:
+                yield from children.stop()
                 yield from self._missing()
                 return
-            yield from Children(release, self.seen.children).ensure(wanted)
-            phase, ready = self._evaluating(Children(release, self.seen.children).current(wanted))
+            yield from children.ensure(wanted)
+            phase, ready = self._evaluating(children.current(wanted))
             yield from self._rest(phase, ready)
             if phase != "Failed":
                 yield self.look
@@ -178,17 +179,17 @@ class _Release:
 
     def _begin(self, passed: Condition) -> Iterator[Action]:
         """Takes the Deployment for this release, and then remembers what it serves: a roll-out is under way."""
-        serving, me = self.seen.serving, holder(self.seen.resource)
-        if serving is None or serving.model is None:
+        serving, served, me = self.seen.serving, self._served, holder(self.seen.resource)
+        if serving is None or served is None:
             yield from self._missing(passed)
-        elif serving.model == self.model and serving.ready:
+        elif served == self.model and serving.ready:
             yield from self._rest("Released", released("all replicas serve the model"), passed)
-        elif serving.model == self.model:  # by another's will: there is nothing to go back to
+        elif served == self.model:  # by another's will: there is nothing to go back to
             said = serving.said or "all replicas get the model"
             yield from self._rest("RollingOut", not_ready("RollingOut", said), passed)
             yield self.look
         elif serving.holder == me:
-            self.fields |= {"candidate": asdict(self.model), "former": asdict(serving.model)}
+            self.fields |= {"candidate": asdict(self.model), "former": asdict(served)}
             yield from self._write("Canary", not_ready("Canary"), passed)
             yield Requeue(0)
         elif serving.holder:
@@ -198,6 +199,11 @@ class _Release:
         else:
             yield serving.hold(me)
             yield Requeue(0)
+
+    @property
+    def _served(self) -> Model | None:
+        """What is served now; None where there is nothing that could serve a model."""
+        return self.seen.serving.model if self.seen.serving else None
 
     def _missing(self, *conditions: Condition) -> Iterator[Action]:
         yield from self._rest("Pending", deployment_missing(self.seen.resource), *conditions)

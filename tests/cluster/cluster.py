@@ -87,9 +87,10 @@ class Namespace:
         items = self.get("events", "--field-selector", f"involvedObject.name={name}")["items"]
         return {event["reason"]: event["message"] for event in items}
 
-    def kill(self, pod: str) -> None:
-        """As a node that is lost does."""
-        self.kubectl("delete", "pod", pod, "--grace-period=0", "--force")
+    def kill(self, pod: str) -> bool:
+        """As a node that is lost does; returns whether it was there still."""
+        options = ("--grace-period=0", "--force", "--ignore-not-found", "--output=name")
+        return bool(self.kubectl("delete", "pod", pod, *options))
 
     def said(self, job: str, seconds: float) -> str:
         """What the pod of a Job prints last, a line or an indented object of JSON, once it has ended well."""

@@ -53,7 +53,8 @@ def namespace(laptop: str) -> Namespace:  # noqa: ARG001 - it writes the corpus
 
 def _remove() -> None:
     """What a run before left. Its operator, if it lives, ends first, or it would put finalizers on again."""
-    output("kubectl", "--namespace", NAME, "delete", "deployment", "repoloom-operator", "--ignore-not-found")
+    operator = ("deployment", "repoloom-operator", "--ignore-not-found", "--cascade=foreground")
+    output("kubectl", "--namespace", NAME, "delete", *operator)
     if output("kubectl", "get", "crd", "corpusbuilds.repoloom.dev", "--ignore-not-found"):
         for resource in output("kubectl", "--namespace", NAME, "get", KINDS, "--output=name").split():
             free = ("--type=merge", "--patch", '{"metadata": {"finalizers": null}}')

@@ -174,7 +174,8 @@ class Dispatcher(grpc.GenericRpcHandler):
             raise TooLargeError(f"the answer is larger than max: {len(content)} bytes, and {most} may be sent")
         async with _within(quiet, f"the client took no message for {quiet:g} s"):
             call.sending = forgivable(asyncio.ensure_future(context.write(content)))
-            await asyncio.shield(call.sending)  # what ends the call leaves the message on its way
+            await asyncio.wait({call.sending})  # what ends the call leaves the message on its way
+            call.sending.result()
         sent(call, len(content))
 
 

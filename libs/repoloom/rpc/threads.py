@@ -29,7 +29,8 @@ class Threads:
         await self._free.acquire()
         working = in_thread(self._executor, work, *arguments)
         working.add_done_callback(lambda _: self._free.release())
-        return await asyncio.shield(working)
+        await asyncio.wait({working})
+        return working.result()
 
     def end(self) -> None:
         """Does no more, and waits for none of the threads."""

@@ -1,5 +1,6 @@
 """Attention over packed sequences: each document of a sequence sees itself and its past, and nothing else."""
 
+from importlib import import_module
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -26,6 +27,7 @@ def packed_mask(segments: Tensor) -> Tensor:
 
 def packed_documents(positions: Tensor) -> Documents:
     """The same from positions (batch, sequence), which are from 0 in every document."""
+    import_module("torch.nn.attention.varlen")  # before the compiler traces `_attend_within`
     starts = functional.pad((positions.flatten() == 0).nonzero()[:, 0], (0, 1), value=positions.numel()).int()
     torch._dynamo.maybe_mark_dynamic(starts, 0)  # else the model is compiled anew for another number of documents
     return Documents(starts, positions.shape[1])
@@ -44,7 +46,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible) -> Tenso
 
 def _attend_within(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
     """Flash attention (arXiv 2307.08691) over documents of any lengths."""
-    # Here, since it takes seconds to import all that it brings, and none but a GPU needs it.
+    # Here, since it takes seconds to import with all that it brings, and none but a GPU needs it.
     from torch.nn.attention.varlen import varlen_attn
 
     group = query.shape[1] // key.shape[1]

@@ -170,9 +170,7 @@ def make_deterministic(threads: int) -> None:
     """Fixes the order of every sum; an operation that knows no fixed one raises RuntimeError."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when CUDA starts
     torch.set_num_threads(threads)
-    # Only warned of, attention on a GPU would take the other way. `use_deterministic_algorithms` is the same, and
-    # tells the compiler of it, which takes seconds to import: that is left to those who compile.
-    torch.set_deterministic_debug_mode("error")
+    torch.use_deterministic_algorithms(True)  # only warned of, attention on a GPU would take the other way
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, guards nothing
 
 

@@ -249,7 +249,7 @@ def test_a_stream_without_end_takes_bounded_memory_until_its_deadline(servers: S
     content = TEXT * 4
     endless = (rpc.message(f"repo/{number}", content=content) for number in itertools.count())
     with Watched(server) as watched:
-        called = Called(server.address, rpc.path, itertools.chain([rpc.first()], endless), seconds=2)
+        called = Called(server.address, rpc.path, itertools.chain([rpc.first()], endless), seconds=4)
     assert called.code is Code.DEADLINE_EXCEEDED
     assert watched.growth < ROOM
 

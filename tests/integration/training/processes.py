@@ -3,4 +3,4 @@
 import multiprocessing
 
 READY = multiprocessing.get_context("forkserver")
-READY.set_forkserver_preload(["torch._dynamo", "repoloom.recipe.model_path", "run_stages", "run_tiny"])
+READY.set_forkserver_preload(["torch._dynamo", "repoloom.recipe.model_path"])

@@ -17,7 +17,6 @@ from safetensors.torch import load_file
 
 SCRIPT = Path(__file__).with_name("run_ranks.py")
 STAGES = ("zero1", "zero2", "zero3")
-FURTHEST_APART = ("zero1", "zero3")
 SUMMATION = {"rtol": 2e-4, "atol": 2e-5}
 """What the order of float32 sums may change: 2 ranks add up 8 samples as 4 + 4, and DeepSpeed flattens what it adds."""
 
@@ -180,7 +179,7 @@ def test_a_torchrun_that_would_have_new_ranks_wait_for_dead_ones_is_refused_befo
     assert not (training.out / "steps").exists()
 
 
-@pytest.mark.parametrize("stage", FURTHEST_APART)
+@pytest.mark.parametrize("stage", ["zero1", "zero3"])
 def test_ranks_of_which_one_is_asked_to_stop_save_and_end_alike_and_one_process_goes_on(
     data: Path, alone: Training, tmp_path: Path, stage: str
 ) -> None:
@@ -198,7 +197,7 @@ def test_ranks_of_which_one_is_asked_to_stop_save_and_end_alike_and_one_process_
     assert close(went_on, alone)
 
 
-@pytest.mark.parametrize("stage", FURTHEST_APART)
+@pytest.mark.parametrize("stage", ["zero2", "zero3"])
 def test_two_ranks_go_on_from_what_one_process_saved(data: Path, alone: Training, tmp_path: Path, stage: str) -> None:
     training = Training(data, tmp_path / "out", "single", 1)
     with training.begun(PAUSE_AT="3") as process:

@@ -33,7 +33,8 @@ class Run:
 
     def __init__(self, data: Path, work: Path) -> None:
         self._listener, theirs = READY.Pipe()
-        self.process = READY.Process(target=main, args=(data, work / "checkpoints", work / "model", theirs))
+        arguments = (data, work / "checkpoints", work / "model", theirs)
+        self.process = READY.Process(target=main, args=arguments, daemon=True)
         self.process.start()
         theirs.close()
 

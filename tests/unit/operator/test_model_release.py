@@ -158,8 +158,14 @@ def test_a_model_is_not_measured_before_there_is_something_that_can_serve_it(wor
     assert world.condition("ModelRelease", "r", "Ready")["reason"] == "DeploymentMissing"
     assert not world.jobs()
     world.put(web)
-    finish(world)
-    assert (phase(world), everywhere(world)) == ("Released", ("new", "new"))
+    settle(world)
+    world.pods_start()
+    del world.objects["Deployment", "web"]
+    settle(world)
+    assert phase(world) == "Evaluating"  # what is under way goes on
+    world.pods_end("Failed")
+    settle(world)
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "EvaluationFailed"
 
 
 def test_what_was_not_measured_passes_no_gate(world: World) -> None:
