@@ -18,7 +18,7 @@ install: .venv/installed-train  ## Make .venv with repoloom in it
 
 test: .venv/installed-dev  ## Run the tests
 	@$(BIN)/python tests/preflight.py
-	$(BIN)/python -m pytest -n 3 --dist loadfile --durations=25
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=25
 
 lint: .venv/installed-dev  ## Check style, types and the direction of imports
 	$(BIN)/ruff check .

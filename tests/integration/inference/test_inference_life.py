@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -21,15 +22,17 @@ def digest_of(model: Path) -> str:
 
 
 def test_it_lives_before_it_is_ready_and_finishes_what_runs_when_told_to_stop(model: Path, tmp_path: Path) -> None:
-    with Process(str(model), s3_servers.free_port(), tmp_path / "log", REPOLOOM_INFERENCE_SLOTS="1") as process:
-        seen = set()
-        while (ready := process.probe("/readyz")) != 200:
-            if ready is not None:
-                seen.add((process.probe("/healthz"), ready))
-                refused = httpx2.post(f"http://{process.http}/v1/completions", json={"prompt": "x"}, timeout=60)
-                assert refused.status_code in (200, 503)
+    slow = shutil.copytree(model, tmp_path / "model")
+    (slow / "tokenizer.json").unlink()
+    os.mkfifo(slow / "tokenizer.json")  # whose reader waits for a writer
+    with Process(str(slow), s3_servers.free_port(), tmp_path / "log", REPOLOOM_INFERENCE_SLOTS="1") as process:
+        while process.probe("/healthz") != 200:
             assert process.process.poll() is None, process.said
-        assert seen == {(200, 503)}
+        assert process.probe("/readyz") == 503
+        refused = httpx2.post(f"http://{process.http}/v1/completions", json={"prompt": "x"}, timeout=60)
+        assert refused.status_code == 503
+        (slow / "tokenizer.json").write_bytes((model / "tokenizer.json").read_bytes())
+        process.wait_until_ready()
 
         lines: list[str] = []
         begun = threading.Event()
