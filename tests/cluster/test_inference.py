@@ -110,7 +110,7 @@ def _values(namespace: Namespace) -> dict[str, Any]:
         "tls": {"secretName": f"{NAME}-tls", "clientCertificates": True},
         "callers": {"secretName": f"{NAME}-callers"},
         "test": {"clientTlsSecretName": f"{NAME}-tls"},
-        "serving": {"slots": 1, "preStopSeconds": 3, "drainSeconds": 150},
+        "serving": {"slots": 1, "drainSeconds": 150},
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
     }
 
@@ -213,7 +213,7 @@ def test_a_release_and_an_upgrade_cost_no_request_and_the_model_is_known_to_its_
     pods = served.names()
     served.upgrade(model=model, canary={"model": model})
     assert served.names() == pods  # it is there already
-    served.upgrade(serving={"queue": 65})
+    served.upgrade(serving={"queue": 65, "preStopSeconds": 3})  # of the new pods: the next test stops one of them
     assert not served.names() & pods
     wait_for("former pods have ended", 120, lambda: len(served.pods()) == 2)
     namespace.kubectl("exec", "job/load", "--", "sh", "-c", "kill -TERM 1")
