@@ -1,7 +1,7 @@
 """`python -m repoloom.up.reload COMMAND...`: runs it, and anew whenever a Python file that it runs changes.
 
-For development. What is not loaded yet is loaded as it is then, so of a change only those start anew whom it concerns. A
-file that is changed in a container is not there any more when the container starts anew; so the program in it does.
+For development. What is not loaded yet is loaded as it is then, so of a change only those start anew whom it concerns.
+A file that is changed in a container is not there any more when the container starts anew; so the program in it does.
 """
 
 import os
