@@ -4,11 +4,16 @@ For development. What is not loaded yet is loaded as it is then, so of a change 
 A file that is changed in a container is not there any more when the container starts anew; so the program in it does.
 """
 
+import contextlib
+import functools
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
+import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,13 +22,38 @@ from types import FrameType
 import repoloom
 
 Versions = Mapping[str, int]
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS, _REST_SECONDS = 0.5, 0.1
 _NOTING = Path(__file__).with_name("noting")
 
 
 def versions(folders: Sequence[Path]) -> Versions:
-    """The Python files below folders, and when each was written last."""
-    return {str(path): path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*.py") if path.is_file()}
+    """The Python files below folders, and a checksum of what each holds."""
+    paths = (path for folder in folders for path in folder.rglob("*.py"))
+    return {str(path): version for path in paths if (version := _version(path)) is not None}
+
+
+def _version(path: Path) -> int | None:
+    """None where there is no such file any more."""
+    try:
+        status = path.stat()
+        return _checksum(path, status.st_mtime_ns, status.st_size) if stat.S_ISREG(status.st_mode) else None
+    except FileNotFoundError:
+        return None
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _checksum(path: Path, written: int, size: int) -> int:  # noqa: ARG001 - they say that it was written anew
+    return zlib.crc32(path.read_bytes())
+
+
+def _at_rest(look: Callable[[], Versions]) -> Versions:
+    """What is there once nothing is being written: files come one after another, and piece by piece."""
+    before = look()
+    while True:
+        time.sleep(_REST_SECONDS)
+        if (now := look()) == before:
+            return now
+        before = now
 
 
 def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
@@ -40,11 +70,13 @@ def run(command: Sequence[str], look: Callable[[], Versions]) -> int:
             seen = look()
             process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own words
             signal.signal(signal.SIGTERM, partial(_pass_on, process))
-            while not (changed := seen.items() ^ look().items()) or not _loaded(notes) & dict(changed).keys():
-                try:
+            while True:
+                if look() != seen:
+                    before, seen = seen, _at_rest(look)
+                    if _loaded(notes) & dict(before.items() ^ seen.items()).keys():
+                        break
+                with contextlib.suppress(subprocess.TimeoutExpired):
                     return process.wait(_LOOK_SECONDS)
-                except subprocess.TimeoutExpired:
-                    continue
             print("a file has changed: starting anew", file=sys.stderr, flush=True)
             process.kill()  # its jobs and tasks are taken up by the next one
             process.wait()
