@@ -1,5 +1,6 @@
 """A changed file is live in the pods without a new image."""
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -11,9 +12,10 @@ ASK = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:9090/health
 
 
 def test_a_changed_file_is_live_within_seconds(namespace: Namespace, tmp_path: Path) -> None:
+    history = output("helm", "history", "repoloom", "--namespace", namespace.name, "--max=1", "--output=json")
     output("git", "checkout-index", "--all", f"--prefix={tmp_path}/")
     log = tmp_path / "log"
-    command = ["skaffold", "dev", "--profile=local,models,e2e", f"--namespace={namespace.name}"]
+    command = ["skaffold", "dev", "--profile=local,e2e", f"--namespace={namespace.name}"]
     command += ["--tail=false", "--port-forward=off", "--cleanup=false"]
     with log.open("w") as out, subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out) as dev:
 
@@ -32,7 +34,8 @@ def test_a_changed_file_is_live_within_seconds(namespace: Namespace, tmp_path: P
             print(f"live after {time.monotonic() - began:.1f} s")
         finally:
             dev.terminate()
-    output("helm", "rollback", "repoloom", "--namespace", namespace.name, "--wait", "--timeout=5m")
+    before = str(json.loads(history)[0]["revision"])
+    output("helm", "rollback", "repoloom", before, "--namespace", namespace.name, "--wait", "--timeout=5m")
 
 
 def _said(namespace: Namespace) -> str:
