@@ -247,10 +247,11 @@ def test_the_last_model_is_what_is_measured_reported_and_exported(folder: Path, 
     assert Completer.load(out / "model").model.architecture.max_position_embeddings == 256
 
 
-def test_ranks_train_all_stages_as_one_process_does(folder: Path, out: Path) -> None:
+@pytest.mark.parametrize("parallel", ["zero1", "zero3"])
+def test_ranks_train_all_stages_as_one_process_does(folder: Path, out: Path, parallel: str) -> None:
     ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "repoloom"]
-    to = folder / "zero3"
-    command = [*ranks, "train", folder / "recipe.yaml", "--store", folder / "run", "--out", to, "--parallel", "zero3"]
+    to = folder / parallel
+    command = [*ranks, "train", folder / "recipe.yaml", "--store", folder / "run", "--out", to, "--parallel", parallel]
     done = subprocess.run(
         list(map(str, command)),
         env={**os.environ, "OMP_NUM_THREADS": "1"},
