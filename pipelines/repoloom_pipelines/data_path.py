@@ -34,7 +34,7 @@ def make(stage: str, recipe: str, store: str, claimed: str, given: str, workers:
     What an attempt before this one committed is taken over. Raises RepoloomError.
     """
     wanted = Recipe.parse(recipe, "recipe")
-    engine = Engine.CELERY if REDIS_URL in os.environ else Engine.LOCAL
+    engine = Engine.CELERY if os.environ.get(REDIS_URL) else Engine.LOCAL
     check_files(engine, stage, wanted.section(stage), wanted.where)
 
     def fence() -> None:

@@ -2,10 +2,11 @@
 
 from kfp import dsl, kubernetes
 
+from repoloom.engine.queue import REDIS_URL
 from repoloom_pipelines.settings import Pods, Settings
 
 _STORE = ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")
-_REDIS = ("REPOLOOM_REDIS_URL", "REPOLOOM_REDIS_PASSWORD")
+_REDIS = (REDIS_URL, "REPOLOOM_REDIS_PASSWORD")
 
 
 def shape(task: dsl.PipelineTask, pods: Pods, settings: Settings, *, cached: bool) -> None:

@@ -96,7 +96,7 @@ def call_threads(count: int) -> Iterator[Executor]:
 
 def _queues_watched() -> AbstractContextManager[None]:
     """Has the metrics tell the depth of the queues, where there are any. Raises InputError."""
-    from repoloom.jobs.pools import REDIS_URL
+    from repoloom.engine.queue import REDIS_URL
 
     if not os.environ.get(REDIS_URL):
         return nullcontext()

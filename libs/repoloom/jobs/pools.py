@@ -4,9 +4,8 @@ import os
 from contextlib import AbstractContextManager
 
 from repoloom.engine.pool import Limits, LocalPool, Pool
+from repoloom.engine.queue import REDIS_URL
 from repoloom.jobs.settings import JobSettings
-
-REDIS_URL = "REPOLOOM_REDIS_URL"
 
 
 def open_pool(settings: JobSettings, limits: Limits) -> AbstractContextManager[Pool]:

@@ -4,12 +4,13 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
+from repoloom.engine.queue import REDIS_URL
 from repoloom.engine.queue.build import NAME as BUILD
 from repoloom.up.folder import Folder, write_private
 
 SERVICES = "REPOLOOM_SERVICES"  # NAME=host:port, with commas between
 UP = "REPOLOOM_UP"  # the folder of the stack that the variables are of
-_SAYING = ("REPOLOOM_REDIS_URL", SERVICES)
+_SAYING = (REDIS_URL, SERVICES)
 
 
 def write_env(folder: Folder, exports: Mapping[str, str]) -> None:
