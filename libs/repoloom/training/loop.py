@@ -170,7 +170,10 @@ def make_deterministic(threads: int) -> None:
     """Fixes the order of every sum; an operation that knows no fixed one raises RuntimeError."""
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it; read when CUDA starts
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)  # only warned of, attention on a GPU would take the other way
+    if torch.cuda.is_available():  # only warned of, attention would take the other way
+        torch.use_deterministic_algorithms(True)
+    else:
+        torch.set_deterministic_debug_mode("error")  # the same, but for torch's compiler, whose import takes seconds
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, guards nothing
 
 

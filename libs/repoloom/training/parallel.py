@@ -9,7 +9,6 @@ from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import AdamW
 
 from repoloom.errors import InputError
 from repoloom.training.checkpoint import State
@@ -17,6 +16,7 @@ from repoloom.training.config import TrainParams
 from repoloom.training.forms import Parallel
 from repoloom.training.model import Llama
 from repoloom.training.objective import Objective
+from repoloom.training.optimizer import LeanAdamW, new_optimizer
 
 T = TypeVar("T")
 
@@ -86,7 +86,7 @@ class SingleProcess:
     def __init__(self, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._model: Llama
-        self._optimizer: AdamW
+        self._optimizer: LeanAdamW
         self._clip: float
 
     def agree(self, facts: Mapping[str, str]) -> None:
@@ -165,11 +165,3 @@ def compile_layers(model: Llama) -> None:
         raise InputError("training on a GPU takes a C compiler: sudo apt-get install gcc libc6-dev, or set CC")
     for layer in model.model.layers:
         layer.compile()
-
-
-def new_optimizer(model: Llama, params: TrainParams) -> AdamW:
-    """AdamW that decays matrices and leaves norms alone."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": norms, "weight_decay": 0.0}]
-    return AdamW(groups, lr=params.learning_rate, betas=params.betas, fused=True)

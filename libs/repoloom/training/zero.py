@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import deepspeed
 import torch
+from deepspeed.runtime import compiler
+from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 from torch import Tensor, distributed, nn
 
@@ -22,12 +24,14 @@ from repoloom.training.checkpoint import State
 from repoloom.training.config import TrainParams
 from repoloom.training.model import Llama
 from repoloom.training.objective import Objective
-from repoloom.training.parallel import new_optimizer
+from repoloom.training.optimizer import LeanAdamW, new_optimizer
 
 T = TypeVar("T")
 
 _MOMENTS = ("exp_avg", "exp_avg_sq")
 _STEP = "step"
+
+ZERO_SUPPORTED_OPTIMIZERS.append(LeanAdamW)  # it is AdamW, which DeepSpeed knows by its type alone
 
 
 @contextmanager
@@ -45,7 +49,7 @@ def zero(stage: int, patience: float) -> Iterator["Zero"]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     backend = "nccl" if device.type == "cuda" else "gloo"
-    os.environ.setdefault("TORCHDYNAMO_DISABLE", "1")  # else DeepSpeed has an optimizer compiled that nothing uses
+    compiler.compile = lambda: compiler.dummy_decorator  # else an optimizer that nothing uses is compiled, for seconds
     # Else it is compiled now, under a lock that a killed rank leaves behind, and that all ranks after it wait for.
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     try:

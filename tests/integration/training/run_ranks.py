@@ -1,8 +1,9 @@
 """A tiny training by one process, or by one rank of those that torchrun starts: `run_ranks.py DATA OUT PARALLEL`.
 
-It writes its process id to OUT/pid-<rank>; the main rank writes a line for each step to OUT/steps, and the weights it
-ends with to OUT/weights. Of the environment it takes PAUSE_AT, a step at which the main rank waits for OUT/go before it
-saves; PATIENCE, in seconds; and OTHER_DATA, a rank that is given other data.
+It writes its process id to OUT/pid-<rank>; the main rank writes a line for each step to OUT/steps, the weights it ends
+with to OUT/weights, and the packages that it imported to OUT/imported. Of the environment it takes PAUSE_AT, a step at
+which the main rank waits for OUT/go before it saves; PATIENCE, in seconds; and OTHER_DATA, a rank that is given other
+data.
 """
 
 import os
@@ -49,6 +50,7 @@ def main(data: Path, out: Path, parallel: str) -> int:
         )
         if outcome.finished and plan.is_main:
             save_file(outcome.weights, out / "weights")
+            (out / "imported").write_text(" ".join(name for name in sys.modules if name.count(".") == 1))
     return 0 if outcome.finished else 130
 
 

@@ -134,6 +134,13 @@ def test_two_ranks_lose_what_one_process_loses(alone: Training, two: Callable[[s
     assert close(ranks, alone)
 
 
+def test_where_nothing_is_compiled_no_compiler_is_imported(alone: Training, two: Callable[[str], Training]) -> None:
+    for training in (alone, two("zero2")):
+        imported = (training.out / "imported").read_text().split()
+        assert "torch.optim" in imported
+        assert "torch._dynamo" not in imported
+
+
 def test_a_rank_that_is_killed_leaves_the_weights_of_a_run_that_nothing_disturbed(
     data: Path, two: Callable[[str], Training], tmp_path: Path
 ) -> None:
