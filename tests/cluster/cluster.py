@@ -12,11 +12,26 @@ import yaml
 from corpus import FOLDER
 
 ROOT = Path(__file__).parents[2]
+KINDS = "modelreleases,trainingruns,corpusbuilds"
 RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
     "capabilities": {"drop": ["ALL"]},
 }
+
+
+def custom(kind: str, name: str, **spec: Any) -> dict[str, Any]:
+    """A custom resource."""
+    return {"apiVersion": "repoloom.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+
+
+def chain(name: str, recipe: Mapping[str, Any], store: str) -> tuple[dict[str, Any], ...]:
+    """A corpus, a training on it, and the release of its model, which waits for nothing but its gates."""
+    return (
+        custom("CorpusBuild", name, recipe=recipe, store=store),
+        custom("TrainingRun", name, corpusRef={"name": name}, out=store),
+        custom("ModelRelease", name, trainingRef={"name": name}, gates={"maxBitsPerByte": 20}),
+    )
 
 
 def output(*command: str, given: str | None = None) -> str:
@@ -63,7 +78,7 @@ class Namespace:
 
     def make(self, kind: str, name: str, **spec: Any) -> None:
         """Makes a custom resource, or changes its spec."""
-        self.apply({"apiVersion": "repoloom.dev/v1alpha1", "kind": kind, "metadata": {"name": name}, "spec": spec})
+        self.apply(custom(kind, name, **spec))
 
     def status(self, kind: str, name: str) -> dict[str, Any]:
         return dict(self.get(kind.lower(), name).get("status", {}))

@@ -86,7 +86,7 @@ def load(host: str) -> dict[str, Any]:
     def all_the_time(ask: Callable[[], object]) -> int:
         count = 0
         try:
-            while not over.is_set():
+            while not over.wait(0.1):
                 ask()
                 count += 1
         finally:

@@ -8,10 +8,9 @@ import pytest
 import yaml
 from corpus import FOLDER, write_corpus
 
-from cluster import ROOT, Namespace, output
+from cluster import KINDS, ROOT, Namespace, chain, output
 
 NAME = "repoloom-e2e"
-KINDS = "modelreleases,trainingruns,corpusbuilds"
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +63,8 @@ def _remove() -> None:
 
 @pytest.fixture(scope="session")
 def corpus(namespace: Namespace, recipe: dict[str, Any], laptop: str) -> str:
-    """Where the CorpusBuild `calm` has its data."""
+    """Where the CorpusBuild `calm` has its data. It is applied with its training and the release of its model."""
     store = namespace.store("calm")
-    namespace.make("CorpusBuild", "calm", recipe=recipe, store=store)
-    assert namespace.reaches("CorpusBuild", "calm", "Ready", 300)["digest"] == laptop
+    namespace.apply(*chain("calm", recipe, store))
+    assert namespace.reaches("CorpusBuild", "calm", "Ready", 400)["digest"] == laptop
     return store

@@ -1,4 +1,7 @@
-"""The inference chart and releases of models: restricted pods, TLS on both sides, trained models out of the store."""
+"""The inference chart and releases of models: restricted pods, TLS on both sides, trained models out of the store.
+
+The first model is the end of what one `kubectl apply` began: a corpus, a training on it, its release.
+"""
 
 import hashlib
 import json
@@ -26,10 +29,10 @@ write(store, sys.argv[3], store.read(sys.argv[2]))
 
 @dataclass(frozen=True)
 class Served:
-    """A release of the chart, with a canary, that serves the model of the training `first`."""
+    """A release of the chart, with a canary, that serves the model of the ModelRelease `calm`."""
 
     namespace: Namespace
-    store: str  # where the trainings `first` and `second` are
+    store: str  # where the training `calm` is, and `second` in a folder of its own
 
     @property
     def host(self) -> str:
@@ -83,13 +86,12 @@ class Served:
 def served(
     namespace: Namespace, corpus: str, recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    for training, steps in (("first", 10), ("second", 20)):
-        own = {**recipe, "train": {**recipe["train"], "steps": steps}}
-        namespace.make("TrainingRun", training, corpusRef={"name": "calm"}, recipe=own, out=f"{corpus}/{training}")
+    longer = {**recipe, "train": {**recipe["train"], "steps": 30}}
+    namespace.make("TrainingRun", "second", corpusRef={"name": "calm"}, recipe=longer, out=f"{corpus}/second")
     _make_secrets(namespace, f"{NAME}.{namespace.name}.svc", tmp_path_factory.mktemp("tls"))
-    weights = namespace.reaches("TrainingRun", "first", "Succeeded", LIMIT)["weights"]
+    released = namespace.reaches("ModelRelease", "calm", "Released", LIMIT)
     namespace.reaches("TrainingRun", "second", "Succeeded", LIMIT)
-    model = {"uri": f"{corpus}/first/model", "sha256": weights}
+    model = {"uri": f"{corpus}/model", "sha256": released["lineage"]["model"]}
     values = yaml.safe_dump({**_values(namespace), "model": model, "canary": {"enabled": True, "model": model}})
     where = ("--namespace", namespace.name)
     output("helm", "install", NAME, "charts/inference", *where, "--values=-", "--wait", "--timeout=5m", given=values)
@@ -148,7 +150,7 @@ def test_a_model_out_of_the_store_answers_over_every_face_and_helm_test_asks_it(
     [answered] = [line for line in map(json.loads, lines) if line["message"] == "the model answers"]
     assert answered["time"][:19] <= condition(pod["status"], "Ready")["lastTransitionTime"][:19]
     assert answer["usage"]["completion_tokens"] >= 1
-    assert answer["system_fingerprint"] == fingerprint(served.weights("first"))
+    assert answer["system_fingerprint"] == fingerprint(served.weights("calm"))
     said = output("helm", "test", NAME, "--namespace", served.namespace.name, "--logs", "--timeout=3m")
     [asked] = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
     assert asked["choices"] == answer["choices"]
@@ -198,7 +200,7 @@ def _last_words(served: Served) -> Iterator[str]:
 
 
 def test_a_release_and_an_upgrade_cost_no_request_and_the_model_is_known_to_its_corpus(served: Served) -> None:
-    namespace, first, second = served.namespace, served.weights("first"), served.weights("second")
+    namespace, first, second = served.namespace, served.weights("calm"), served.weights("second")
     served.start_client("load", "load", served.host)
     served.release("good", maxBitsPerByte=20)
     status = namespace.reaches("ModelRelease", "good", "Released", LIMIT)

@@ -1,5 +1,6 @@
-"""What the charts make, shown to the API server itself: fields that it does not know, pods that are not restricted."""
+"""What the charts make, shown to the API server, which knows all fields and restricts pods, and to kubeconform."""
 
+import json
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -7,8 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
+from schemas import LOCATION, write_schemas
 
-from cluster import output
+from cluster import custom, output
 
 NAME = "repoloom-manifests"
 VALUES = Path(__file__).with_name("charts")
@@ -24,7 +26,7 @@ def namespace() -> Iterator[None]:
     output("kubectl", "delete", "namespace", NAME)
 
 
-@pytest.mark.parametrize(
+CHARTS = pytest.mark.parametrize(
     ("chart", "values"),
     [
         ("repoloom", "charts/repoloom/development.yaml"),
@@ -32,13 +34,54 @@ def namespace() -> Iterator[None]:
         ("inference", VALUES / "inference.yaml"),
     ],
 )
-def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
+
+
+def rendered(chart: str, values: Path | str) -> list[dict[str, Any]]:
+    """The manifests of a chart, of kinds that the cluster has."""
     options = (f"--namespace={NAME}", f"--values={values}", "--kube-version=1.34")
-    made = output("helm", "template", "loom", f"charts/{chart}", *options)
-    manifests = [_template(one) for one in yaml.safe_load_all(made) if one and one["kind"] not in ELSEWHERE]
+    made = yaml.safe_load_all(output("helm", "template", "loom", f"charts/{chart}", *options))
+    manifests = [one for one in made if one and one["kind"] not in ELSEWHERE]
     assert len(manifests) > 8
-    done = apply(*manifests)
+    return manifests
+
+
+@CHARTS
+def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
+    done = apply(*map(_template, rendered(chart, values)))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.fixture(scope="module")
+def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("schemas")
+    write_schemas(folder)
+    return folder
+
+
+@CHARTS
+def test_kubeconform_finds_nothing(schemas: Path, chart: str, values: Path | str) -> None:
+    manifests = rendered(chart, values)
+    assert conform(schemas, *manifests)["summary"] == {
+        "valid": len(manifests),
+        "invalid": 0,
+        "errors": 0,
+        "skipped": 0,
+    }
+
+
+def test_kubeconform_finds_fields_that_are_not_known(schemas: Path) -> None:
+    container = {"name": "a", "image": "a", "prots": []}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [container]}}
+    build = custom("CorpusBuild", "a", recipe={}, stroe="s3://a")
+    said = conform(schemas, pod, build)
+    assert said["summary"]["invalid"] == 2
+    assert all(field in str(said["resources"]) for field in ("prots", "stroe"))
+
+
+def conform(schemas: Path, *manifests: Mapping[str, Any]) -> dict[str, Any]:
+    command = ("kubeconform", "-strict", "-summary", "-output=json", f"-schema-location={schemas}/{LOCATION}")
+    done = subprocess.run(command, input=yaml.safe_dump_all(manifests), text=True, capture_output=True)
+    return dict(json.loads(done.stdout))
 
 
 def test_it_says_what_it_does_not_know_and_which_pods_are_not_restricted() -> None:

@@ -1,4 +1,7 @@
-"""The Kubeflow pipeline in a pod: its stages done by the cluster's workers, its training by a TrainingRun."""
+"""The Kubeflow pipeline in a pod: its stages done by the cluster's workers, its training by a TrainingRun.
+
+The pod is lost while the training runs; the one that is started then adopts it.
+"""
 
 import json
 from typing import Any
@@ -6,7 +9,7 @@ from typing import Any
 import yaml
 from corpus import FOLDER
 
-from cluster import Namespace
+from cluster import Namespace, wait_for
 
 LIMIT = 500.0  # seconds, on two cores that do everything else too
 ACCOUNT = {"name": "pipeline"}
@@ -22,11 +25,20 @@ def test_the_whole_pipeline_makes_the_laptops_bytes_and_a_model(namespace: Names
     command = ["repoloom", "pipeline", "run-local", f"{FOLDER}/recipe.yaml", "--store", store, "--json"]
     command += ["--settings", "/files/settings.yaml"]
     files = {"settings.yaml": yaml.safe_dump({"training_workers": {"workers": 2}})}
+    namespace.start("lost", namespace.image("training"), *command, files=files, account="pipeline")
+    wait_for("it trains", LIMIT, lambda: bool(_trainings(namespace, store)))
+    namespace.kubectl("delete", "job", "lost", "--cascade=foreground")
+    (begun,) = _trainings(namespace, store)
     namespace.start("pipeline", namespace.image("training"), *command, files=files, account="pipeline")
     assert json.loads(namespace.said("pipeline", LIMIT))["digest"] == laptop
-    (run,) = (run for run in namespace.get("trainingruns")["items"] if run["spec"]["out"] == store)
+    (run,) = _trainings(namespace, store)
+    assert run["metadata"]["uid"] == begun["metadata"]["uid"]
     assert run["status"]["phase"] == "Succeeded"
     assert run["status"]["corpus"] == laptop
+
+
+def _trainings(namespace: Namespace, store: str) -> list[dict[str, Any]]:
+    return [run for run in namespace.get("trainingruns")["items"] if run["spec"]["out"] == store]
 
 
 def _rights() -> list[dict[str, Any]]:
