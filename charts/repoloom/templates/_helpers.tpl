@@ -48,9 +48,10 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* Dots, which no namespace has in it: no two releases have one name of it. */}}
 {{- define "repoloom.priorityClass" -}}
 {{- if .root.Values.priorityClasses.create -}}
-{{ printf "%s-%s-%s" .root.Release.Namespace (include "repoloom.fullname" .root) .class }}
+{{ printf "%s.%s.%s" .root.Release.Namespace (include "repoloom.fullname" .root) .class }}
 {{- end }}
 {{- end }}
 
