@@ -67,6 +67,22 @@ topologySpreadConstraints:
   {{- end }}
 {{- end }}
 
+{{/* The values of the workers of a queue: its own over the defaults. */}}
+{{- define "repoloom.worker" -}}
+{{ mergeOverwrite (deepCopy .root.Values.workers.defaults) (deepCopy (index .root.Values.workers .queue)) | toYaml }}
+{{- end }}
+
+{{/* The queues whose workers KEDA scales, or nothing. */}}
+{{- define "repoloom.scaledQueues" -}}
+{{- $queues := list }}
+{{- range $queue := list "cpu" "highmem" }}
+{{- if (include "repoloom.worker" (dict "root" $ "queue" $queue) | fromYaml).autoscaling.enabled }}
+{{- $queues = append $queues $queue }}
+{{- end }}
+{{- end }}
+{{- join " and " $queues }}
+{{- end }}
+
 {{/* The names of secrets: those that were given, or those that the chart makes. */}}
 {{- define "repoloom.storeSecret" -}}
 {{ .Values.store.secretName | default (printf "%s-store" (include "repoloom.fullname" .)) }}

@@ -7,11 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import helm
 import pytest
 import yaml
+from helm import BARE, DEVELOPMENT, Object, Objects, restricted, templates
 
-import helm
-from helm import DEVELOPMENT, Object, Objects, restricted, templates
 from repoloom_operator.settings import SETTING, Settings
 
 PRODUCTION = f"--values={Path(__file__).with_name('production.yaml')}"
@@ -42,6 +42,10 @@ def pod(objects: Objects, name: str) -> Object:
 def operator_settings(objects: Objects) -> Object:
     settings: Object = yaml.safe_load(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
     return settings
+
+
+def of_keda(objects: Objects) -> list[str]:
+    return [one["kind"] for one in objects if one["apiVersion"].startswith("keda.sh")]
 
 
 @pytest.mark.parametrize("values", [(DEVELOPMENT,), (DEVELOPMENT, "--set=development.sync=true"), (PRODUCTION,)])
@@ -83,6 +87,11 @@ def test_one_service_may_differ_from_the_defaults() -> None:
     assert named(objects, "Deployment", "filter")["spec"]["replicas"] == 3
     assert pod(objects, "filter")["containers"][0]["resources"]["limits"]["memory"] == "9Gi"
     assert named(objects, "Deployment", "deduper")["spec"]["replicas"] == 1
+
+
+def test_only_what_answers_calls_stands_in_the_way_of_a_drain() -> None:
+    budgets = [one["metadata"]["name"] for one in render(PRODUCTION) if one["kind"] == "PodDisruptionBudget"]
+    assert set(budgets) == {f"loom-repoloom-{service}" for service in SERVICES}
 
 
 def test_what_is_several_is_spread_over_zones_and_nodes() -> None:
@@ -128,6 +137,19 @@ def test_there_are_workers_for_what_waits_and_none_that_is_at_work_is_taken_away
     wanted = eval(modifiers["formula"], {"max": max, "waiting": waiting, "running": running})
     assert (wanted > float(modifiers["activationTarget"])) == bool(workers)
     assert math.ceil(wanted / float(modifiers["target"])) == workers
+
+
+def test_without_keda_workers_are_of_a_fixed_number_or_it_is_said_what_lacks() -> None:
+    fixed = {"defaults": {"replicas": 3, "autoscaling": {"enabled": False}}}
+    objects = render(DEVELOPMENT, cluster=(BARE,), workers=fixed)
+    assert not of_keda(objects)
+    assert {named(objects, "Deployment", name)["spec"]["replicas"] for name in WORKERS} == {3}
+
+    one_scaled = {**fixed, "highmem": {"autoscaling": {"enabled": True}}}
+    assert of_keda(render(DEVELOPMENT, workers=one_scaled)) == ["ScaledObject", "TriggerAuthentication"]
+    said = refused(DEVELOPMENT, cluster=(BARE,), workers=one_scaled)
+    assert "KEDA is to scale the workers highmem" in said
+    assert "workers.defaults.autoscaling.enabled=false" in said
 
 
 def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
