@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helm import BARE, KEDA
 
 from cluster import output
 
@@ -33,7 +34,7 @@ def namespace() -> Iterator[None]:
     ],
 )
 def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
-    options = (f"--namespace={NAME}", f"--values={values}", "--kube-version=1.34")
+    options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
     made = output("helm", "template", "loom", f"charts/{chart}", *options)
     manifests = [_template(one) for one in yaml.safe_load_all(made) if one and one["kind"] not in ELSEWHERE]
     assert len(manifests) > 8

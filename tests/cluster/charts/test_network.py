@@ -27,7 +27,7 @@ class End:
 def ends(objects: Objects) -> Iterator[tuple[str, End]]:
     for template in templates(objects):
         labels = template["metadata"]["labels"]
-        yield labels["app.kubernetes.io/component"], End(labels)
+        yield labels.get("app.kubernetes.io/component", labels["app.kubernetes.io/name"]), End(labels)
     for kind in PLURALS:
         yield kind, End(pod_labels(of_kind(kind), "work"))
         yield f"{kind} there", End(pod_labels(of_kind(kind), "work"), "there")
@@ -43,11 +43,20 @@ def of_kind(kind: Kind) -> Resource[Any]:
     return Resource.parse(kind, {"metadata": metadata, "spec": refs}, SPECS[kind])
 
 
+INFERENCE = {
+    "model": {"uri": "s3://repoloom/data/model"},
+    "allowInsecure": True,
+    "podLabels": {"repoloom.dev/data": "true"},
+    "networkPolicy": {"egress": []},
+}
+"""A server of a model in the development store: the label is all that lets it out."""
+
+
 class Network:
-    """A release whose operator watches the namespace `there` too."""
+    """A release whose operator watches the namespace `there` too, and an inference server beside it."""
 
     def __init__(self) -> None:
-        objects = render("repoloom", DEVELOPMENT, operator={"namespaces": ["there"]})
+        objects = render("repoloom", DEVELOPMENT, operator={"namespaces": ["there"]}) + render("inference", **INFERENCE)
         self.policies = [
             (one["metadata"].get("namespace", "here"), one["spec"]) for one in objects if one["kind"] == "NetworkPolicy"
         ]
@@ -116,6 +125,7 @@ REACHED: dict[str, dict[str, set[int]]] = {
     "CorpusBuild there": KEPT | CRAWLED,
     "TrainingRun there": KEPT | {"TrainingRun there": ANY},
     "ModelRelease there": KEPT,
+    "inference": KEPT | {name: {53} for name in (*OUTSIDE, "kube-system")},
     "operator": KEPT | {name: {443, 6443} for name in OUTSIDE} | {"kube-system": {53, 443, 6443}},
     "test": {"kube-system": {53}, "filter": {7000}, "crawler": {7000}},
     "redis": {},
