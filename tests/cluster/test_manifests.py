@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from helm import BARE, KEDA
 from schemas import LOCATION, write_schemas
 
 from cluster import custom, output
@@ -36,9 +37,15 @@ CHARTS = pytest.mark.parametrize(
 )
 
 
+def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
+    options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
+    made = output("helm", "template", "loom", f"charts/{chart}", *options)
+    manifests = [_template(one) for one in yaml.safe_load_all(made) if one and one["kind"] not in ELSEWHERE]
+
+
 def rendered(chart: str, values: Path | str) -> list[dict[str, Any]]:
     """The manifests of a chart, of kinds that the cluster has."""
-    options = (f"--namespace={NAME}", f"--values={values}", "--kube-version=1.34")
+    options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
     made = yaml.safe_load_all(output("helm", "template", "loom", f"charts/{chart}", *options))
     manifests = [one for one in made if one and one["kind"] not in ELSEWHERE]
     assert len(manifests) > 8

@@ -48,9 +48,10 @@ securityContext:
   capabilities: {drop: [ALL]}
 {{- end }}
 
+{{/* Dots, which no namespace has in it: no two releases have one name of it. */}}
 {{- define "repoloom.priorityClass" -}}
 {{- if .root.Values.priorityClasses.create -}}
-{{ printf "%s-%s-%s" .root.Release.Namespace (include "repoloom.fullname" .root) .class }}
+{{ printf "%s.%s.%s" .root.Release.Namespace (include "repoloom.fullname" .root) .class }}
 {{- end }}
 {{- end }}
 
@@ -64,6 +65,22 @@ topologySpreadConstraints:
       matchLabels:
         {{- include "repoloom.selector" $ | nindent 8 }}
   {{- end }}
+{{- end }}
+
+{{/* The values of the workers of a queue: its own over the defaults. */}}
+{{- define "repoloom.worker" -}}
+{{ mergeOverwrite (deepCopy .root.Values.workers.defaults) (deepCopy (index .root.Values.workers .queue)) | toYaml }}
+{{- end }}
+
+{{/* The queues whose workers KEDA scales, or nothing. */}}
+{{- define "repoloom.scaledQueues" -}}
+{{- $queues := list }}
+{{- range $queue := list "cpu" "highmem" }}
+{{- if (include "repoloom.worker" (dict "root" $ "queue" $queue) | fromYaml).autoscaling.enabled }}
+{{- $queues = append $queues $queue }}
+{{- end }}
+{{- end }}
+{{- join " and " $queues }}
 {{- end }}
 
 {{/* The names of secrets: those that were given, or those that the chart makes. */}}

@@ -1,21 +1,21 @@
 """What the chart makes of values, without a cluster: `make charts`."""
 
 import math
-import subprocess
-from collections.abc import Iterator
+import re
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import helm
 import pytest
 import yaml
+from helm import BARE, DEVELOPMENT, Object, Objects, restricted, templates
 
-CHART = Path(__file__).parents[3] / "charts/repoloom"
-DEVELOPMENT = f"--values={CHART}/development.yaml"
-GIVEN = [
-    f"--set={name}=given"
-    for name in ("store.secretName", "redis.secretName", "callers.secretName", "tls.secretName", "redis.host")
-]
-SERVICES = (
+from repoloom_operator.settings import SETTING, Settings
+
+PRODUCTION = f"--values={Path(__file__).with_name('production.yaml')}"
+SERVICES = {
     "crawler",
     "decontaminator",
     "deduper",
@@ -23,59 +23,44 @@ SERVICES = (
     "filter",
     "quality-scorer",
     "tokenizer",
-)
+}
+WORKERS = {"worker-cpu", "worker-highmem"}
+
+render = partial(helm.render, "repoloom")
+refused = partial(helm.refused, "repoloom")
 
 
-def render(*arguments: str) -> list[dict[str, Any]]:
-    done = _helm(*arguments)
-    assert done.returncode == 0, done.stderr
-    return [one for one in yaml.safe_load_all(done.stdout) if one]
+def named(objects: Objects, kind: str, name: str) -> Object:
+    return helm.named(objects, kind, f"loom-repoloom-{name}")
 
 
-def refused(*arguments: str) -> str:
-    done = _helm(*arguments)
-    assert done.returncode
-    return done.stderr
+def pod(objects: Objects, name: str) -> Object:
+    spec: Object = named(objects, "Deployment", name)["spec"]["template"]["spec"]
+    return spec
 
 
-def _helm(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["helm", "template", "loom", str(CHART), "--namespace=here", "--kube-version=1.34", *arguments]
-    return subprocess.run(command, text=True, capture_output=True)
+def operator_settings(objects: Objects) -> Object:
+    settings: Object = yaml.safe_load(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
+    return settings
 
 
-def named(objects: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
-    (found,) = (one for one in objects if one["kind"] == kind and one["metadata"]["name"] == f"loom-repoloom-{name}")
-    return found
+def of_keda(objects: Objects) -> list[str]:
+    return [one["kind"] for one in objects if one["apiVersion"].startswith("keda.sh")]
 
 
-def pods(objects: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    for one in objects:
-        if one["kind"] == "Pod":
-            yield one["spec"]
-        elif one["kind"] in ("Deployment", "StatefulSet", "Job"):
-            yield one["spec"]["template"]["spec"]
-
-
-@pytest.mark.parametrize("values", [[DEVELOPMENT], [DEVELOPMENT, "--set=development.sync=true"], GIVEN])
-def test_every_pod_is_of_the_restricted_kind_and_only_the_operator_has_a_token(values: list[str]) -> None:
-    specs = list(pods(render(*values)))
+@pytest.mark.parametrize("values", [(DEVELOPMENT,), (DEVELOPMENT, "--set=development.sync=true"), (PRODUCTION,)])
+def test_every_pod_is_of_the_restricted_kind_and_only_the_operator_has_a_token(values: tuple[str, ...]) -> None:
+    specs = [template["spec"] for template in templates(render(*values))]
     assert len(specs) >= 9
     for spec in specs:
         assert spec["automountServiceAccountToken"] is spec["serviceAccountName"].endswith("-operator")
-        assert spec["securityContext"]["runAsNonRoot"] is True
-        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
-        for container in (*spec.get("initContainers", ()), *spec["containers"]):
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
+        assert restricted(spec)
 
 
 def test_each_service_has_all_that_it_needs() -> None:
-    objects = render(*GIVEN)
+    objects = render(PRODUCTION)
     for service in SERVICES:
-        container = named(objects, "Deployment", service)["spec"]["template"]["spec"]["containers"][0]
+        container = pod(objects, service)["containers"][0]
         assert container["command"] == ["repoloom-service", service.replace("-", "_")]
         assert {port["name"]: port["containerPort"] for port in container["ports"]} == {"grpc": 7000, "metrics": 9090}
         assert container["readinessProbe"]["httpGet"] == {"path": "/healthz", "port": "metrics"}
@@ -84,14 +69,38 @@ def test_each_service_has_all_that_it_needs() -> None:
         assert named(objects, "HorizontalPodAutoscaler", service)["spec"]["minReplicas"] == 2
 
 
+@pytest.mark.parametrize("values", [DEVELOPMENT, PRODUCTION])
+def test_no_probe_asks_a_port_that_wants_tls_or_a_certificate(values: str) -> None:
+    probed = set()
+    for template in templates(render(values)):
+        for container in template["spec"]["containers"]:
+            ports = {port["name"]: port["containerPort"] for port in container.get("ports", ())}
+            for probe in (container[key] for key in container if key.endswith("Probe")):
+                (how,) = probe.keys() & {"httpGet", "tcpSocket", "exec", "grpc"}
+                assert probe[how].get("scheme", "HTTP") == "HTTP"
+                probed.add(ports[probe[how]["port"]])
+    assert probed == {8080, 9090} | ({6379, 9000} if values == DEVELOPMENT else set())
+
+
 def test_one_service_may_differ_from_the_defaults() -> None:
-    objects = render(
-        DEVELOPMENT, "--set=services.filter.replicas=3", "--set=services.filter.resources.limits.memory=9Gi"
-    )
-    spec = named(objects, "Deployment", "filter")["spec"]
-    assert spec["replicas"] == 3
-    assert spec["template"]["spec"]["containers"][0]["resources"]["limits"]["memory"] == "9Gi"
+    objects = render(DEVELOPMENT, services={"filter": {"replicas": 3, "resources": {"limits": {"memory": "9Gi"}}}})
+    assert named(objects, "Deployment", "filter")["spec"]["replicas"] == 3
+    assert pod(objects, "filter")["containers"][0]["resources"]["limits"]["memory"] == "9Gi"
     assert named(objects, "Deployment", "deduper")["spec"]["replicas"] == 1
+
+
+def test_only_what_answers_calls_stands_in_the_way_of_a_drain() -> None:
+    budgets = [one["metadata"]["name"] for one in render(PRODUCTION) if one["kind"] == "PodDisruptionBudget"]
+    assert set(budgets) == {f"loom-repoloom-{service}" for service in SERVICES}
+
+
+def test_what_is_several_is_spread_over_zones_and_nodes() -> None:
+    objects = render(PRODUCTION)
+    for name in SERVICES | WORKERS:
+        spec = named(objects, "Deployment", name)["spec"]
+        constraints = spec["template"]["spec"]["topologySpreadConstraints"]
+        assert [one["topologyKey"] for one in constraints] == ["topology.kubernetes.io/zone", "kubernetes.io/hostname"]
+        assert all(one["labelSelector"] == spec["selector"] for one in constraints)
 
 
 def test_workers_are_scaled_by_what_waits_and_what_is_being_done_in_the_queue_of_their_build() -> None:
@@ -122,7 +131,7 @@ def test_workers_are_scaled_by_what_waits_and_what_is_being_done_in_the_queue_of
 def test_there_are_workers_for_what_waits_and_none_that_is_at_work_is_taken_away(
     waiting: int, running: int, concurrency: int, workers: int
 ) -> None:
-    objects = render(DEVELOPMENT, f"--set=workers.cpu.concurrency={concurrency}")
+    objects = render(DEVELOPMENT, workers={"cpu": {"concurrency": concurrency}})
     modifiers = named(objects, "ScaledObject", "worker-cpu")["spec"]["advanced"]["scalingModifiers"]
     assert modifiers["metricType"] == "AverageValue"
     wanted = eval(modifiers["formula"], {"max": max, "waiting": waiting, "running": running})
@@ -130,62 +139,166 @@ def test_there_are_workers_for_what_waits_and_none_that_is_at_work_is_taken_away
     assert math.ceil(wanted / float(modifiers["target"])) == workers
 
 
+def test_without_keda_workers_are_of_a_fixed_number_or_it_is_said_what_lacks() -> None:
+    fixed = {"defaults": {"replicas": 3, "autoscaling": {"enabled": False}}}
+    objects = render(DEVELOPMENT, cluster=(BARE,), workers=fixed)
+    assert not of_keda(objects)
+    assert {named(objects, "Deployment", name)["spec"]["replicas"] for name in WORKERS} == {3}
+
+    one_scaled = {**fixed, "highmem": {"autoscaling": {"enabled": True}}}
+    assert of_keda(render(DEVELOPMENT, workers=one_scaled)) == ["ScaledObject", "TriggerAuthentication"]
+    said = refused(DEVELOPMENT, cluster=(BARE,), workers=one_scaled)
+    assert "KEDA is to scale the workers highmem" in said
+    assert "workers.defaults.autoscaling.enabled=false" in said
+
+
+def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
+    objects = render(PRODUCTION, redis={"port": 6380, "database": 3, "secretName": "password"})
+    environment = named(objects, "ConfigMap", "environment")["data"]
+    assert environment["AWS_ENDPOINT_URL"] == "https://s3.example"
+    assert environment["REPOLOOM_REDIS_URL"] == "rediss://given:6380/3"
+    for trigger in named(objects, "ScaledObject", "worker-cpu")["spec"]["triggers"]:
+        told = trigger["metadata"]
+        assert (told["address"], told["databaseIndex"], told["enableTLS"]) == ("given:6380", "3", "true")
+        assert trigger["authenticationRef"] == {"name": "loom-repoloom-redis"}
+    (password,) = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
+    assert (password["name"], password["key"]) == ("password", "REPOLOOM_REDIS_PASSWORD")
+    secrets = [{"secretRef": {"name": name}} for name in ("given", "password")]
+    for name in SERVICES | WORKERS:
+        assert pod(objects, name)["containers"][0]["envFrom"][1:] == secrets
+    assert operator_settings(objects)["envFrom"][1:] == secrets
+
+
 def test_another_image_is_another_build() -> None:
     builds = {
-        named(render(DEVELOPMENT, *more), "ConfigMap", "environment")["data"]["REPOLOOM_BUILD"]
-        for more in ([], ["--set=images.repoloom=repoloom:2"])
+        named(render(DEVELOPMENT, **more), "ConfigMap", "environment")["data"]["REPOLOOM_BUILD"]
+        for more in ({}, {"images": {"repoloom": "repoloom:2"}})
     }
     assert len(builds) == 2
 
 
 def test_the_pods_that_the_operator_starts_are_of_the_build_of_their_image() -> None:
     for image in ("repoloom:1", "repoloom:2"):
-        objects = render(DEVELOPMENT, f"--set=images.repoloom={image}", "--set=operator.env[0].name=OTHER")
-        settings = yaml.safe_load(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
+        objects = render(DEVELOPMENT, images={"repoloom": image}, operator={"env": [{"name": "OTHER"}]})
+        settings = operator_settings(objects)
         build = named(objects, "ConfigMap", "environment")["data"]["REPOLOOM_BUILD"]
         assert settings["images"]["repoloom"] == image
         assert settings["env"] == [{"name": "REPOLOOM_BUILD", "value": build}, {"name": "OTHER"}]
 
 
-def test_services_go_before_the_data_path_and_that_before_training() -> None:
-    objects = render(DEVELOPMENT)
-    values = {one["metadata"]["name"]: one["value"] for one in objects if one["kind"] == "PriorityClass"}
-    of = {
-        kind: named(objects, "Deployment", kind)["spec"]["template"]["spec"]["priorityClassName"]
-        for kind in ("filter", "worker-cpu")
+def test_the_operator_reads_all_that_it_is_told(tmp_path: Path) -> None:
+    pods = {
+        "resources": {"requests": {"cpu": 2, "memory": "8Gi"}, "limits": {"memory": "8Gi"}},
+        "nodeSelector": {"pool": "gpu"},
+        "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}],
+        "volumes": [{"name": "corpus", "emptyDir": {}}],
+        "volumeMounts": [{"name": "corpus", "mountPath": "/corpus"}],
     }
-    assert values[of["filter"]] > values[of["worker-cpu"]] > values["here-loom-repoloom-preemptible"]
+    told = {
+        "retries": 7,
+        "lookSeconds": 2.5,
+        "data": pods,
+        "training": {**pods, "job": "TrainJob", "queue": "gpus", "schedulingQueue": "gang"},
+        "evaluation": pods,
+    }
+    objects = render(PRODUCTION, operator=told, images={"training": "training:7", "pullPolicy": "Always"})
+    file = tmp_path / "settings.yaml"
+    file.write_text(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
+    read = Settings.load({SETTING: str(file)}).model_dump(mode="json", by_alias=True)
+    assert {name: read[name] for name in ("retries", "lookSeconds")} == {"retries": 7, "lookSeconds": 2.5}
+    for name in ("data", "training", "evaluation"):
+        assert {key: read[name][key] for key in told[name]} == told[name]
+    assert read["serviceAccount"] == "loom-repoloom"
+    assert read["images"] == {
+        "repoloom": "repoloom:0.1.0",
+        "training": "training:7",
+        "pullPolicy": "Always",
+        "pullSecrets": ["registry"],
+    }
+
+
+def test_services_go_before_workers_these_before_trainings_and_none_before_pods_of_others() -> None:
+    objects = render(DEVELOPMENT)
+    value = {one["metadata"]["name"]: one["value"] for one in objects if one["kind"] == "PriorityClass"}
+    started = operator_settings(objects)
+    services = {value[pod(objects, name)["priorityClassName"]] for name in SERVICES | {"operator"}}
+    workers = {value[pod(objects, name)["priorityClassName"]] for name in WORKERS}
+    workers.add(value[started["data"]["priorityClass"]])
+    trainings = {value[started[name]["priorityClass"]] for name in ("training", "evaluation")}
+    without_class, nodes_are_added_for = 0, -10
+    assert without_class >= max(services)
+    assert min(services) > max(workers)
+    assert min(workers) > max(trainings)
+    assert min(trainings) >= nodes_are_added_for
 
 
 def test_production_makes_no_secret_and_keeps_no_data_itself() -> None:
-    kinds = {one["kind"] for one in render(*GIVEN)}
+    kinds = {one["kind"] for one in render(PRODUCTION)}
     assert not kinds & {"Secret", "StatefulSet"}
 
 
 @pytest.mark.parametrize(("kind", "name"), [("StatefulSet", "store"), ("Deployment", "redis")])
 def test_an_upgrade_of_repoloom_leaves_what_a_development_cluster_keeps_its_data_in_alone(kind: str, name: str) -> None:
-    before, after = (named(render(DEVELOPMENT, f"--set=images.repoloom=repoloom:{tag}"), kind, name) for tag in "12")
+    before, after = (named(render(DEVELOPMENT, images={"repoloom": f"repoloom:{tag}"}), kind, name) for tag in "12")
     assert before["spec"] == after["spec"]
     assert before["spec"]["template"]["metadata"]["labels"] == before["spec"]["selector"]["matchLabels"]
 
 
-def test_traffic_that_is_not_named_is_refused() -> None:
-    policies = [one["spec"] for one in render(DEVELOPMENT) if one["kind"] == "NetworkPolicy"]
-    nothing = [one for one in policies if not one.keys() & {"ingress", "egress"}]
-    assert nothing == [
-        {"podSelector": {"matchLabels": {"app.kubernetes.io/instance": "loom"}}, "policyTypes": ["Ingress", "Egress"]}
-    ]
-
-
 @pytest.mark.parametrize(
-    "key", ["x", "store.x", "store.development.x", "services.x", "services.filter.x", "workers.cpu.autoscaling.x"]
+    ("values", "anew"),
+    [
+        ({"store": {"region": "elsewhere"}}, SERVICES | WORKERS | {"operator"}),
+        ({"operator": {"retries": 9}}, {"operator"}),
+        ({"services": {"filter": {"env": [{"name": "A", "value": "b"}]}}}, {"filter"}),
+        ({"services": {"filter": {"replicas": 9}}, "networkPolicies": {"enabled": False}}, set()),
+    ],
 )
-def test_a_key_that_is_not_known_is_an_error(key: str) -> None:
-    assert "additional properties 'x' not allowed" in refused(DEVELOPMENT, f"--set={key}=1")
+def test_pods_are_made_anew_where_their_settings_change_and_no_others(
+    values: Mapping[str, Any], anew: set[str]
+) -> None:
+    before, after = render(DEVELOPMENT), render(DEVELOPMENT, **values)
+    names = SERVICES | WORKERS | {"operator", "redis"}
+    pods = [
+        {name: named(objects, "Deployment", name)["spec"]["template"] for name in names} for objects in (before, after)
+    ]
+    assert {name for name in names if pods[0][name] != pods[1][name]} == anew
+
+
+def test_monitoring_finds_all_that_have_metrics() -> None:
+    objects = render(PRODUCTION)
+    monitor = helm.named(objects, "PodMonitor", "loom-repoloom")["spec"]
+    (port,) = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
+    with_metrics = {
+        template["metadata"]["labels"]["app.kubernetes.io/component"]
+        for template in templates(objects)
+        if monitor["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
+        and port in [each["name"] for each in template["spec"]["containers"][0]["ports"]]
+    }
+    assert with_metrics == SERVICES | WORKERS
+    assert "PodMonitor" not in {one["kind"] for one in render(DEVELOPMENT)}
+
+
+def test_definitions_stay_when_the_release_goes_and_are_brought_by_one_release() -> None:
+    kinds = [one for one in render(DEVELOPMENT) if one["kind"] == "CustomResourceDefinition"]
+    assert len(kinds) == 3
+    assert all(one["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep" for one in kinds)
+    others = render(DEVELOPMENT, crds={"create": False})
+    assert "CustomResourceDefinition" not in {one["kind"] for one in others}
+
+
+def test_each_column_of_a_custom_resource_is_a_field_of_it() -> None:
+    for definition in (one for one in render(DEVELOPMENT) if one["kind"] == "CustomResourceDefinition"):
+        (version,) = definition["spec"]["versions"]
+        columns = version["additionalPrinterColumns"]
+        assert [columns[0]["name"], columns[1]["name"], columns[-1]["name"]] == ["Phase", "Reason", "Age"]
+        for path in [column["jsonPath"] for column in columns[:-1]]:
+            field = version["schema"]["openAPIV3Schema"]
+            for name in re.sub(r"\[.*?\]", "", path).split(".")[1:]:
+                field = field.get("items", field)["properties"][name]
 
 
 @pytest.mark.parametrize("part", ["store", "redis", "callers", "tls"])
 def test_what_is_missing_is_said_with_the_way_out(part: str) -> None:
-    said = refused(DEVELOPMENT, f"--set={part}.development.enabled=false")
+    said = refused(DEVELOPMENT, **{part: {"development": {"enabled": False}}})
     assert f"{part}.secretName is empty" in said
     assert f"{part}.development.enabled=true" in said

@@ -1,43 +1,40 @@
 """Who reaches whom by the chart's network policies: a path needs the egress of one end and the ingress of the other."""
 
 import ipaddress
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from helm import DEVELOPMENT, Objects, render, templates
 
 from repoloom_operator.children import pod_labels
 from repoloom_operator.resources import PLURALS, SPECS, Kind, Resource
 
-CHART = Path(__file__).parents[3] / "charts/repoloom"
 PORTS = (53, 80, 443, 6379, 6443, 7000, 9000, 9090, 29400)
 ANY = set(PORTS)
 
 
 @dataclass(frozen=True)
 class End:
-    """A pod, or with an address what is none."""
+    """A pod, or with an address and in no namespace what is none."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     namespace: str = "here"
     address: str = ""
 
 
-def ends(objects: list[dict[str, Any]]) -> Iterator[tuple[str, End]]:
-    for one in objects:
-        if one["kind"] in ("Pod", "Deployment", "StatefulSet"):
-            labels = one["spec"].get("template", one)["metadata"]["labels"]
-            yield labels["app.kubernetes.io/component"], End(labels)
+def ends(objects: Objects) -> Iterator[tuple[str, End]]:
+    for template in templates(objects):
+        labels = template["metadata"]["labels"]
+        yield labels.get("app.kubernetes.io/component", labels["app.kubernetes.io/name"]), End(labels)
     for kind in PLURALS:
         yield kind, End(pod_labels(of_kind(kind), "work"))
+        yield f"{kind} there", End(pod_labels(of_kind(kind), "work"), "there")
     yield "run", End({"repoloom.dev/data": "true", "repoloom.dev/crawls": "true"})
     yield from ((name, End(namespace=name)) for name in ("keda", "monitoring", "kube-system", "elsewhere"))
-    yield "public host", End(address="93.184.216.34")
-    yield "API server", End(address="10.96.0.1")
+    yield "public host", End(namespace="", address="93.184.216.34")
+    yield "API server", End(namespace="", address="10.96.0.1")
 
 
 def of_kind(kind: Kind) -> Resource[Any]:
@@ -46,13 +43,23 @@ def of_kind(kind: Kind) -> Resource[Any]:
     return Resource.parse(kind, {"metadata": metadata, "spec": refs}, SPECS[kind])
 
 
+INFERENCE = {
+    "model": {"uri": "s3://repoloom/data/model"},
+    "allowInsecure": True,
+    "podLabels": {"repoloom.dev/data": "true"},
+    "networkPolicy": {"egress": []},
+}
+"""A server of a model in the development store: the label is all that lets it out."""
+
+
 class Network:
+    """A release whose operator watches the namespace `there` too, and an inference server beside it."""
+
     def __init__(self) -> None:
-        values = f"--values={CHART}/development.yaml"
-        command = ["helm", "template", "loom", str(CHART), "--namespace=here", "--kube-version=1.34", values]
-        done = subprocess.run(command, text=True, capture_output=True, check=True)
-        objects = [one for one in yaml.safe_load_all(done.stdout) if one]
-        self.policies = [one["spec"] for one in objects if one["kind"] == "NetworkPolicy"]
+        objects = render("repoloom", DEVELOPMENT, operator={"namespaces": ["there"]}) + render("inference", **INFERENCE)
+        self.policies = [
+            (one["metadata"].get("namespace", "here"), one["spec"]) for one in objects if one["kind"] == "NetworkPolicy"
+        ]
         self.ends = dict(ends(objects))
 
     def ports(self, source: str, target: str) -> set[int]:
@@ -64,29 +71,35 @@ class Network:
         }
 
     def _lets(self, own: End, way: str, peers: str, other: End, port: int) -> bool:
-        if own.address or own.namespace != "here":
-            return True  # no policy of the chart is there
-        about = [policy for policy in self.policies if way in policy["policyTypes"]]
-        own_policies = [policy for policy in about if selects(policy["podSelector"], own)]
-        rules = [rule for policy in own_policies for rule in policy.get(way.lower(), ())]
-        return not own_policies or any(
-            (peers not in rule or any(is_peer(peer, other) for peer in rule[peers]))
+        policies = [
+            policy
+            for namespace, policy in self.policies
+            if namespace == own.namespace and way in policy["policyTypes"] and selects(policy["podSelector"], own)
+        ]
+        rules = [rule for policy in policies for rule in policy.get(way.lower(), ())]
+        return not policies or any(
+            (peers not in rule or any(is_peer(peer, other, own.namespace) for peer in rule[peers]))
             and ("ports" not in rule or port in [each["port"] for each in rule["ports"]])
             for rule in rules
         )
 
 
 def selects(selector: Mapping[str, Any], end: End) -> bool:
-    one_of = {each["key"]: each["values"] for each in selector.get("matchExpressions", ()) if each["operator"] == "In"}
-    assert len(one_of) == len(selector.get("matchExpressions", ()))
-    return (
-        not end.address
-        and selector.get("matchLabels", {}).items() <= end.labels.items()
-        and all(end.labels.get(key) in values for key, values in one_of.items())
+    return selector.get("matchLabels", {}).items() <= end.labels.items() and all(
+        holds(expression, end.labels) for expression in selector.get("matchExpressions", ())
     )
 
 
-def is_peer(peer: Mapping[str, Any], end: End) -> bool:
+def holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    match expression:
+        case {"operator": "In", "key": key, "values": values}:
+            return labels.get(key) in values
+        case {"operator": "Exists", "key": key}:
+            return key in labels
+    raise AssertionError(expression)
+
+
+def is_peer(peer: Mapping[str, Any], end: End, namespace: str) -> bool:
     if "ipBlock" in peer:
         inside = [ipaddress.ip_network(net) for net in (peer["ipBlock"]["cidr"], *peer["ipBlock"].get("except", ()))]
         return bool(end.address) and [ipaddress.ip_address(end.address) in net for net in inside] == [
@@ -94,9 +107,8 @@ def is_peer(peer: Mapping[str, Any], end: End) -> bool:
             *[False] * (len(inside) - 1),
         ]
     if "namespaceSelector" in peer:
-        name = peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
-        return not end.address and name == end.namespace and selects(peer.get("podSelector", {}), end)
-    return end.namespace == "here" and selects(peer["podSelector"], end)
+        namespace = peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"]
+    return end.namespace == namespace and selects(peer.get("podSelector", {}), end)
 
 
 KEPT = {"kube-system": {53}, "redis": {6379}, "store": {9000}}
@@ -110,6 +122,10 @@ REACHED: dict[str, dict[str, set[int]]] = {
     "CorpusBuild": KEPT | CRAWLED,
     "TrainingRun": KEPT | {"TrainingRun": ANY},
     "ModelRelease": KEPT,
+    "CorpusBuild there": KEPT | CRAWLED,
+    "TrainingRun there": KEPT | {"TrainingRun there": ANY},
+    "ModelRelease there": KEPT,
+    "inference": KEPT | {name: {53} for name in (*OUTSIDE, "kube-system")},
     "operator": KEPT | {name: {443, 6443} for name in OUTSIDE} | {"kube-system": {53, 443, 6443}},
     "test": {"kube-system": {53}, "filter": {7000}, "crawler": {7000}},
     "redis": {},
@@ -124,10 +140,9 @@ REACHED: dict[str, dict[str, set[int]]] = {
 @pytest.mark.parametrize("source", REACHED)
 def test_each_pod_reaches_what_it_needs_and_nothing_else(source: str) -> None:
     network = Network()
-    foreign = network.ends[source].namespace != "here"
-    unguarded = {"run", "CorpusBuild", "ModelRelease"}  # they listen at no port
-    others = {name for name, end in network.ends.items() if end.address or end.namespace != "here"}
+    others = {name for name, end in network.ends.items() if end.namespace not in ("here", "there")}
     targets = set(REACHED) | others
-    targets -= unguarded | (others if foreign else set())
+    targets -= {"run"}  # its user's own
+    targets -= others if source in others else set()
     reached = {target: ports for target in targets if (ports := network.ports(source, target))}
     assert reached == REACHED[source]
