@@ -37,12 +37,6 @@ CHARTS = pytest.mark.parametrize(
 )
 
 
-def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
-    options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
-    made = output("helm", "template", "loom", f"charts/{chart}", *options)
-    manifests = [_template(one) for one in yaml.safe_load_all(made) if one and one["kind"] not in ELSEWHERE]
-
-
 def rendered(chart: str, values: Path | str) -> list[dict[str, Any]]:
     """The manifests of a chart, of kinds that the cluster has."""
     options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
