@@ -33,7 +33,7 @@ def _recipe(sources: list[dict[str, Any]]) -> dict[str, Any]:
         "engine": {"task_bytes": 20_000, "attempts": 10},
         "crawl": {"sources": sources},
         "split": {"fraction": 0.4},
-        "train": {**demo["train"], "steps": 20, "warmup_steps": 2, "checkpoint_every": 10},
+        "train": {**demo["train"], "micro_batch_size": 4, "steps": 10, "warmup_steps": 2, "checkpoint_every": 5},
         "evaluate": {"holes": 8, "max_bytes": 20_000},
     }
 

@@ -86,7 +86,7 @@ class Served:
 def served(
     namespace: Namespace, corpus: str, recipe: dict[str, Any], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:
-    longer = {**recipe, "train": {**recipe["train"], "steps": 30}}
+    longer = {**recipe, "train": {**recipe["train"], "steps": 15}}
     namespace.make("TrainingRun", "second", corpusRef={"name": "calm"}, recipe=longer, out=f"{corpus}/second")
     _make_secrets(namespace, f"{NAME}.{namespace.name}.svc", tmp_path_factory.mktemp("tls"))
     released = namespace.reaches("ModelRelease", "calm", "Released", LIMIT)
