@@ -52,6 +52,7 @@ class World(Cluster):
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # verb and kind
         self.events: list[tuple[str, str]] = []  # reason and message
+        self._listings: dict[tuple[tuple[str, int], ...], Listing] = {}
         self.crawled = ""  # what the sources hold
         self.hits = {"HumanEval": 2}  # how many texts of each benchmark
         self.lives = 10**9  # writes until the operator dies
@@ -246,7 +247,7 @@ class World(Cluster):
             ("split.heldout", content),
             ("pack", content),
         ):
-            tables = {"hits": _hits(f"{self.folder}/{step}", self.hits)} if step == "decontaminate" else {}
+            tables = {"hits": self._hits(f"{self.folder}/{step}")} if step == "decontaminate" else {}
             entering, kept, lost = Count(items=9, size=90), Count(items=7, size=70), Count(items=2, size=20)
             ledger = Ledger(entering=entering, kept={"files": {"Python": kept}}, dropped={"long": {"Python": lost}})
             manifest = Manifest(
@@ -259,7 +260,7 @@ class World(Cluster):
                 cut=Cut(task_bytes=1, tasks=1),
                 quarantined=tuple(unloaded) if step == "decontaminate.benchmarks" else (),
             )
-            stores.write(store, f"{step}/manifest.json", manifest.model_dump_json().encode())
+            _put(store, f"{step}/manifest.json", manifest.model_dump_json().encode())
             made.append(Made(step=step, digest=manifest.digest()))
         RunRecord(recipe=checked, made=tuple(made)).write(str(self.folder))
         total = len(made)
@@ -272,6 +273,18 @@ class World(Cluster):
         )
         stores.write(store, PROGRESS, progress.model_dump_json().encode())
         return made[-1].digest
+
+    def _hits(self, uri: str) -> Listing:
+        """The table of hits of a dataset, written once."""
+        hits = tuple(self.hits.items())
+        if hits not in self._listings:
+            store = open_store(uri)
+            empty = dict.fromkeys(HITS.names, "")
+            rows = [{**empty, "benchmark": name} for name, count in hits for _ in range(count)]
+            with TaskWriter(store, "tasks/0", {"hits": HITS}) as writer:
+                writer.write("hits", pa.RecordBatch.from_pylist(rows, HITS))
+                self._listings[hits] = write_listing(store, "hits", columns_of(writer.finish()["hits"]))
+        return self._listings[hits]
 
     def runs_again(self) -> None:
         """The run of a recipe is at its second step."""
@@ -292,14 +305,10 @@ class World(Cluster):
         ]
 
 
-def _hits(uri: str, hits: Mapping[str, int]) -> Listing:
-    """Writes a dataset's table of hits."""
-    store = open_store(uri)
-    empty = dict.fromkeys(HITS.names, "")
-    rows = [{**empty, "benchmark": name} for name, count in hits.items() for _ in range(count)]
-    with TaskWriter(store, "tasks/0", {"hits": HITS}) as writer:
-        writer.write("hits", pa.RecordBatch.from_pylist(rows, HITS))
-        return write_listing(store, "hits", columns_of(writer.finish()["hits"]))
+def _put(store: stores.Store, key: str, content: bytes) -> None:
+    """Writes an object that is not as it should be: to write is slow."""
+    if not store.exists(key) or store.read(key) != content:
+        stores.write(store, key, content)
 
 
 def _workers(job: Mapping[str, Any]) -> int:
