@@ -1,7 +1,7 @@
 """Kubernetes' API, as much of it as the operator calls: each call is one of a kind of object and a verb."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,8 +47,10 @@ APIS: Mapping[str, Api] = {
 class Cluster:
     """The API server."""
 
-    def __init__(self, client: ApiClient) -> None:
+    def __init__(self, client: ApiClient, namespaces: Sequence[str]) -> None:
+        """`namespaces`: those that the operator watches."""
         self._client = client
+        self.namespaces = namespaces
 
     def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """An object; None where there is none."""

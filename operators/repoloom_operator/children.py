@@ -16,6 +16,7 @@ from repoloom_operator.actions import Action, Create, Delete, DropFinalizer, Req
 from repoloom_operator.resources import GROUP, VERSION, Manifest, Resource, S, moment
 
 KIND_LABEL, NAME_LABEL, WORK_LABEL = f"{GROUP}/kind", f"{GROUP}/name", f"{GROUP}/work"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 JOB_KINDS = ("Job", "PyTorchJob", "TrainJob")
 
@@ -23,7 +24,7 @@ JOB_KINDS = ("Job", "PyTorchJob", "TrainJob")
 class State(StrEnum):
     """Where a job stands."""
 
-    WAITING = "Waiting"  # no pod of it has begun
+    WAITING = "Waiting"  # not all of its pods have begun
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
@@ -41,6 +42,7 @@ class Child:
     deleting: bool = False
     state: State = State.WAITING  # of a job
     suspended: bool = False  # as it is asked to be
+    queued: bool = False  # Kueue alone says when it runs
     began: datetime | None = None  # when its pods ran
     ended: datetime | None = None
     said: str = ""  # why it waits or failed, as its pods tell it
@@ -59,6 +61,7 @@ class Child:
     def parse(cls, kind: str, manifest: Manifest, said: str) -> "Child":
         """The child of a manifest."""
         metadata, status = manifest["metadata"], manifest.get("status", {})
+        labels = metadata.get("labels", {})
         conditions = {entry["type"]: entry for entry in status.get("conditions", ()) if entry["status"] == "True"}
         spec = manifest.get("spec", {})
         suspended = bool(spec.get("runPolicy", spec).get("suspend"))
@@ -68,10 +71,11 @@ class Child:
             kind=kind,
             name=metadata["name"],
             uid=metadata["uid"],
-            work=metadata.get("labels", {}).get(WORK_LABEL, ""),
+            work=labels.get(WORK_LABEL, ""),
             deleting="deletionTimestamp" in metadata,
-            state=_state(kind, status, conditions, suspended),
+            state=_state(kind, manifest, conditions, suspended),
             suspended=suspended,
+            queued=QUEUE_LABEL in labels,
             began=moment(began) if began else None,
             ended=moment(ended) if ended else None,
             said=said,
@@ -82,24 +86,33 @@ class Child:
 _SUCCEEDED = ("Succeeded", "Complete")
 
 
-def _state(kind: str, status: Manifest, conditions: Mapping[str, Any], suspended: bool) -> State:
+def _state(kind: str, manifest: Manifest, conditions: Mapping[str, Any], suspended: bool) -> State:
     if any(name in conditions for name in _SUCCEEDED):
         return State.SUCCEEDED
     if "Failed" in conditions:
         return State.FAILED
     if suspended:
         return State.SUSPENDED
-    return State.RUNNING if _runs(kind, status, conditions) else State.WAITING
+    return State.RUNNING if _runs(kind, manifest) else State.WAITING
 
 
-def _runs(kind: str, status: Manifest, conditions: Mapping[str, Any]) -> bool:
+def _runs(kind: str, manifest: Manifest) -> bool:
+    """Whether all pods run; of ranks that wait for the others none has begun to train."""
+    status = manifest.get("status", {})
     match kind:
         case "Job":
             return bool(status.get("ready"))
-        case "TrainJob":  # none of its conditions says so
+        case "TrainJob":  # none of its conditions says so; of a Job that is ready all pods are
             return any(job["ready"] for job in status.get("jobsStatus", ()))
+        case "PyTorchJob":  # its condition Running holds from the first pod on
+            wanted, begun = manifest["spec"]["pytorchReplicaSpecs"], status.get("replicaStatuses", {})
+            return all(spec["replicas"] <= _begun(begun.get(name, {})) for name, spec in wanted.items())
         case _:
-            return "Running" in conditions
+            return False
+
+
+def _begun(replicas: Mapping[str, int]) -> int:
+    return replicas.get("active", 0) + replicas.get("succeeded", 0)
 
 
 def work_of(*parts: Any) -> str:  # noqa: ANN401

@@ -34,7 +34,6 @@ class Kept:
     progress: Progress | None = None
     digests: Mapping[str, str] = field(default_factory=dict)  # of the datasets of the run, by step
     funnel: Sequence[Passage] = ()
-    benchmarks: Sequence[str] = ()  # that its decontamination looked for
     recipe: str = ""  # identity of what the record is of
     trouble: str = ""  # why nothing can be said
 
@@ -58,8 +57,10 @@ class Observed:
 _AT_REST = 60
 """Seconds between two looks at what nothing is done for: others write to the store, and delete a Job that failed."""
 
-PACK = "pack"
-"""The step whose dataset is the corpus: its digest covers all that was made before it."""
+PACK, HELDOUT = "pack", "split.heldout"
+"""The steps whose datasets are the corpus, its digest covering all that was made before it, and what models are
+measured on.
+"""
 
 
 def reconcile(seen: Observed) -> Iterator[Action]:

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import kopf
@@ -36,8 +36,31 @@ RECONCILERS: dict[Kind, Reconciler] = {
 }
 
 
+AT_REST = 600.0
+"""Seconds between two looks at what nothing is to be done for: an event may have been lost."""
+
+_REFERENCES: Mapping[Kind, tuple[Kind, str]] = {
+    "TrainingRun": ("CorpusBuild", "corpusRef"),
+    "ModelRelease": ("TrainingRun", "trainingRef"),
+}
+
+
+def referrers(key: Key, cluster: Cluster) -> Iterator[Key]:
+    """What refers to a resource of its namespace, and what refers to that. Raises ApiException."""
+    kind, namespace, name = key
+    for by, (to, field) in _REFERENCES.items():
+        for found in cluster.labelled(by, namespace, {}) if to == kind else ():
+            if found["spec"][field]["name"] == name:
+                referrer = by, namespace, found["metadata"]["name"]
+                yield referrer
+                yield from referrers(referrer, cluster)
+
+
 def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
-    """Looks at a resource and does the next steps; returns when to look again. Raises ApiException."""
+    """Looks at a resource and does the next steps; returns when to look again, None where it is gone.
+
+    Raises ApiException.
+    """
     kind, namespace, name = key
     manifest = cluster.get(kind, namespace, name)
     if manifest is None:
@@ -46,16 +69,17 @@ def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
     reconciler = RECONCILERS[kind]
     seen = reconciler.observe(resource, cluster, settings)
     try:
-        return apply(reconciler.reconcile(seen), resource, cluster, now(), settings.look_seconds)
+        after = apply(reconciler.reconcile(seen), resource, cluster, now(), settings.look_seconds)
     except ApiException as error:
         if error.status != 409:
             raise
         _log.info("%s %s/%s was written meanwhile", *key)
         return 0.0
+    return AT_REST if after is None else after
 
 
 def register(cluster: Cluster, settings: Settings) -> None:
-    """Has kopf watch the resources and their children."""
+    """Has kopf watch the resources, for what refers to them too, and their children."""
 
     async def in_thread(key: Key) -> float | None:
         return await asyncio.to_thread(look, key, cluster, settings)
@@ -64,7 +88,11 @@ def register(cluster: Cluster, settings: Settings) -> None:
 
     def watch(kind: str, key: Callable[[kopf.Body], Key], **labels: Any) -> None:  # noqa: ANN401
         async def happened(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
-            queue.add(key(body))
+            changed = key(body)
+            queue.add(changed)
+            if kind in RECONCILERS:
+                for referrer in await asyncio.to_thread(list, referrers(changed, cluster)):
+                    queue.add(referrer)
 
         api = APIS[kind]
         kopf.on.event(api.group, api.version, api.plural, id=kind, **labels)(happened)

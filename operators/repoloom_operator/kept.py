@@ -1,7 +1,8 @@
 """What the store says: read with the operator's own credentials, each record through the library that wrote it."""
 
 import functools
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -20,7 +21,7 @@ from repoloom.training.progress import PROGRESS, TrainingProgress
 from repoloom_operator.corpus_build import Kept, Passage
 from repoloom_operator.training_run import Output
 
-_BENCHMARKS = "decontaminate.benchmarks"
+_BENCHMARKS, _DECONTAMINATED = "decontaminate.benchmarks", "decontaminate"
 
 PROBE = ".writable"
 
@@ -46,9 +47,25 @@ def corpus(uri: str) -> Kept:
         progress,
         {entry.step: entry.digest for entry in made},
         tuple(passage for dataset in datasets for passage in _passage(dataset)),
-        tuple(name for dataset in datasets for name in _benchmarks(dataset)),
         recipe_identity(run.recipe),
     )
+
+
+def contamination(uri: str, kept: Kept) -> Mapping[str, int] | None:
+    """How many texts the corpus at an address had of each benchmark that it was cleaned of; None where it is not known.
+
+    A benchmark that could not be loaded is none that was looked for.
+    """
+    if not kept.digests.keys() >= {_BENCHMARKS, _DECONTAMINATED}:
+        return None
+    try:
+        with hurried(_PATIENCE):
+            root = open_store(uri).uri
+            benchmarks = _dataset(f"{root}/{_BENCHMARKS}", kept.digests[_BENCHMARKS])
+            hits = _hits(f"{root}/{_DECONTAMINATED}", kept.digests[_DECONTAMINATED])
+    except RepoloomError:
+        return None
+    return {name: hits[name] for name in _names(benchmarks)}
 
 
 def output(uri: str) -> Output:
@@ -103,8 +120,17 @@ def _passage(dataset: Dataset) -> Iterator[Passage]:
         )
 
 
-def _benchmarks(dataset: Dataset) -> Iterator[str]:
-    if dataset.manifest.step == _BENCHMARKS:
-        sources = dataset.manifest.params["benchmarks"]
-        assert isinstance(sources, list)
+def _names(benchmarks: Dataset) -> Iterator[str]:
+    sources = benchmarks.manifest.params["benchmarks"]
+    assert isinstance(sources, list)
+    if not benchmarks.manifest.quarantined:
         yield from (str(source["name"]) for source in sources if isinstance(source, dict))
+
+
+@functools.lru_cache(maxsize=256)
+def _hits(uri: str, digest: str) -> Counter[str]:
+    """How many texts of each benchmark a decontamination found. Raises InputError, CorruptDataError, StoreError."""
+    found = Counter[str]()
+    for batch in _dataset(uri, digest).reader("hits").batches(["benchmark"]):
+        found.update(batch["benchmark"].to_pylist())
+    return found

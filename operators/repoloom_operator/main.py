@@ -31,7 +31,7 @@ def serve(
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("aiohttp.access").setLevel(logging.WARNING)  # the kubelet's probes
     settings = Settings.load()
-    register(Cluster(_client()), settings)
+    register(Cluster(_client(), namespace), settings)
     asyncio.run(kopf.operator(settings=_kopf(), namespaces=namespace, standalone=True, liveness_endpoint=liveness))
 
 

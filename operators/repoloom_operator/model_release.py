@@ -1,16 +1,17 @@
 """ModelRelease: measures a training's model, lets it through the gates, has it rolled out."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from repoloom.recipe.results import Evaluated
+from repoloom.errors import InputError
+from repoloom.recipe.results import Evaluated, evaluation_identity
 from repoloom_operator import runners
 from repoloom_operator.actions import Action, AddFinalizer, Requeue
 from repoloom_operator.children import Child, Children, State, Wanted, work_of
 from repoloom_operator.conditions import Condition, Outcome, holds
-from repoloom_operator.corpus_build import Kept
+from repoloom_operator.corpus_build import PACK, Kept
 from repoloom_operator.deployments import Deployment, Model, holder
 from repoloom_operator.gates import missed
 from repoloom_operator.recipes import Checked, check
@@ -52,7 +53,7 @@ class Observed:
 
 def reconcile(seen: Observed) -> Iterator[Action]:
     """The next steps towards what the resource wants; none where all is as it should be."""
-    release, training, corpus = seen.resource, seen.training, seen.corpus
+    release = seen.resource
     children = Children(release, seen.children)
     rolls = (
         RollOut(release, seen.serving, seen.canary, seen.now, seen.settings.look_seconds)
@@ -66,22 +67,71 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         yield AddFinalizer()
     elif rolls:
         yield from rolls.steps()
-    elif training is not None and corpus is not None and _current(training):
-        yield from _Release(seen, training, corpus).steps()
-    elif release.status.get("phase") in _ENDS and as_wanted(release):
-        yield from _let_go(seen)  # whatever becomes of the training, what was done with its model stays on record
     else:
-        yield from children.stop()
-        yield from _let_go(seen)
-        named = release.spec.training_ref.name
-        phase = training.status.get("phase", "new") if training else "not there"
-        waits = not_ready("TrainingNotReady", f"TrainingRun {named} is {phase}")
-        yield from Outcome("Pending", (waits,), {}).write(release, seen.now)
-        yield Requeue(seen.settings.look_seconds)
+        try:
+            made = _made(seen)
+        except _UnknownError as unknown:
+            yield from _let_go(seen)
+            if release.status.get("phase") in (*_ENDS, "Rejected") and as_wanted(release):
+                return  # whatever becomes of the training, what was done with its model stays on record
+            yield from children.stop()
+            yield from Outcome("Pending", (unknown.said,), {}).write(release, seen.now)
+            yield Requeue(seen.settings.look_seconds)
+        else:
+            yield from _Release(seen, made).steps()
 
 
-def _current(training: Resource[TrainingRunSpec]) -> bool:
-    return holds(training.status, "Ready") and training.status.get("observedGeneration") == training.generation
+@dataclass(frozen=True)
+class _Made:
+    """A model and what it was made of, as its TrainingRun recorded it when the corpus was there."""
+
+    model: Model
+    recipe: Checked
+    store: str  # where its corpus lay
+    out: str
+    training: Mapping[str, Any]  # the status
+
+    @property
+    def evaluation(self) -> str:
+        """The identity of the one evaluation that tells what the gates ask."""
+        recipe = self.recipe.recipe
+        assert recipe.train
+        return evaluation_identity(recipe.evaluate, recipe.train.seed, self.model.sha256, self.training["heldout"])
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """Those that its corpus was cleaned of."""
+        return [found["benchmark"] for found in self.training["contamination"]]
+
+
+class _UnknownError(Exception):
+    """There is no model yet, or it is not known what it was made of."""
+
+    def __init__(self, reason: str, said: str) -> None:
+        self.said = not_ready(reason, said)
+
+
+def _made(seen: Observed) -> _Made:
+    """Raises _UnknownError."""
+    training, corpus, named = seen.training, seen.corpus, seen.resource.spec.training_ref.name
+    if training is None:
+        raise _UnknownError("TrainingNotReady", f"TrainingRun {named} is not there")
+    status = training.status
+    if not holds(status, "Ready") or status.get("observedGeneration") != training.generation:
+        raise _UnknownError("TrainingNotReady", f"TrainingRun {named} is {status.get('phase', 'new')}")
+    if corpus is None:
+        raise _UnknownError("CorpusMissing", f"there is no CorpusBuild {training.spec.corpus_ref.name}")
+    if not status.keys() >= {"recipe", "heldout", "contamination"}:
+        said = f"TrainingRun {named} does not tell what its corpus was cleaned of: it has not been able to read it yet"
+        raise _UnknownError("LineageUnknown", said)
+    try:
+        recipe = check(training.spec.recipe if training.spec.recipe is not None else corpus.spec.recipe)
+    except InputError:
+        recipe = None
+    if recipe is None or recipe.identity != status["recipe"]:
+        raise _UnknownError("RecipeChanged", f"TrainingRun {named} was made by another recipe than it has by now")
+    model = Model(f"{training.spec.out}/model", status["weights"])
+    return _Made(model, recipe, corpus.spec.store, training.spec.out, status)
 
 
 _ENDS = ("Released", "RolledBack")
@@ -96,21 +146,20 @@ def _let_go(seen: Observed) -> Iterator[Action]:
 class _Release:
     """A model that is not rolled out, or has been."""
 
-    def __init__(self, seen: Observed, training: Resource[TrainingRunSpec], corpus: Resource[CorpusBuildSpec]) -> None:
-        self.seen, self.training, self.corpus = seen, training, corpus
-        self.spec = seen.resource.spec
+    def __init__(self, seen: Observed, made: _Made) -> None:
+        self.seen, self.made = seen, made
+        self.spec, self.model = seen.resource.spec, made.model
         self.look = Requeue(seen.settings.look_seconds)
-        self.recipe = _recipe(training, corpus)
-        self.model = Model(f"{training.spec.out}/model", training.status["weights"])
-        self.work = work(self.model.sha256, self.recipe.identity, self.spec)
+        self.work = work(self.model.sha256, made.recipe.identity, self.spec)
         self.fields: dict[str, Any] = {
             "work": self.work,
             "lineage": {
                 "model": self.model.sha256,
-                "training": training.status["identity"],
-                "corpus": training.status["corpus"],
-                "recipe": self.recipe.identity,
+                "training": made.training["identity"],
+                "corpus": made.training["corpus"],
+                "recipe": made.recipe.identity,
             },
+            "contamination": made.training["contamination"],
         }
 
     def steps(self) -> Iterator[Action]:
@@ -120,19 +169,9 @@ class _Release:
             yield from _let_go(self.seen)
             yield from Outcome(release.status["phase"], (), release.status).write(release, self.seen.now)
             return
-        wanted = self._evaluation()
         evaluated = self.seen.output.evaluated
-        if evaluated is None or evaluated.weights != self.model.sha256:
-            children = Children(release, self.seen.children)
-            if children.current(wanted) is None and self.spec.deployment is not None and self._served is None:
-                yield from children.stop()
-                yield from self._missing()
-                return
-            yield from children.ensure(wanted)
-            phase, ready = self._evaluating(children.current(wanted))
-            yield from self._rest(phase, ready)
-            if phase != "Failed":
-                yield self.look
+        if evaluated is None or evaluated.identity != self.made.evaluation:
+            yield from self._measure()
             return
         passed = self._gates(evaluated)
         if not passed.holds:
@@ -142,14 +181,41 @@ class _Release:
         else:
             yield from self._begin(passed)
 
+    def _measure(self) -> Iterator[Action]:
+        wanted, children = self._evaluation(), Children(self.seen.resource, self.seen.children)
+        if children.current(wanted) is None and (waits := self._unmeasurable()):
+            yield from children.stop()
+            yield from self._rest("Pending", waits)
+            yield self.look
+            return
+        yield from children.ensure(wanted)
+        phase, ready = self._evaluating(children.current(wanted))
+        yield from self._rest(phase, ready)
+        if phase != "Failed":
+            yield self.look
+
+    def _unmeasurable(self) -> Condition | None:
+        """Why the model is not measured now; what is under way goes on."""
+        kept, corpus = self.seen.kept, self.made.training["corpus"]
+        if self.spec.deployment is not None and self._served is None:
+            return deployment_missing(self.seen.resource)
+        if trouble := kept.trouble or self.seen.output.trouble:
+            return not_ready("StoreUnread", trouble, alarming=True)
+        if (found := kept.digests.get(PACK)) is None:
+            return not_ready("CorpusNotReady", f"a run is at work on the corpus in {self.made.store}, or has failed")
+        if found != corpus:
+            said = f"{self.made.store} holds the corpus {found}, and the model was trained on {corpus}"
+            return not_ready("CorpusChanged", said, alarming=True)
+        return None
+
     def _evaluation(self) -> Wanted:
         command = ["repoloom", "eval", runners.RECIPE_FILE]
-        command += ["--store", self.corpus.spec.store, "--out", self.training.spec.out]
+        command += ["--store", self.made.store, "--out", self.made.out]
         return runners.job(
             self.seen.resource,
             self.seen.settings,
-            self.recipe.content,
-            work_of(self.model.sha256, self.recipe.identity),
+            self.made.recipe.content,
+            work_of(self.model.sha256, self.made.recipe.identity),
             name="evaluate",
             pods=self.seen.settings.evaluation,
             image=self.seen.settings.images.training,
@@ -161,7 +227,8 @@ class _Release:
             said = f"{job.said or 'its pod said nothing'}\nDelete the Job {job.name} to try again."
             return "Failed", not_ready("EvaluationFailed", said, alarming=True)
         if job and job.state is State.SUCCEEDED:
-            said = self.seen.output.trouble or f"{self.training.spec.out} holds no evaluation of this model"
+            lacks = f"{self.made.out} holds no evaluation of this model by its recipe"
+            said = self.seen.output.trouble or f"{lacks}\nDelete the Job {job.name} to measure it anew."
             return "Evaluating", not_ready("StoreUnread", said, alarming=True)
         return "Evaluating", not_ready("Evaluating", job.said if job else "")
 
@@ -172,7 +239,7 @@ class _Release:
             "exactMatch": scores.exact_match,
             "editSimilarity": scores.edit_similarity,
         }
-        lacks = list(missed(self.spec.gates, scores, self.seen.kept.benchmarks))
+        lacks = list(missed(self.spec.gates, scores, self.made.benchmarks))
         if lacks:
             return Condition("GatesPassed", False, "GatesMissed", "\n".join(lacks), alarming=True)
         return Condition("GatesPassed", True, "GatesPassed", "the model is let through")
@@ -181,7 +248,8 @@ class _Release:
         """Takes the Deployment for this release, and then remembers what it serves: a roll-out is under way."""
         serving, served, me = self.seen.serving, self._served, holder(self.seen.resource)
         if serving is None or served is None:
-            yield from self._missing(passed)
+            yield from self._rest("Pending", deployment_missing(self.seen.resource), passed)
+            yield self.look
         elif served == self.model and serving.ready:
             yield from self._rest("Released", released("all replicas serve the model"), passed)
         elif served == self.model:  # by another's will: there is nothing to go back to
@@ -205,18 +273,9 @@ class _Release:
         """What is served now; None where there is nothing that could serve a model."""
         return self.seen.serving.model if self.seen.serving else None
 
-    def _missing(self, *conditions: Condition) -> Iterator[Action]:
-        yield from self._rest("Pending", deployment_missing(self.seen.resource), *conditions)
-        yield self.look
-
     def _rest(self, phase: str, *conditions: Condition) -> Iterator[Action]:
         yield from _let_go(self.seen)
         yield from self._write(phase, *conditions)
 
     def _write(self, phase: str, *conditions: Condition) -> Iterator[Action]:
         return Outcome(phase, conditions, self.fields).write(self.seen.resource, self.seen.now)
-
-
-def _recipe(training: Resource[TrainingRunSpec], corpus: Resource[CorpusBuildSpec]) -> Checked:
-    """The recipe by which a training that ended was made. Raises InputError where it has been changed to none since."""
-    return check(training.spec.recipe if training.spec.recipe is not None else corpus.spec.recipe)

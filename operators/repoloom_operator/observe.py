@@ -3,14 +3,14 @@
 import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from repoloom_operator import corpus_build, kept, model_release, training_run
 from repoloom_operator.api import Cluster
 from repoloom_operator.children import JOB_KINDS, KIND_LABEL, NAME_LABEL, Child
-from repoloom_operator.conditions import holds
-from repoloom_operator.corpus_build import Kept
+from repoloom_operator.corpus_build import PACK, Kept
 from repoloom_operator.deployments import Deployment, Holder, named
 from repoloom_operator.resources import (
     CorpusBuildSpec,
@@ -23,8 +23,8 @@ from repoloom_operator.resources import (
     Spec,
     TrainingRunSpec,
 )
-from repoloom_operator.settings import Settings
-from repoloom_operator.training_run import Output
+from repoloom_operator.settings import Settings, TrainingJob
+from repoloom_operator.training_run import Output, Rival
 
 T = TypeVar("T", bound=Spec)
 
@@ -49,11 +49,37 @@ def observe_training_run(
     found = tuple(children(resource, cluster, ("PyTorchJob", "TrainJob", "TrainingRuntime", "ConfigMap")))
     corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
     held = kept.corpus(corpus.spec.store) if corpus else Kept()
-    begins = corpus and holds(corpus.status, "Ready") and not any(child.is_job for child in found)
-    unwritable = kept.unwritable(resource.spec.out) if begins else ""
-    return training_run.Observed(
-        now(), settings, resource, found, corpus, held, kept.output(resource.spec.out), unwritable
+    told = "contamination" in resource.status and resource.status["corpus"] == held.digests.get(PACK)
+    seen = training_run.Observed(
+        now(),
+        settings,
+        resource,
+        found,
+        corpus,
+        held,
+        kept.output(resource.spec.out),
+        tuple(_rivals(resource, cluster)),
+        kept.contamination(corpus.spec.store, held) if corpus and not told else None,
     )
+    return replace(seen, unwritable=kept.unwritable(resource.spec.out)) if training_run.begins(seen) else seen
+
+
+def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[Rival]:
+    """The other TrainingRuns of the same output, the oldest first."""
+    every = [run for namespace in cluster.namespaces for run in cluster.labelled("TrainingRun", namespace, {})]
+    mine = False
+    for manifest in sorted(every, key=_age):
+        run = Resource.parse("TrainingRun", manifest, TrainingRunSpec)
+        if run.uid == resource.uid:
+            mine = True
+        elif run.spec.out.rstrip("/") == resource.spec.out.rstrip("/"):
+            jobs = [child for child in children(run, cluster, TrainingJob) if child.deleting or not child.finished]
+            yield Rival(f"{run.namespace}/{run.name}", not mine, bool(jobs), training_run.is_to_begin(run))
+
+
+def _age(manifest: Manifest) -> tuple[str, str, str]:
+    metadata = manifest["metadata"]
+    return metadata["creationTimestamp"], metadata["namespace"], metadata["name"]
 
 
 def observe_model_release(

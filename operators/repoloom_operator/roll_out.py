@@ -102,7 +102,9 @@ class RollOut:
     def _try(self, canary: Deployment) -> Iterator[Action]:
         since = self.fields.get("canarySince")
         held = timedelta(seconds=self.release.spec.canary.seconds)
-        if canary.model != self.model:
+        if canary.model != self.model:  # at first, or by another's will: it is tried from its beginning
+            self.fields["canarySince"] = None
+            yield from self._write("Canary", not_ready("Canary"))
             yield canary.serve(self.model)
         elif canary.stuck or (since and not canary.ready):
             yield from self._broken(canary)

@@ -83,6 +83,9 @@ def pod(
             *pods.volumes,
         ],
     }
+    if pods.shared_memory:
+        spec["containers"][0]["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+        spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": pods.shared_memory}})
     if settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]
     if pods.priority_class:

@@ -8,17 +8,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from repoloom_operator import runners
-from repoloom_operator.children import Wanted, metadata, pod_labels
+from repoloom_operator.actions import Patch
+from repoloom_operator.children import QUEUE_LABEL, Child, Wanted, metadata, pod_labels
 from repoloom_operator.resources import Resource, TrainingRunSpec
 from repoloom_operator.settings import Settings, TrainingJob
-
-QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 _CONTAINERS = {TrainingJob.PYTORCH_JOB: "pytorch", TrainingJob.TRAIN_JOB: "node"}
 """The name by which each finds the container that it sets up."""
 
 _SAVE_SECONDS = runners.GRACE_SECONDS - 10
 """What torchrun leaves its ranks to save in, before the pod's own time to end is over."""
+
+_RENDEZVOUS_SECONDS = 7 * 24 * 3600
+"""What torchrun waits for pods that find no node; by default it fails after one minute without worker 0, after ten
+without another. One that all pods have come to and that is not made has the step stand still, which hangs.
+"""
+
+_WAITS = ("join_timeout", "read_timeout", "timeout")
+"""Of c10d the first two, of the static rendezvous of a TrainJob the last."""
 
 _OWN_STORES = {"name": "TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "value": "1"}
 """Ranks that begin anew, since another pod took a lost one's place, find each other and not those before them."""
@@ -32,7 +39,9 @@ def training_job(
     """The job of a training on the corpus in `store`, of the kind that the settings name."""
     kind = settings.training.job
     files = runners.files(run, recipe, work)
-    command = ["torchrun", "--shutdown-timeout", str(_SAVE_SECONDS), "-m", "repoloom", "train", runners.RECIPE_FILE]
+    command = ["torchrun", "--shutdown-timeout", str(_SAVE_SECONDS)]
+    command += ["--rdzv-conf", ",".join(f"{name}={_RENDEZVOUS_SECONDS}" for name in _WAITS)]
+    command += ["-m", "repoloom", "train", runners.RECIPE_FILE]
     command += ["--store", store, "--out", run.spec.out, "--parallel", run.spec.parallel]
     command += ["--hang-seconds", str(run.spec.hang_seconds)]
     pod = runners.pod(
@@ -53,6 +62,12 @@ def training_job(
         return Wanted((files,), _pytorch_job(run.spec, settings, head, template))
     runtime = _training_runtime(run.spec, settings, metadata(run, files["metadata"]["name"], work), template)
     return Wanted((files, runtime), _train_job(run.spec, settings, head, runtime["metadata"]["name"]))
+
+
+def resume(job: Child) -> Patch:
+    """Lets a job go on that somebody has suspended."""
+    goes_on = {"suspend": False}
+    return Patch(job.kind, job.name, {"spec": {"runPolicy": goes_on} if job.kind == "PyTorchJob" else goes_on})
 
 
 def _pytorch_job(

@@ -9,10 +9,10 @@ from repoloom.errors import InputError
 from repoloom.recipe.results import Evaluated, StageName, Trained
 from repoloom.training.forms import Parallel, check_batches
 from repoloom.training.progress import TrainingProgress
-from repoloom_operator.actions import Action, AddFinalizer, Requeue
-from repoloom_operator.children import Child, Children, State, work_of
+from repoloom_operator.actions import Action, AddFinalizer, Create, Requeue
+from repoloom_operator.children import JOB_KINDS, Child, Children, State, work_of
 from repoloom_operator.conditions import Condition, Outcome, fields, holds
-from repoloom_operator.corpus_build import PACK, Kept
+from repoloom_operator.corpus_build import HELDOUT, PACK, Kept
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import (
     FINALIZER,
@@ -24,7 +24,7 @@ from repoloom_operator.resources import (
     timestamp,
 )
 from repoloom_operator.settings import Settings
-from repoloom_operator.training_jobs import training_job
+from repoloom_operator.training_jobs import resume, training_job
 
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(seconds=300)
 """Before a training that failed begins anew; twice as long each time."""
@@ -41,6 +41,16 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another TrainingRun of the same output."""
+
+    name: str  # with its namespace
+    older: bool
+    at_work: bool  # pods of it may write
+    begins: bool  # as soon as it can
+
+
+@dataclass(frozen=True)
 class Observed:
     """All that decides what is to be done."""
 
@@ -51,7 +61,9 @@ class Observed:
     corpus: Resource[CorpusBuildSpec] | None
     kept: Kept  # of the corpus
     output: Output
-    unwritable: str = ""  # why the output cannot be written; looked at before a job begins
+    rivals: Sequence[Rival]
+    contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of
+    unwritable: str = ""  # why the output cannot be written; looked at when a job is about to begin
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,20 @@ def reconcile(seen: Observed) -> Iterator[Action]:
     yield from _Training(seen, plan, children).steps()
 
 
+def begins(seen: Observed) -> bool:
+    """Whether a job is about to begin."""
+    return any(isinstance(action, Create) and action.manifest["kind"] in JOB_KINDS for action in reconcile(seen))
+
+
+def is_to_begin(run: Resource[TrainingRunSpec]) -> bool:
+    """Whether a run that has no job gets one, as far as its status tells."""
+    if run.status.get("observedGeneration") != run.generation:
+        return not run.deleting
+    conditions = run.status.get("conditions", ())
+    waits = any(entry["type"] == "CorpusReady" and entry["status"] == "False" for entry in conditions)
+    return not run.deleting and not waits and run.status["phase"] in ("Pending", "Running", "Restarting")
+
+
 def _blocked(
     blocked: _Blocked, run: Resource[TrainingRunSpec], children: Children[TrainingRunSpec], now: datetime
 ) -> Iterator[Action]:
@@ -111,6 +137,9 @@ def _plan(seen: Observed) -> Plan:
     """What the corpus that is ready asks for. While none is, a run goes on with the one that it began with."""
     run, corpus = seen.resource, seen.corpus
     named = run.spec.corpus_ref
+    if rival := _writes(seen):
+        said = f"TrainingRun {rival.name} writes to {run.spec.out}; this one begins when that has ended"
+        raise _Blocked("Pending", Condition("Ready", False, "OutputTaken", said, alarming=True))
     if corpus is None:
         raise _waits("CorpusMissing", f"there is no CorpusBuild {named.name}", stops=False)
     if run.spec.recipe is None and corpus.status.get("phase") == "Refused":
@@ -127,6 +156,15 @@ def _plan(seen: Observed) -> Plan:
         _check_fits(recipe, _checked(corpus.spec.recipe))
     _check_ranks(run.spec, recipe)
     return Plan(recipe, digest, corpus.spec.store, work)
+
+
+def _writes(seen: Observed) -> Rival | None:
+    """Who has the output: of runs that wait for it the oldest, and whoever is at work goes on."""
+    begun = any(child.is_job for child in seen.children)
+    for rival in seen.rivals:
+        if rival.at_work and (rival.older or not begun):
+            return rival
+    return next((rival for rival in seen.rivals if rival.older and rival.begins and not begun), None)
 
 
 _DECISIVE = {"out", "workers", "processes_per_worker", "parallel", "resources", "active_deadline_seconds"}
@@ -200,11 +238,16 @@ class _Training:
         self.fields: dict[str, Any] = {
             "run": plan.work,
             "corpus": plan.digest,
+            "recipe": plan.recipe.identity,
             "restarts": kept.get("restarts", 0),
             "fruitless": kept.get("fruitless", 0),
             **{name: kept.get(name) for name in ("counted", "failedAt", "furthest", "moved", "progress", "startTime")},
             **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "loss")},
+            **{name: kept.get(name) for name in ("heldout", "contamination")},
         }
+        if seen.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
+            found = [{"benchmark": name, "hits": hits} for name, hits in seen.contamination.items()]
+            self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
             self.fields["progress"] = camel(progress.model_dump(mode="json", exclude={"state"}))
@@ -220,6 +263,8 @@ class _Training:
         if self.finished:
             yield from self._outcome("Succeeded", self._trained()).write(run, self.now)
             yield from self._retire()
+            if self.fields["contamination"] is None:
+                yield Requeue()
         elif job and job.state is State.SUCCEEDED and not job.deleting:
             yield from self._succeeded().write(run, self.now)
             yield Requeue()
@@ -262,12 +307,17 @@ class _Training:
             if unsure := self._preflight():
                 return "Pending", Condition("Ready", False, unsure.reason), unsure
         yield from self.children.ensure(self.wanted)
+        if job and job.state is State.SUSPENDED and not job.queued and not job.deleting:
+            yield resume(job)
         self._watch()
         phase, reason, said = "Pending", "Starting", job.said if job else ""
         if job and job.state is State.RUNNING:
             phase, reason, said = "Running", "Training", self.seen.output.trouble
         elif job and job.state is State.SUSPENDED:
-            reason, said = "Queued", "the job waits to be admitted"
+            reason, said = (
+                "Queued",
+                "the job waits to be admitted" if job.queued else "suspended by somebody; it goes on",
+            )
         return phase, Condition("Ready", False, reason, said), Condition("Preflight", True, "Passed")
 
     def _preflight(self) -> Condition | None:

@@ -70,6 +70,7 @@ _OPTIONAL = ("train", "extend", "instruct")
 """Sections that are given nothing where they are not there."""
 
 
+@functools.cache
 def recipe_model() -> type[_Recipe]:
     """The model of a whole recipe, with a section for each stage."""
     sections: dict[str, Any] = {

@@ -5,7 +5,6 @@ OUT/training.json beside it; the others' are kept in the same form at OUT/stages
 is done again and those before it are not.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -14,13 +13,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 import torch
-from pydantic import JsonValue, ValidationError
+from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.local_copies import scratch_errors
-from repoloom.corpus.manifest import Record, canonical_json
+from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import draw_holes
@@ -30,7 +29,16 @@ from repoloom.inference.complete import Completer
 from repoloom.recipe.conversations import write_dropped
 from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.results import EVALUATION, TRAINING, Conversations, Evaluated, StageName, Trained, TrainedStage
+from repoloom.recipe.results import (
+    EVALUATION,
+    TRAINING,
+    Conversations,
+    Evaluated,
+    StageName,
+    Trained,
+    TrainedStage,
+    evaluation_identity,
+)
 from repoloom.recipe.training_stages import Base, Begun, Stage
 from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
 from repoloom.store import Store, open_store
@@ -325,8 +333,7 @@ def evaluate_model(
 ) -> Evaluation:
     """Measures OUT/model and its untrained twin on held-out repositories. Raises CorruptDataError, InputError."""
     store = open_store(out)
-    inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, trained.weights, corpus.heldout.digest]
-    identity = "sha256:" + hashlib.sha256(canonical_json(inputs)).hexdigest()
+    identity = evaluation_identity(params, seed, trained.weights, corpus.heldout.digest)
     evaluated = _stored(store, EVALUATION, Evaluated)
     if evaluated and evaluated.identity == identity:
         return evaluated.evaluation

@@ -1,9 +1,13 @@
 """What a training and an evaluation leave beside the model: small records, read where there is no torch, too."""
 
+import hashlib
 from enum import StrEnum
 
-from repoloom.corpus.manifest import Record
+from pydantic import JsonValue
+
+from repoloom.corpus.manifest import Record, canonical_json
 from repoloom.evaluation.result import Evaluation
+from repoloom.recipe.model import EvaluateParams
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 
@@ -57,7 +61,13 @@ class Trained(Record):
 class Evaluated(Record):
     """An evaluation and what it was made from, kept as evaluation.json."""
 
-    identity: str
+    identity: str  # see `evaluation_identity`
     weights: str  # SHA-256 of what was measured
     heldout: str  # digest of the dataset it was measured on
     evaluation: Evaluation
+
+
+def evaluation_identity(params: EvaluateParams, seed: int, weights: str, heldout: str) -> str:
+    """`sha256:` and the SHA-256 of all that an evaluation follows from; `seed` is that of the untrained twin."""
+    inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, weights, heldout]
+    return "sha256:" + hashlib.sha256(canonical_json(inputs)).hexdigest()

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import World
 
+from repoloom_operator.handlers import AT_REST
 from repoloom_operator.resources import Kind
 from repoloom_operator.settings import TrainingJob
 
@@ -33,7 +34,7 @@ class Deaf:
         """Goes on by timers alone, between which something happens."""
         for _ in range(most):
             happens()
-            if self.after is None:
+            if self.after in (None, AT_REST):
                 return
             self.world.advance(max(self.after, 10))
             self.heard()

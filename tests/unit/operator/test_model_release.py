@@ -1,6 +1,6 @@
 import copy
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ from worlds import World, resource
 
 from repoloom import store as stores
 from repoloom.evaluation.result import Compared, Evaluation, Scores
-from repoloom.recipe.results import EVALUATION, Evaluated
+from repoloom.recipe.results import EVALUATION, Evaluated, evaluation_identity
 from repoloom.store import open_store
 from repoloom_operator.deployments import HOLDER
+from repoloom_operator.recipes import check as recipe
 
 FORMER = {"REPOLOOM_MODEL": "s3://models/old", "REPOLOOM_MODEL_SHA256": "old"}
 
@@ -35,6 +36,9 @@ def a_world(folder: Path) -> World:
         "weights": "new",
         "identity": "i",
         "corpus": world.built(TRAINED),
+        "recipe": recipe(TRAINED).identity,
+        "heldout": "h",
+        "contamination": [{"benchmark": "HumanEval", "hits": 2}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }
     for name in ("web", "web-canary"):
@@ -60,12 +64,21 @@ def settle(world: World) -> None:
     world.settle("ModelRelease", "r")
 
 
-def evaluated(world: World, bits: float | None = 2.0, training: str = "t") -> None:
+def evaluated(
+    world: World,
+    bits: float | None = 2.0,
+    training: str = "t",
+    by: Mapping[str, Any] = TRAINED,
+    heldout: str = "h",
+) -> None:
     scores = Scores(bits_per_byte=bits, exact_match=0.25, edit_similarity=0.5)
     overall = Compared(name="", bytes=1, holes=1, trained=scores, untrained=scores)
     evaluation = Evaluation(overall=overall, languages=(), samples=())
-    run = world.objects["TrainingRun", training]
-    record = Evaluated(identity="e", weights=run["status"]["weights"], heldout="h", evaluation=evaluation)
+    run, made = world.objects["TrainingRun", training], recipe(by).recipe
+    assert made.train
+    weights = run["status"]["weights"]
+    identity = evaluation_identity(made.evaluate, made.train.seed, weights, heldout)
+    record = Evaluated(identity=identity, weights=weights, heldout=heldout, evaluation=evaluation)
     out = open_store(run["spec"]["out"])
     stores.write(out, EVALUATION, record.model_dump_json().encode())
 
@@ -74,13 +87,14 @@ def serve(world: World, *, broken: tuple[str, ...] = ()) -> None:
     """Kubernetes brings the Deployments to what they are to be."""
     for name in ("web", "web-canary"):
         deployment = world.objects["Deployment", name]
-        status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": 1}
+        replicas = deployment["spec"]["replicas"]
+        status = {"observedGeneration": deployment["metadata"]["generation"], "replicas": replicas}
         stuck = name in broken and served(world, name) == "new"
         if stuck:
             reason = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded"}
-            deployment["status"] = {**status, "updatedReplicas": 1, "conditions": [reason]}
+            deployment["status"] = {**status, "updatedReplicas": replicas, "conditions": [reason]}
         else:
-            deployment["status"] = {**status, "updatedReplicas": 1, "availableReplicas": 1}
+            deployment["status"] = {**status, "updatedReplicas": replicas, "availableReplicas": replicas}
 
 
 def served(world: World, name: str) -> str:
@@ -166,6 +180,84 @@ def test_a_model_is_not_measured_before_there_is_something_that_can_serve_it(wor
     world.pods_end("Failed")
     settle(world)
     assert world.condition("ModelRelease", "r", "Ready")["reason"] == "EvaluationFailed"
+
+
+def test_a_model_is_judged_by_the_corpus_that_it_was_trained_on_and_by_no_later_one(world: World) -> None:
+    evaluated(world)
+    world.hits = {"HumanEval": 2, "MBPP": 1}
+    world.built(TRAINED)
+    gates(world, decontaminatedFrom=["MBPP"])
+    settle(world)
+    assert phase(world) == "Rejected"
+    assert world.status("ModelRelease", "r")["contamination"] == [{"benchmark": "HumanEval", "hits": 2}]
+
+
+def another_corpus(world: World) -> None:
+    world.built({**TRAINED, "seed": 9})
+
+
+def unreadable(world: World) -> None:
+    stores.write(open_store(str(world.folder)), "run.json", b"{}")
+
+
+@pytest.mark.parametrize("happens", [World.runs_again, unreadable, another_corpus])
+def test_what_becomes_of_the_store_rejects_no_model(world: World, happens: Callable[[World], object]) -> None:
+    evaluated(world)
+    happens(world)
+    settle(world)
+    assert phase(world) == "Canary"
+
+
+@pytest.mark.parametrize(
+    ("happens", "reason"),
+    [
+        (World.runs_again, "CorpusNotReady"),
+        (unreadable, "StoreUnread"),
+        (another_corpus, "CorpusChanged"),
+    ],
+)
+def test_a_model_is_not_measured_before_its_corpus_is_there(
+    world: World, happens: Callable[[World], object], reason: str
+) -> None:
+    happens(world)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Pending", [])
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == reason
+    world.built(TRAINED)
+    settle(world)
+    assert len(world.jobs()) == 1
+
+
+@pytest.mark.parametrize("other", [{**TRAINED, "seed": 9}, {**TRAINED, "sede": 9}])
+def test_a_model_is_measured_by_the_recipe_that_made_it_or_not_at_all(world: World, other: dict[str, Any]) -> None:
+    world.edit("CorpusBuild", "c", recipe=other)
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Pending", [])
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "RecipeChanged"
+    world.edit("CorpusBuild", "c", recipe=TRAINED)
+    finish(world)
+    assert world.status("ModelRelease", "r")["lineage"]["recipe"] == recipe(TRAINED).identity
+
+
+def test_a_model_of_which_it_is_not_known_what_it_was_made_of_waits(world: World) -> None:
+    evaluated(world)
+    found = world.objects["TrainingRun", "t"]["status"].pop("contamination")
+    settle(world)
+    assert (phase(world), world.condition("ModelRelease", "r", "Ready")["reason"]) == ("Pending", "LineageUnknown")
+    world.objects["TrainingRun", "t"]["status"]["contamination"] = found
+    settle(world)
+    assert phase(world) == "Canary"
+
+
+@pytest.mark.parametrize("other", [{"by": {**TRAINED, "evaluate": {"holes": 1}}}, {"heldout": "others"}])
+def test_an_evaluation_of_another_recipe_or_of_other_repositories_counts_for_nothing(
+    world: World, other: dict[str, Any]
+) -> None:
+    evaluated(world, **other)
+    settle(world)
+    assert phase(world) == "Evaluating"
+    measured(world)
+    assert phase(world) == "Canary"
 
 
 def test_what_was_not_measured_passes_no_gate(world: World) -> None:
@@ -429,6 +521,40 @@ def test_two_releases_that_take_a_deployment_at_once_do_not_both_have_it(world: 
     assert [phase(world), phase(world, "s")] == ["Pending", "Canary"]
 
 
+def test_a_canary_that_others_changed_is_tried_from_its_beginning(world: World) -> None:
+    measured(world)
+    serve(world)
+    settle(world)
+    world.advance(59)
+    others_take_back(world)
+    look(world)
+    serve(world)
+    world.advance(1)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    world.advance(60)
+    settle(world)
+    assert phase(world) == "RollingOut"
+
+
+def others_take_back(world: World) -> None:
+    """Somebody has the former model served, while another is rolled out."""
+    if world.status("ModelRelease", "r").get("phase") in ("Canary", "RollingOut"):
+        for name in ("web", "web-canary"):
+            template = copy.deepcopy(world.objects["Deployment", name]["spec"]["template"])
+            template["spec"]["containers"][0]["env"] = [{"name": key, "value": FORMER[key]} for key in FORMER]
+            world.edit("Deployment", name, template=template)
+
+
+def others_scale(world: World) -> None:
+    world.edit("Deployment", "web", replicas=3 - world.objects["Deployment", "web"]["spec"]["replicas"])
+
+
+def delete_files(world: World) -> None:
+    for file in world.owned("ConfigMap", "r"):
+        world.remove("ConfigMap", file["metadata"]["name"])
+
+
 HAPPENINGS: dict[str, Callable[[World], object]] = {
     "look": look,
     "serve": serve,
@@ -436,6 +562,9 @@ HAPPENINGS: dict[str, Callable[[World], object]] = {
     "time": lambda world: world.advance(100),
     "measured": lambda world: (world.pods_start(), evaluated(world), world.pods_end("Complete")),
     "delete job": lambda world: [world.remove(job["kind"], job["metadata"]["name"]) for job in world.jobs()],
+    "delete files": delete_files,
+    "others take back": others_take_back,
+    "others scale": others_scale,
     "training begins anew": training_begins_anew,
     "training is looked at": training_is_looked_at,
     "another time": lambda world: world.edit("ModelRelease", "r", canary={"seconds": 70}),

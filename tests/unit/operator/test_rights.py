@@ -45,7 +45,7 @@ def lives(tmp_path: Path) -> list[World]:
     trainings = []
     for kind in TrainingJob:
         training = test_training_run.a_world(tmp_path / kind, job=kind)
-        for what in ("look", "look", "pods start", "pods fail", "look", "time", "resize"):
+        for what in ("look", "look", "pods start", "pods fail", "look", "time", "resize", "look", "edit job"):
             test_training_run.happen(training, what)
         test_training_run.finish(training)
         training.remove("TrainingRun", "t")

@@ -1,3 +1,4 @@
+import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,15 @@ from hypothesis import strategies as st
 from worlds import IMAGES, RECIPE, World, resource
 
 from repoloom import store as stores
+from repoloom.corpus.manifest import Quarantined
 from repoloom.recipe.results import TRAINING, Trained
+from repoloom.recipe.run import RunRecord
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
+from repoloom_operator import kept
+from repoloom_operator.handlers import AT_REST
 from repoloom_operator.kept import PROBE
+from repoloom_operator.recipes import check
 from repoloom_operator.resources import camel
 from repoloom_operator.settings import Settings, TrainingJob
 
@@ -149,7 +155,9 @@ def assert_trains(world: World, template: dict[str, Any], container: str) -> Non
     [found] = template["spec"]["containers"]
     assert found["name"] == container
     assert found["command"] == [
-        *("torchrun", "--shutdown-timeout", "110", "-m", "repoloom", "train", "/recipe/recipe.yaml"),
+        *("torchrun", "--shutdown-timeout", "110"),
+        *("--rdzv-conf", "join_timeout=604800,read_timeout=604800,timeout=604800"),
+        *("-m", "repoloom", "train", "/recipe/recipe.yaml"),
         *("--store", str(world.folder), "--out", world.objects["TrainingRun", "t"]["spec"]["out"]),
         *("--parallel", "zero1", "--hang-seconds", "1800"),
     ]
@@ -168,6 +176,10 @@ def test_a_queue_admits_a_job_that_begins_suspended(tmp_path: Path) -> None:
         world.pods_start()
         settle(world)
         assert phase(world) == "Running"
+
+
+def suspended(job: dict[str, Any]) -> bool:
+    return bool(job["spec"].get("runPolicy", job["spec"])["suspend"])
 
 
 def admit(job: dict[str, Any], suspend: bool = False) -> None:
@@ -247,6 +259,101 @@ def test_failures_are_counted_and_after_too_many_the_last_is_kept(world: World) 
     world.edit("TrainingRun", "t", maxRestarts=3)
     finish(world)
     assert phase(world) == "Succeeded"
+
+
+def test_a_training_tells_for_good_what_its_model_was_made_of(world: World) -> None:
+    finish(world)
+    status = world.status("TrainingRun", "t")
+    assert status["recipe"] == check(TRAINED).identity
+    made = {entry.step: entry.digest for entry in RunRecord.read(str(world.folder)).made}
+    assert (status["corpus"], status["heldout"]) == (made["pack"], made["split.heldout"])
+    assert status["contamination"] == [{"benchmark": "HumanEval", "hits": 2}]
+    world.hits = {"HumanEval": 2, "MBPP": 1}
+    world.built(TRAINED)
+    settle(world)
+    assert world.status("TrainingRun", "t") == status
+
+
+def test_a_training_tells_what_its_corpus_was_cleaned_of_as_soon_as_that_can_be_read(world: World) -> None:
+    hits = world.folder / "decontaminate" / "manifest.json"
+    settle(world)
+    world.objects["TrainingRun", "t"]["status"].pop("contamination")
+    hits.rename(hidden := hits.with_suffix(".hidden"))
+    world.folder = world.folder.rename(world.folder.with_name("moved"))  # read before at its former address
+    world.edit("CorpusBuild", "c", store=str(world.folder))
+    seen(world)
+    finish(world)
+    assert (phase(world), look(world)) == ("Succeeded", 10)
+    assert "contamination" not in world.status("TrainingRun", "t")
+    Path(world.folder, "decontaminate", hidden.name).rename(Path(world.folder, "decontaminate", hits.name))
+    look(world)
+    assert world.status("TrainingRun", "t")["contamination"] == [{"benchmark": "HumanEval", "hits": 2}]
+
+
+def test_a_benchmark_that_could_not_be_loaded_is_none_that_a_corpus_was_cleaned_of(world: World) -> None:
+    lost = Quarantined(task="0", inputs={}, at="", kind="error", error="it is gone", attempts=3)
+    world.objects["CorpusBuild", "c"]["status"]["digest"] = world.built(TRAINED, unloaded=[lost])
+    settle(world)
+    assert world.status("TrainingRun", "t")["contamination"] == []
+
+
+def test_a_training_of_which_some_pods_find_no_node_waits_for_them_and_has_not_failed(world: World) -> None:
+    settle(world)
+    labels = world.jobs()[0]["metadata"]["labels"]
+    waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes have a GPU"}
+    world.put({"kind": "Pod", "metadata": {"name": "p", "labels": labels}, "status": {"conditions": [waits]}})
+    world.pods_start(missing=1)
+    for _ in range(2):
+        settle(world)
+        world.advance(10_000)
+    assert (phase(world), world.status("TrainingRun", "t")["restarts"]) == ("Pending", 0)
+    assert world.condition("TrainingRun", "t", "Ready")["message"] == "Unschedulable: 0/3 nodes have a GPU"
+    world.pods_start()
+    settle(world)
+    assert phase(world) == "Running"
+
+
+def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_on(world: World) -> None:
+    world.advance(1)
+    output = world.objects["TrainingRun", "t"]["spec"]["out"]
+    world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
+    world.settle("TrainingRun", "a")
+    assert world.condition("TrainingRun", "a", "Ready")["reason"] == "OutputTaken"
+    assert "TrainingRun here/t writes to" in world.condition("TrainingRun", "a", "Ready")["message"]
+    assert world.jobs() == []
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    world.settle("TrainingRun", "a")
+    world.edit("TrainingRun", "t", suspend=False)
+    for name in ("t", "a"):
+        world.settle("TrainingRun", name)
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+    assert "TrainingRun here/a" in world.condition("TrainingRun", "t", "Ready")["message"]
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    world.settle("TrainingRun", "a")
+    settle(world)
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
+
+
+def test_an_older_training_of_the_same_output_that_waits_for_another_corpus_is_in_nobodys_way(world: World) -> None:
+    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": "sha256:former"})
+    settle(world)
+    world.advance(1)
+    output = world.objects["TrainingRun", "t"]["spec"]["out"]
+    world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
+    world.settle("TrainingRun", "a")
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+
+
+def test_the_memory_that_ranks_share_is_as_large_as_is_asked_for(tmp_path: Path) -> None:
+    world = a_world(tmp_path, sharedMemory="8Gi")
+    settle(world)
+    [job] = world.jobs()
+    spec = job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
+    assert spec["volumes"][-1] == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}
+    assert spec["containers"][0]["volumeMounts"][-1] == {"name": "shm", "mountPath": "/dev/shm"}
 
 
 def test_a_training_whose_step_does_not_move_is_begun_anew(world: World) -> None:
@@ -357,6 +464,17 @@ def test_an_output_that_cannot_be_written_is_seen_before_anything_runs(world: Wo
     assert not in_the_way.parent.exists()
 
 
+def test_an_output_is_tried_only_when_a_job_is_to_begin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+    monkeypatch.setattr(kept, "unwritable", lambda uri: tried.append(uri) or "")
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    assert tried == []
+    world.edit("TrainingRun", "t", suspend=False)
+    settle(world)
+    assert len(tried) == 1
+
+
 def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: World) -> None:
     world.built({**TRAINED, "seed": 9})
     settle(world)
@@ -364,12 +482,24 @@ def test_a_store_that_holds_another_corpus_is_seen_before_anything_runs(world: W
     assert world.condition("TrainingRun", "t", "Preflight")["reason"] == "CorpusChanged"
 
 
-def test_a_job_that_a_queue_holds_back_is_no_failure(world: World) -> None:
+@pytest.mark.parametrize("kind", TrainingJob)
+def test_a_job_that_a_queue_holds_back_is_no_failure(tmp_path: Path, kind: TrainingJob) -> None:
+    world = a_world(tmp_path, job=kind, queue="gpus")
     settle(world)
-    admit(world.jobs()[0], suspend=True)
     world.advance(10_000)
     settle(world)
     assert world.condition("TrainingRun", "t", "Ready")["reason"] == "Queued"
+    assert suspended(world.jobs()[0])
+
+
+def test_a_job_that_somebody_suspends_goes_on_where_no_queue_has_it(world: World) -> None:
+    settle(world)
+    [job] = world.jobs()
+    others = copy.deepcopy(job["spec"])
+    admit(job, suspend=True)
+    settle(world)
+    assert world.jobs() == [job]
+    assert job["spec"] == others
 
 
 def test_the_job_of_a_finished_training_is_deleted_when_its_time_is_over(world: World) -> None:
@@ -460,7 +590,7 @@ def test_nothing_that_becomes_of_its_corpusbuild_touches_a_training_that_has_end
             world.edit("CorpusBuild", "c", recipe={**TRAINED, "sede": 1})
     settle(world)
     assert world.status("TrainingRun", "t") == before
-    assert look(world) == (10 if what != "corpus unseen" else None)
+    assert look(world) == (10 if what != "corpus unseen" else AT_REST)
 
 
 def test_a_training_that_has_ended_is_so_again_when_a_wrong_recipe_is_taken_back(world: World) -> None:
@@ -595,6 +725,9 @@ MISHAPS = st.sampled_from(
         "resize",
         "corpus unseen",
         "corpus seen",
+        "edit job",
+        "delete files",
+        "lose status",
     ]
 )
 
@@ -615,6 +748,15 @@ def happen(world: World, what: str) -> None:
         case "delete job":
             for job in world.jobs():
                 world.remove(job["kind"], job["metadata"]["name"])
+        case "delete files":
+            for kind in ("ConfigMap", "TrainingRuntime"):
+                for file in world.owned(kind, "t"):
+                    world.remove(kind, file["metadata"]["name"])
+        case "edit job":
+            for job in world.jobs():
+                admit(job, suspend=not suspended(job))
+        case "lose status":
+            world.objects["TrainingRun", "t"].pop("status", None)
         case "suspend" | "resume":
             world.edit("TrainingRun", "t", suspend=what == "suspend")
         case "time":

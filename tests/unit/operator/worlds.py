@@ -7,21 +7,25 @@ is refused; a status is written apart from the rest. Each write can be the opera
 import copy
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import yaml
 from kubernetes.client.exceptions import ApiException
 
 from repoloom import store as stores
 from repoloom.corpus.ledger import Count, Ledger
-from repoloom.corpus.manifest import Cut, Manifest
+from repoloom.corpus.manifest import Cut, Listing, Manifest, Quarantined
+from repoloom.corpus.parts import columns_of, write_listing
+from repoloom.corpus.writing import TaskWriter
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.progress import PROGRESS, Progress, recipe_identity
 from repoloom.recipe.run import Made, RunRecord
+from repoloom.stages.decontaminate.tables import HITS
 from repoloom.store import open_store
 from repoloom_operator import handlers, observe
 from repoloom_operator.api import Cluster
@@ -42,12 +46,15 @@ class Killed(Exception):  # noqa: N818
 class World(Cluster):
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
+        self.namespaces = [NAMESPACE]
         self.settings = Settings.model_validate({"images": IMAGES, **settings})
         self.time = datetime(2026, 1, 1, tzinfo=UTC)
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.calls: list[tuple[str, str]] = []  # verb and kind
         self.events: list[tuple[str, str]] = []  # reason and message
+        self._listings: dict[tuple[tuple[str, int], ...], Listing] = {}
         self.crawled = ""  # what the sources hold
+        self.hits = {"HumanEval": 2}  # how many texts of each benchmark
         self.lives = 10**9  # writes until the operator dies
         self.refuses: dict[str, ApiException] = {}  # writes of that kind of object
         self.between: Callable[[], object] | None = None  # happens between its looking and its first write
@@ -103,7 +110,7 @@ class World(Cluster):
             environment |= {entry["name"]: entry for entry in new["containers"][0]["env"]}
             container["env"] = list(environment.values())
         else:
-            found["spec"] |= body.get("spec", {})
+            _merge(found["spec"], body.get("spec", {}))
         self._written(found, before)
         if "deletionTimestamp" in found["metadata"] and not found["metadata"].get("finalizers"):
             del self.objects[kind, name]
@@ -121,7 +128,8 @@ class World(Cluster):
         self._number += 1
         made: dict[str, Any] = copy.deepcopy(dict(manifest))
         version = {"uid": f"uid-{self._number}", "generation": 1, "resourceVersion": str(self._number)}
-        made["metadata"] = {"namespace": NAMESPACE, **made["metadata"], **version}
+        created = {"namespace": NAMESPACE, "creationTimestamp": f"{self.time:%FT%TZ}"}
+        made["metadata"] = {**created, **made["metadata"], **version}
         self.objects[made["kind"], made["metadata"]["name"]] = made
         return made
 
@@ -143,8 +151,8 @@ class World(Cluster):
     def jobs(self) -> list[dict[str, Any]]:
         return [found for (kind, _), found in self.objects.items() if kind in JOB_KINDS]
 
-    def pods_start(self) -> None:
-        """A job that is not suspended gets its pods; one that is loses them."""
+    def pods_start(self, missing: int = 0) -> None:
+        """A job that is not suspended gets its pods, but for some that find no node; one that is loses them."""
         for job in self.jobs():
             if "deletionTimestamp" in job["metadata"] or _ended(job):
                 continue
@@ -155,8 +163,9 @@ class World(Cluster):
                 "PyTorchJob": {
                     "conditions": [_condition("Running", self.time)],
                     "startTime": f"{self.time:%FT%TZ}",
+                    "replicaStatuses": {"Worker": {"active": _workers(job) - missing}},
                 },
-                "TrainJob": {"jobsStatus": [{"name": "node", "ready": 1, "active": 1}]},
+                "TrainJob": {"jobsStatus": [{"name": "node", "ready": int(not missing), "active": 1}]},
             }
             job["status"] = running[job["kind"]] if job["pods"] else {}
 
@@ -224,23 +233,34 @@ class World(Cluster):
 
     # What pods leave in the store.
 
-    def built(self, recipe: Mapping[str, Any], quarantined: int = 0) -> str:
-        """What a run of a recipe leaves; returns the digest of the corpus."""
+    def built(self, recipe: Mapping[str, Any], quarantined: int = 0, unloaded: Sequence[Quarantined] = ()) -> str:
+        """What a run of a recipe leaves, `unloaded` if the benchmarks were given up; returns the corpus' digest."""
         checked = Recipe(recipe).model_dump()
         store = open_store(str(self.folder))
         made = []
-        benchmarks = [{"name": "HumanEval", "path": "/b"}]
+        content = {"of": recipe_identity(checked), "crawled": self.crawled, "hits": self.hits}
+        benchmarks = [{"name": name, "path": "/b"} for name in self.hits]
         for step, params in (
-            ("filter", {"of": recipe_identity(checked), "crawled": self.crawled}),
+            ("filter", content),
             ("decontaminate.benchmarks", {"benchmarks": benchmarks}),
-            ("pack", {"of": recipe_identity(checked), "crawled": self.crawled}),
+            ("decontaminate", content),
+            ("split.heldout", content),
+            ("pack", content),
         ):
+            tables = {"hits": self._hits(f"{self.folder}/{step}")} if step == "decontaminate" else {}
             entering, kept, lost = Count(items=9, size=90), Count(items=7, size=70), Count(items=2, size=20)
             ledger = Ledger(entering=entering, kept={"files": {"Python": kept}}, dropped={"long": {"Python": lost}})
             manifest = Manifest(
-                step=step, version=1, params=params, inputs={}, tables={}, ledger=ledger, cut=Cut(task_bytes=1, tasks=1)
+                step=step,
+                version=1,
+                params=params,
+                inputs={},
+                tables=tables,
+                ledger=ledger,
+                cut=Cut(task_bytes=1, tasks=1),
+                quarantined=tuple(unloaded) if step == "decontaminate.benchmarks" else (),
             )
-            stores.write(store, f"{step}/manifest.json", manifest.model_dump_json().encode())
+            _put(store, f"{step}/manifest.json", manifest.model_dump_json().encode())
             made.append(Made(step=step, digest=manifest.digest()))
         RunRecord(recipe=checked, made=tuple(made)).write(str(self.folder))
         total = len(made)
@@ -254,6 +274,26 @@ class World(Cluster):
         stores.write(store, PROGRESS, progress.model_dump_json().encode())
         return made[-1].digest
 
+    def _hits(self, uri: str) -> Listing:
+        """The table of hits of a dataset, written once."""
+        hits = tuple(self.hits.items())
+        if hits not in self._listings:
+            store = open_store(uri)
+            empty = dict.fromkeys(HITS.names, "")
+            rows = [{**empty, "benchmark": name} for name, count in hits for _ in range(count)]
+            with TaskWriter(store, "tasks/0", {"hits": HITS}) as writer:
+                writer.write("hits", pa.RecordBatch.from_pylist(rows, HITS))
+                self._listings[hits] = write_listing(store, "hits", columns_of(writer.finish()["hits"]))
+        return self._listings[hits]
+
+    def runs_again(self) -> None:
+        """The run of a recipe is at its second step."""
+        store = open_store(str(self.folder))
+        progress = Progress.read(store)
+        assert progress
+        again = progress.model_copy(update={"state": "running", "steps_done": 1})
+        stores.write(store, PROGRESS, again.model_dump_json().encode())
+
     def advance(self, seconds: float) -> None:
         self.time += timedelta(seconds=seconds)
 
@@ -263,6 +303,23 @@ class World(Cluster):
             for (each, _), found in self.objects.items()
             if each == kind and found["metadata"].get("labels", {}).get(NAME_LABEL) == name
         ]
+
+
+def _put(store: stores.Store, key: str, content: bytes) -> None:
+    """Writes an object that is not as it should be: to write is slow."""
+    if not store.exists(key) or store.read(key) != content:
+        stores.write(store, key, content)
+
+
+def _workers(job: Mapping[str, Any]) -> int:
+    replicas: int = job["spec"]["pytorchReplicaSpecs"]["Worker"]["replicas"] if job["kind"] == "PyTorchJob" else 0
+    return replicas
+
+
+def _merge(into: dict[str, Any], changes: Mapping[str, Any]) -> None:
+    """A merge patch of an object."""
+    for name, value in changes.items():
+        _merge(into[name], value) if isinstance(value, dict) else into.update({name: value})
 
 
 def resource(kind: Kind, name: str, **spec: Any) -> dict[str, Any]:
