@@ -136,4 +136,6 @@ def _refused(error: ApiException, verb: str) -> UnavailableError:
 def _line(phase: str, status: Mapping[str, Any]) -> str:
     """How far it is, in a line of a log."""
     at, phase = status.get("progress", {}), phase or "waits for the operator"
+    if not at.get("step") and at.get("prepared"):
+        return f"{phase}: before the first step of {at['stage']}, {at['prepared']} pieces done"
     return f"{phase}: step {at['step']} of {at['steps']}" if "step" in at else phase
