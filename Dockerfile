@@ -79,6 +79,7 @@ COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
 RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
+# No HEALTHCHECK: it runs once, and nothing of it can be asked; OUT/progress.json tells how far a training is.
 LABEL org.opencontainers.image.title="repoloom-training" \
       org.opencontainers.image.description="repoloom's training and evaluation"
 
@@ -92,7 +93,9 @@ COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
 RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
-HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe", "http://127.0.0.1:8000/healthz"]
+# Plain HTTP whatever guards the calls; charts and users may say another address.
+ENV REPOLOOM_SERVER_METRICS_ADDRESS=127.0.0.1:9090
+HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe"]
 LABEL org.opencontainers.image.title="repoloom-inference" \
       org.opencontainers.image.description="repoloom's inference server"
 
