@@ -4,19 +4,23 @@
 #   repoloom-inference   the inference server
 #   development-redis    a Redis for clusters that have none at hand
 # Versions are pinned, and neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
+
+# Where packages are installed: Python 3.11 as the image below has it, and CUDA's compiler where one is to be compiled.
+ARG BASE=python:3.11-slim-bookworm
 FROM python:3.11-slim-bookworm AS base
 RUN groupadd --gid 1000 repoloom \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin repoloom \
  && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
  && sed -i 's/^repoloom:!:[0-9]*:/repoloom:!:0:/' /etc/shadow
 
-FROM base AS environment
+FROM $BASE AS environment
 ENV PATH=/opt/repoloom/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONHASHSEED=0 \
-    COMPILE="python -m compileall -q -f -j 1 -x /tests?/|/lib2to3/|py312 --invalidation-mode unchecked-hash /opt/repoloom/lib"
-RUN python -m venv /opt/repoloom
+    PYTHONHASHSEED=0
+# Without what pip is compiled to, which holds times.
+RUN python -m venv /opt/repoloom && find /opt/repoloom -name '*.pyc' -delete
+COPY --chmod=755 requirements/bytecode.sh /usr/local/bin/bytecode
 
 # repoloom itself as Python knows it: its commands, and a line that says that its code lies in /app.
 FROM environment AS project
@@ -29,19 +33,24 @@ RUN pip install --no-compile --no-deps --no-build-isolation --editable /app \
 
 FROM environment AS repoloom-environment
 COPY requirements/cluster.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/cluster.txt && $COMPILE
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/cluster.txt && bytecode
 
 FROM environment AS inference-environment
 COPY requirements/inference.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/inference.txt && $COMPILE
-# What a GPU variant has besides, such as flash-attn, which is compiled: that takes a base image with CUDA's compiler.
-ARG GPU_PACKAGES=
-RUN [ -z "$GPU_PACKAGES" ] || { pip install --no-compile --no-build-isolation $GPU_PACKAGES && $COMPILE; }
+# An index of torch's builds, such as one of CUDA's; else pip's own has the say.
+ARG TORCH_INDEX=
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-compile ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} --requirement /requirements/inference.txt \
+ && bytecode
 
 # On top of the one before, of the same versions, so that torch is installed once.
 FROM inference-environment AS training-environment
 COPY requirements/training.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/training.txt && $COMPILE
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/training.txt && bytecode
+# What trains on GPUs besides, such as flash-attn, which is compiled for the torch that is there.
+ARG GPU_PACKAGES=
+RUN [ -z "$GPU_PACKAGES" ] \
+ || { pip install --no-compile wheel && pip install --no-compile --no-build-isolation $GPU_PACKAGES && bytecode; }
 
 FROM base AS runtime
 ENV PATH=/opt/repoloom/bin:$PATH \
@@ -79,6 +88,7 @@ COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
 RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
+# No HEALTHCHECK: it runs once, and nothing of it can be asked; OUT/progress.json tells how far a training is.
 LABEL org.opencontainers.image.title="repoloom-training" \
       org.opencontainers.image.description="repoloom's training and evaluation"
 
@@ -92,7 +102,9 @@ COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
 RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
-HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe", "http://127.0.0.1:8000/healthz"]
+# Plain HTTP whatever guards the calls; charts and users may say another address.
+ENV REPOLOOM_SERVER_METRICS_ADDRESS=127.0.0.1:9090
+HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe"]
 LABEL org.opencontainers.image.title="repoloom-inference" \
       org.opencontainers.image.description="repoloom's inference server"
 

@@ -334,7 +334,7 @@ class _Training:
         return None
 
     def _watch(self) -> None:
-        """Notes when the step last moved, in this very job."""
+        """Notes when the step last moved, or what comes before the first one, in this very job."""
         job, output = self.job, self.seen.output
         if job is None or job.state is not State.RUNNING:
             self.fields["moved"] = None
@@ -342,7 +342,8 @@ class _Training:
         moved = self.fields["moved"]
         at = output.progress
         place = {"job": job.uid, "stage": at.stage if at else "", "step": at.step if at else 0}
-        if moved is None or output.trouble or place != {name: moved.get(name) for name in place}:
+        place["prepared"] = at.prepared if at else 0
+        if moved is None or output.trouble or place != {name: moved.get(name, 0) for name in place}:
             self.fields["moved"] = {**place, "time": timestamp(self.now)}
 
     def _failure(self) -> Condition | None:

@@ -1,5 +1,6 @@
 """Training by many workers: a task of a pipeline hands it to repoloom's operator, as a TrainingRun, and waits."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -32,14 +33,14 @@ class _NotTrainedError(RepoloomError):
 def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, workers: Workers) -> "Trained":
     """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
 
-    Its name is of the claim and the corpus: another attempt finds the one that is there and waits for it, and another
-    corpus, of sources that have moved, has another one. Raises UnavailableError where there is no Kubernetes, no
-    operator or no right to use it, ConflictError where the store does not hold the corpus any more.
+    Its name is of the claim, the store and the corpus: another attempt finds the one that is there and waits for it,
+    and another corpus, of sources that have moved, has another one. Raises UnavailableError where there is no
+    Kubernetes, no operator or no right to use it, ConflictError where the store does not hold the corpus any more.
     """
     from repoloom_pipelines.model_path import open_model
 
     check_claim(store, claimed)
-    build = f"pipeline-{claimed}"
+    build = f"pipeline-{hashlib.sha256(f'{claimed} of {store}'.encode()).hexdigest()[:16]}"  # a claim may be of several
     resources = _Resources({"corpusbuilds": build, "trainingruns": f"{build}-{corpus.removeprefix('sha256:')[:12]}"})
     resources.want("corpusbuilds", {"recipe": Recipe.parse(recipe, "recipe").model_dump(), "store": store})
     wanted = workers.model_dump(by_alias=True, exclude_none=True)
@@ -71,7 +72,7 @@ class _Resources:
         self._api = client.CustomObjectsApi()
 
     def want(self, plural: _Plural, spec: Mapping[str, Any]) -> None:
-        """Makes the resource, or, where it is there, gives it this spec."""
+        """Makes the resource, or, where it is there with another spec, gives it this one."""
         kind = {"corpusbuilds": "CorpusBuild", "trainingruns": "TrainingRun"}[plural]
         body = {
             "apiVersion": f"{_GROUP}/{_VERSION}",
@@ -85,6 +86,9 @@ class _Resources:
         except ApiException as error:
             if error.status != 409:
                 raise _refused(error, f"create {plural}") from error
+            found = self._get(plural)["spec"]
+            if found == {**found, **spec}:
+                return
             try:
                 self._api.patch_namespaced_custom_object(*where, self._names[plural], {"spec": dict(spec)})
             except ApiException as error:
@@ -112,14 +116,17 @@ class _Resources:
             time.sleep(_LOOK_SECONDS)
 
     def _status(self, plural: _Plural) -> Mapping[str, Any]:
+        found = self._get(plural)
+        status: Mapping[str, Any] = found.get("status", {})
+        return status if status.get("observedGeneration") == found["metadata"]["generation"] else {}
+
+    def _get(self, plural: _Plural) -> Mapping[str, Any]:
         try:
             where = (_GROUP, _VERSION, self._namespace, plural)
-            found = self._api.get_namespaced_custom_object(*where, self._names[plural])
+            found: Mapping[str, Any] = self._api.get_namespaced_custom_object(*where, self._names[plural])
         except ApiException as error:
             raise _refused(error, f"get {plural}") from error
-        generation = found["metadata"]["generation"]
-        status: Mapping[str, Any] = found.get("status", {})
-        return status if status.get("observedGeneration") == generation else {}
+        return found
 
 
 def _refused(error: ApiException, verb: str) -> UnavailableError:
@@ -129,4 +136,6 @@ def _refused(error: ApiException, verb: str) -> UnavailableError:
 def _line(phase: str, status: Mapping[str, Any]) -> str:
     """How far it is, in a line of a log."""
     at, phase = status.get("progress", {}), phase or "waits for the operator"
+    if not at.get("step") and at.get("prepared"):
+        return f"{phase}: before the first step of {at['stage']}, {at['prepared']} pieces done"
     return f"{phase}: step {at['step']} of {at['steps']}" if "step" in at else phase

@@ -1,6 +1,7 @@
-"""The images: the same files whenever they are built, and fit for a read-only root."""
+"""The images: the same files whenever they are built, fit for a read-only root, and what they say of themselves."""
 
 import hashlib
+import json
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -43,3 +44,17 @@ def test_the_commands_run_as_nobody_in_particular_and_write_nothing() -> None:
     for program in ("git", "npm", "apt-get", "ssh"):
         output(*shut, image, "sh", "-c", f"command -v {program}")
     assert output(*shut, image, "sh", "-c", "command -v cc || echo no compiler").strip() == "no compiler"
+    torch = "from importlib.util import find_spec; print(find_spec('torch'))"
+    assert output(*shut, image, "python", "-c", torch).strip() == "None"
+
+
+@pytest.mark.parametrize("target", ["repoloom", "repoloom-training", "repoloom-inference", "development-redis"])
+def test_an_image_says_what_it_is_and_is_asked_how_it_is_where_it_serves(target: str) -> None:
+    image = output(*BUILD, target, ".").strip()
+    told = json.loads(output("docker", "image", "inspect", image))[0]["Config"]
+    assert told["User"] == "1000:1000"
+    assert told["Labels"]["org.opencontainers.image.title"] == target
+    assert told["Labels"]["org.opencontainers.image.description"]
+    asked = (told.get("Healthcheck") or {}).get("Test")
+    serves = target in ("repoloom", "repoloom-inference")
+    assert asked == (["CMD", "python", "-m", "repoloom.telemetry.probe"] if serves else None)

@@ -1,6 +1,6 @@
 """A committed dataset: its manifest and the store it lies in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,11 +74,15 @@ class Dataset:
         """The rows of a table, one row group at a time."""
         return self.reader(table).batches()
 
-    def verify(self) -> None:
-        """Recomputes every digest and balances the ledger. Raises CorruptDataError naming what first does not hold."""
+    def verify(self, gets_on: Callable[[], None] = lambda: None) -> None:
+        """Recomputes every digest and balances the ledger. Raises CorruptDataError naming what first does not hold.
+
+        `gets_on` is called for each part.
+        """
         if problem := self.manifest.ledger.imbalance():
             raise CorruptDataError(f"{self.uri}: the ledger does not balance: {problem}")
         store = self.store
         for table in self.manifest.tables:
             for part in self.parts(table):
                 verify_part(store, part)
+                gets_on()

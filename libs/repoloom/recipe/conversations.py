@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -59,14 +59,23 @@ def digest_of(
 
 
 def prepare(
-    sources: Sequence[InstructSource], system: str, sequence_length: int, tokenizer: bytes, benchmarks: pa.Table
+    sources: Sequence[InstructSource],
+    system: str,
+    sequence_length: int,
+    tokenizer: bytes,
+    benchmarks: pa.Table,
+    gets_on: Callable[[], None] = lambda: None,
 ) -> Prepared:
-    """Reads pinned sources. Raises InputError where nothing is left to train on, and what `read` raises."""
+    """Reads pinned sources; `gets_on` is called for each conversation.
+
+    Raises InputError where nothing is left to train on, and what `read` raises.
+    """
     encoder, words = encoder_of(tokenizer), BenchmarkWords(benchmarks)
     kept: list[Encoded] = []
     dropped: list[Dropped] = []
     for source in sources:
         for conversation, shared in _looked_through(source, words):
+            gets_on()
             place = {"source": source.path, "line": conversation.line}
             if shared is not None:
                 dropped.append(Dropped(**place, rule=_BENCHMARK, detail=shared))

@@ -2,10 +2,12 @@
 
 import hashlib
 import heapq
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.manifest import Part
 from repoloom.errors import InputError
 from repoloom.evaluation.held_out import HeldOutFile
 from repoloom.prompts import fim
@@ -39,9 +41,9 @@ class Corpus:
         tokenizer, vocabulary = rows[0]["json"], rows[0]["vocab_size"]
         return cls(datasets["pack"], tokenizer, vocabulary, datasets["split.heldout"], order, datasets)
 
-    def training_data(self) -> PackedDataset:
-        """The packed sequences, their digests checked. Raises CorruptDataError."""
-        return sequences_of(self.packed)
+    def training_data(self, gets_on: Callable[[], None] = lambda: None) -> PackedDataset:
+        """The packed sequences, as `sequences_of` has them."""
+        return sequences_of(self.packed, gets_on)
 
     def held_out_files(self, most_bytes: int, seed: int) -> list[HeldOutFile]:
         """Held-out files drawn by the hash of seed and name, up to so many bytes; memory grows with these alone."""
@@ -68,10 +70,18 @@ class Corpus:
                     yield HeldOutFile(row["repo"], span["path"], span["language"], header.decode(), content.decode())
 
 
-def sequences_of(packed: Dataset) -> PackedDataset:
-    """The sequences of a dataset of `pack`, their digests checked. Raises CorruptDataError."""
-    packed.verify()
+def sequences_of(packed: Dataset, gets_on: Callable[[], None] = lambda: None) -> PackedDataset:
+    """The sequences of a dataset of `pack`, their digests checked. Raises CorruptDataError.
+
+    `gets_on` is called for each file that is read.
+    """
+    packed.verify(gets_on)
     length = packed.manifest.params["sequence_length"]
     assert isinstance(length, int)
-    shards, indexes = ([packed.local_path(part) for part in packed.parts(table)] for table in ("shards", "index"))
+
+    def path(part: Part) -> Path:
+        gets_on()
+        return packed.local_path(part)
+
+    shards, indexes = (list(map(path, packed.parts(table))) for table in ("shards", "index"))
     return PackedDataset(shards, indexes, length)

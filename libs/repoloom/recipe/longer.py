@@ -6,7 +6,7 @@ documents and with its tokenizer.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
@@ -20,11 +20,13 @@ _FOLDER = "extend"
 _STAGES = ("tokenize", "mix", "pack")  # of each the last step: the vocabulary stays as it is
 
 
-def pack_longer(recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str) -> Dataset:
+def pack_longer(
+    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, gets_on: Callable[[], None]
+) -> Dataset:
     """The packed tokens of a run's documents in sequences of that length, below OUT/extend; what is there is kept.
 
-    `made`: the run's datasets by step. Worker processes of this machine do it. Raises CorruptDataError where a task was
-    given up, and what `reconcile` raises.
+    `made`: the run's datasets by step. Worker processes of this machine do it, and `gets_on` is called for each task.
+    Raises CorruptDataError where a task was given up, and what `reconcile` raises.
     """
     tables = {
         name: Table(made[step], name) for step, name in (("split", "documents"), ("tokenize.vocabulary", "tokenizer"))
@@ -33,7 +35,7 @@ def pack_longer(recipe: Recipe, made: Mapping[str, Dataset], sequence_length: in
         for stage in _STAGES:
             step = configure(steps(stage)[-1], {**recipe.section(stage), "sequence_length": sequence_length})
             root = f"{out.rstrip('/')}/{_FOLDER}/{step.name}"
-            dataset = reconcile(step, tables, root, pool, recipe.engine)
+            dataset = reconcile(step, tables, root, pool, recipe.engine, lambda _: gets_on())
             for failure in dataset.manifest.quarantined:
                 raise CorruptDataError(
                     f"{dataset.uri} is not whole, at {failure.at or 'its start'}: {failure.error}; "

@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
@@ -49,7 +50,7 @@ from repoloom.training.forms import check_batches
 from repoloom.training.loop import StepReport, run_identity, train
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan, SingleProcess
-from repoloom.training.progress_file import ProgressFile, peak_flops
+from repoloom.training.progress_file import Preparation, ProgressFile, peak_flops
 from repoloom.training.sizes import Architecture
 
 MODEL, TRAIN, STAGES = "model", "train", "stages"
@@ -94,14 +95,19 @@ def train_stages(
     base: Base | None = None
     for stage in stages:
         place = _place(stage, stages)
-        begun = stage.begin(base, plan)
+        preparation = Preparation(store, plan, stage.name)
+        begun = stage.begin(base, preparation)
         identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
         before = trained.stages if trained else ()
         kept = plan.share(_kept(store, stage.name, place, identity) if plan.is_main else None)
-        ended = kept or _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, view).run()
+        ended = (
+            kept or _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, preparation, view).run()
+        )
         if isinstance(ended, Stopped):
             return ended
-        if not kept:
+        if kept:
+            preparation.was_for_nothing()
+        else:
             plan.release()
         trained = ended
         base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
@@ -167,13 +173,14 @@ class _StageRun:
     corpus: Corpus
     store: Store
     plan: ParallelPlan
+    preparation: Preparation
     view: View
 
     def run(self) -> Trained | Stopped:
         """Trains from the newest checkpoint on, and exports."""
         params, store, plan = self.begun.params, self.store, self.plan
-        reading = self.begun.load()
-        baseline = unigram_entropy(reading.data, self.corpus.vocabulary)
+        reading = self.begun.load(self.preparation.gets_on)
+        baseline = self.preparation.alone(partial(unigram_entropy, reading.data, self.corpus.vocabulary))
         self.view.begin(self.stage.name, baseline)
         log = _StepLog(store, self.identity)
         checkpoints = Checkpoints(store, _training_folder(self.identity), params.keep)

@@ -26,7 +26,7 @@ from repoloom.training.config import (
     check_warmup,
 )
 from repoloom.training.data import Sequences
-from repoloom.training.parallel import ParallelPlan
+from repoloom.training.parallel import Alone, GetsOn
 from repoloom.training.sizes import Architecture
 
 _BENCHMARKS = "decontaminate.benchmarks"
@@ -54,7 +54,7 @@ class Begun:
 
     params: TrainParams
     data_digest: str
-    load: Callable[[], Reading]  # is asked only where there is something to train
+    load: Callable[[GetsOn], Reading]  # is asked only where there is something to train
 
 
 class Stage(Protocol):
@@ -73,7 +73,7 @@ class Stage(Protocol):
         """Of the model that it makes, where that is one that answers."""
         ...
 
-    def begin(self, base: Base | None, plan: ParallelPlan) -> Begun:
+    def begin(self, base: Base | None, ranks: Alone) -> Begun:
         """Makes what it reads known, on every rank. `base` is the model of the stage before."""
         ...
 
@@ -102,8 +102,9 @@ class Pretrain:
     name = StageName.PRETRAIN
     chat_template = None
 
-    def begin(self, base: Base | None, plan: ParallelPlan) -> Begun:  # noqa: ARG002 - there is none before it
-        return Begun(self.params, self.corpus.packed.digest, lambda: Reading(self.corpus.training_data()))
+    def begin(self, base: Base | None, ranks: Alone) -> Begun:  # noqa: ARG002 - there is none before it
+        corpus = self.corpus
+        return Begun(self.params, corpus.packed.digest, lambda gets_on: Reading(corpus.training_data(gets_on)))
 
 
 @dataclass(frozen=True)
@@ -118,14 +119,12 @@ class Extend:
     name = StageName.EXTEND
     chat_template = None
 
-    def begin(self, base: Base | None, plan: ParallelPlan) -> Begun:
+    def begin(self, base: Base | None, ranks: Alone) -> Begun:
         assert base
         length = self.params.sequence_length
-        made = pack_longer(self.recipe, self.corpus.made, length, self.out) if plan.is_main else None
-        packed = plan.share(made)
-        assert packed
+        packed = ranks.alone(partial(pack_longer, self.recipe, self.corpus.made, length, self.out))
         params = self.params.goes_on(self.train, base.weights, base.architecture)
-        return Begun(params, packed.digest, lambda: Reading(sequences_of(packed)))
+        return Begun(params, packed.digest, lambda gets_on: Reading(sequences_of(packed, gets_on)))
 
 
 @dataclass(frozen=True)
@@ -141,7 +140,7 @@ class Instruct:
     def chat_template(self) -> str:
         return chat.template(self.params.system)
 
-    def begin(self, base: Base | None, plan: ParallelPlan) -> Begun:  # noqa: ARG002 - every rank reads for itself
+    def begin(self, base: Base | None, ranks: Alone) -> Begun:  # noqa: ARG002 - every rank reads for itself
         assert base
         params = self.params.goes_on(base.weights, base.architecture)
         benchmarks = self.corpus.made.get(_BENCHMARKS)
@@ -149,11 +148,13 @@ class Instruct:
         digest = digest_of(self.params, self.sources, params.sequence_length, self.corpus.tokenizer, looked_for)
         return Begun(params, digest, partial(self._read, params))
 
-    def _read(self, params: GoesOnParams) -> Reading:
+    def _read(self, params: GoesOnParams, gets_on: GetsOn) -> Reading:
         """Raises InputError."""
         benchmarks = self.corpus.made.get(_BENCHMARKS)
         texts = benchmarks.reader("benchmarks").table() if benchmarks else pa.table([], BENCHMARKS)
-        prepared = prepare(self.sources, self.params.system, params.sequence_length, self.corpus.tokenizer, texts)
+        prepared = prepare(
+            self.sources, self.params.system, params.sequence_length, self.corpus.tokenizer, texts, gets_on
+        )
         try:
             check_warmup(params.warmup_steps, params.total_steps(len(prepared.data)))
         except ValueError as error:

@@ -1,11 +1,15 @@
 """Attention over packed sequences: each document of a sequence sees itself and its past, and nothing else."""
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+FLASH_ATTN = find_spec("flash_attn") is not None
+"""Whether the package flash-attn is there: its kernel is taken then, where there is a GPU, and torch's own else."""
 
 
 class Documents(NamedTuple):
@@ -27,7 +31,9 @@ def packed_mask(segments: Tensor) -> Tensor:
 
 def packed_documents(positions: Tensor) -> Documents:
     """The same from positions (batch, sequence), which are from 0 in every document."""
-    import_module("torch.nn.attention.varlen")  # before the compiler traces `_attend_within`
+    import_module(
+        "flash_attn" if FLASH_ATTN else "torch.nn.attention.varlen"
+    )  # before the compiler traces `_attend_within`
     starts = functional.pad((positions.flatten() == 0).nonzero()[:, 0], (0, 1), value=positions.numel()).int()
     torch._dynamo.maybe_mark_dynamic(starts, 0)  # else the model is compiled anew for another number of documents
     return Documents(starts, positions.shape[1])
@@ -46,22 +52,32 @@ def attend(query: Tensor, key: Tensor, value: Tensor, visible: Visible) -> Tenso
 
 def _attend_within(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
     """Flash attention (arXiv 2307.08691) over documents of any lengths."""
+    batch, heads, sequence, size = query.shape
+    query, key, value = (x.to(value.dtype).transpose(1, 2).flatten(0, 1) for x in (query, key, value))
+    attend_tokens = _by_flash_attn if FLASH_ATTN else _by_torch
+    return attend_tokens(query, key, value, documents).view(batch, sequence, heads, size).transpose(1, 2)
+
+
+def _by_flash_attn(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
+    """(tokens, heads, head_dim) each, and so is what it returns; key and value may have fewer heads."""
+    from flash_attn import flash_attn_varlen_func  # type: ignore[import-not-found]
+
+    starts, longest = documents
+    attended: Tensor = flash_attn_varlen_func(
+        query, key, value, starts, starts, longest, longest, causal=True, deterministic=True
+    )
+    return attended
+
+
+def _by_torch(query: Tensor, key: Tensor, value: Tensor, documents: Documents) -> Tensor:
+    """The same."""
     # Here, since it takes seconds to import with all that it brings, and none but a GPU needs it.
     from torch.nn.attention.varlen import varlen_attn
 
     group = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(group, 1) if group > 1 else x for x in (key, value))  # torch 2.11 shares no heads
-    query, key, value = (x.to(value.dtype).transpose(1, 2) for x in (query, key, value))
     starts, longest = documents
-    attended = varlen_attn(
-        query.flatten(0, 1),  # (tokens, heads, head_dim)
-        key.flatten(0, 1),
-        value.flatten(0, 1),
-        starts,
-        starts,
-        longest,
-        longest,
-        window_size=(-1, 0),  # of the past everything, of the future nothing
-    )
+    # Of the past everything is seen, of the future nothing.
+    attended = varlen_attn(query, key, value, starts, starts, longest, longest, window_size=(-1, 0))
     assert isinstance(attended, Tensor)  # since nothing besides was asked for
-    return attended.view_as(query).transpose(1, 2)
+    return attended

@@ -3,9 +3,9 @@
 import gc
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,22 @@ from repoloom.training.optimizer import LeanAdamW, new_optimizer
 T = TypeVar("T")
 
 
-class ParallelPlan(Protocol):
+GetsOn: TypeAlias = Callable[[], None]
+"""Is called for each piece of a long work, so that whoever waits for it sees that it gets on."""
+
+
+class Alone(Protocol):
+    """Has done once what all ranks need."""
+
+    def alone(self, work: Callable[[GetsOn], T]) -> T:
+        """What the work comes to, which the main rank does. The others wait for it as long as it gets on.
+
+        A piece of it that takes longer than the ranks' patience ends the run.
+        """
+        ...
+
+
+class ParallelPlan(Alone, Protocol):
     """One process's place in a run."""
 
     rank: int  # among the data-parallel ranks
@@ -94,6 +109,9 @@ class SingleProcess:
 
     def share(self, value: T) -> T:
         return value
+
+    def alone(self, work: Callable[[GetsOn], T]) -> T:
+        return work(lambda: None)
 
     def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
         self._model = model.to(self.device)

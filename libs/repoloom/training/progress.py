@@ -22,7 +22,8 @@ class TrainingProgress(Record):
     state: RunState
     stage: str = ""  # at work, or the last one: pretrain, extend or instruct
     step: int = 0  # done, of the stage
-    steps: int  # of the whole stage
+    steps: int  # of the whole stage; 0: not known yet
+    prepared: int = 0  # pieces of what comes before a stage's first step: files read, tasks done, tokens counted
     tokens: int = 0  # read, over all ranks
     loss: float | None = None  # nats per target token, of the last step
     learning_rate: float | None = None

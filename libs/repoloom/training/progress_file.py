@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,7 +12,10 @@ from repoloom import store as stores
 from repoloom.errors import RepoloomError
 from repoloom.store import Store
 from repoloom.training.loop import StepReport
+from repoloom.training.parallel import GetsOn, ParallelPlan
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
+
+T = TypeVar("T")
 
 INTERVAL = 5.0
 """Seconds between two writings: what a person who watches waits for, and a store does not notice."""
@@ -114,15 +117,61 @@ class ProgressFile:
 
     def _before(self) -> TrainingProgress:
         """What the training that this one goes on from had come to."""
-        try:
-            before = TrainingProgress.model_validate_json(self._store.read(PROGRESS))
-        except (FileNotFoundError, ValidationError):
-            return self._progress
-        return (
-            before.model_copy(update={"state": RunState.RUNNING})
-            if (before.stage, before.steps) == (self._progress.stage, self._progress.steps)
-            else self._progress
-        )
+        before, new = _read(self._store), self._progress
+        if before is None or (before.stage, before.steps) != (new.stage, new.steps):
+            return new
+        return before.model_copy(update={"state": RunState.RUNNING})
 
     def _write(self) -> None:
-        stores.write(self._store, PROGRESS, self._progress.model_dump_json(indent=1).encode())
+        _write(self._store, self._progress)
+
+
+class Preparation:
+    """What comes before a stage's first step: that it gets on is told to ranks that wait, and in the record.
+
+    The record keeps the step of a training that goes on.
+    """
+
+    def __init__(
+        self, store: Store, plan: ParallelPlan, stage: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = store
+        self._plan = plan
+        self._stage = stage
+        self._clock = clock
+        self._pieces = 0
+        self._told = clock()
+        self._former: TrainingProgress | None = None
+
+    def alone(self, work: Callable[[GetsOn], T]) -> T:
+        """As the plan's own. Raises StoreError too."""
+        return self._plan.alone(lambda tell: work(lambda: self.gets_on(tell)))
+
+    def gets_on(self, tell: GetsOn = lambda: None) -> None:
+        """Counts a piece, and tells of it where what was told last is old enough. Raises StoreError."""
+        self._pieces += 1
+        now = self._clock()
+        if now - self._told < INTERVAL or not self._plan.is_main:
+            return
+        self._told = now
+        tell()
+        before = self._former = self._former or _read(self._store)
+        if before is None or before.stage != self._stage:
+            before = TrainingProgress(state=RunState.RUNNING, stage=self._stage, steps=0)
+        _write(self._store, before.model_copy(update={"state": RunState.RUNNING, "prepared": self._pieces}))
+
+    def was_for_nothing(self) -> None:
+        """Has the record say again what it said before: the stage was done long since. Raises StoreError."""
+        if self._former:
+            _write(self._store, self._former)
+
+
+def _read(store: Store) -> TrainingProgress | None:
+    try:
+        return TrainingProgress.model_validate_json(store.read(PROGRESS))
+    except (FileNotFoundError, ValidationError):
+        return None
+
+
+def _write(store: Store, progress: TrainingProgress) -> None:
+    stores.write(store, PROGRESS, progress.model_dump_json(indent=1).encode())

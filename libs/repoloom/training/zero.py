@@ -7,7 +7,7 @@ reads and writes checkpoints; the others have what it read from it.
 
 import gc
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -25,6 +25,7 @@ from repoloom.training.config import TrainParams
 from repoloom.training.model import Llama
 from repoloom.training.objective import Objective
 from repoloom.training.optimizer import LeanAdamW, new_optimizer
+from repoloom.training.parallel import GetsOn
 
 T = TypeVar("T")
 
@@ -109,6 +110,17 @@ class Zero:
         shared = [value]
         distributed.broadcast_object_list(shared, 0)
         return shared[0]
+
+    def alone(self, work: Callable[[GetsOn], T]) -> T:
+        nothing: tuple[T, ...] = ()  # as yet: sharing it begins the others' patience anew
+
+        def gets_on() -> None:
+            self.share(nothing)
+
+        made = self.share((work(gets_on),)) if self.is_main else nothing
+        while not made:
+            made = self.share(nothing)
+        return made[0]
 
     def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
         goes_on = self.any(state is not None)

@@ -30,7 +30,9 @@ from repoloom.recipe.run import datasets_at
 from repoloom.recipe.training_stages import stages_of
 from repoloom.store import open_store
 from repoloom.store.folders import sha256
+from repoloom.training import progress_file
 from repoloom.training.parallel import SingleProcess
+from repoloom.training.progress import TrainingProgress
 from repoloom_inference.lineage import lineage
 
 STEPS = {"pretrain": 6, "extend": 4}
@@ -171,6 +173,23 @@ def test_a_stage_that_changes_is_done_again_and_those_before_it_are_not(folder: 
     _, steps = train(changed(folder, "r.yaml", ("steps: 4", "steps: 5")), folder / "run", again)
     assert steps["extend"] == 5
     assert set(steps) == {"extend", "instruct"}
+
+
+def test_a_stage_that_is_long_prepared_is_seen_to_get_on_and_one_that_is_done_stays_so(
+    folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written: list[TrainingProgress] = []
+    write = progress_file._write
+    monkeypatch.setattr(progress_file, "INTERVAL", 0)
+    monkeypatch.setattr(progress_file, "_write", lambda store, at: (written.append(at), write(store, at)))
+    again = Path(shutil.copytree(out, folder / "seen"))
+    done = (again / "progress.json").read_text()
+    train(folder / "recipe.yaml", folder / "run", again)
+    assert [(at.stage, at.step, at.prepared) for at in written[:-1]] == [("extend", 0, n) for n in (1, 2, 3)]
+    assert (again / "progress.json").read_text() == done
+    written.clear()
+    train(changed(folder, "r.yaml", ("steps: 6", "steps: 7")), folder / "run", again)
+    assert {at.stage for at in written if at.prepared > 3 and not at.step} == {"pretrain", "extend", "instruct"}
 
 
 def test_a_recipe_may_get_a_stage_and_lose_it_again_without_training_anew(folder: Path, out: Path) -> None:

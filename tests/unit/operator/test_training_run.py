@@ -63,12 +63,13 @@ def out(world: World) -> stores.Store:
     return open_store(str(world.objects["TrainingRun", "t"]["spec"]["out"]))
 
 
-def stepped(world: World, step: int, stage: str = "") -> None:
+def stepped(world: World, step: int, stage: str = "", prepared: int = 0) -> None:
     progress = TrainingProgress(
         state=RunState.RUNNING,
         stage=stage,
         step=step,
         steps=9,
+        prepared=prepared,
         tokens=step,
         loss=2.5,
         learning_rate=0.1,
@@ -376,6 +377,19 @@ def test_a_training_whose_step_does_not_move_is_begun_anew(world: World) -> None
     world.advance(90)
     settle(world)
     assert phase(world) == "Running"
+
+
+def test_a_training_that_is_long_about_its_first_step_does_not_hang_while_it_gets_on(world: World) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    world.pods_start()
+    for prepared in (0, 1, 7, 8, 8):
+        stepped(world, 0, "extend", prepared)
+        settle(world)
+        assert phase(world) == "Running"
+        world.advance(90)
+    settle(world)
+    assert world.status("TrainingRun", "t")["restarts"] == 1
 
 
 def test_a_training_that_hangs_too_often_is_given_up_and_nothing_of_it_runs(world: World) -> None:

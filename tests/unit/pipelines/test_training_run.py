@@ -1,11 +1,13 @@
 """A training by the operator: the resources that are made for it, and what becomes of a store whose corpus moved."""
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
@@ -21,8 +23,11 @@ RECIPE = Recipe({"name": "a", "crawl": {"sources": [{"kind": "folder", "path": "
 FIRST, SECOND = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
 
+CRDS = Path(__file__).parents[3] / "charts/repoloom/templates/crds"
+
+
 class Kubernetes:
-    """The custom resources of a namespace, and an operator that does something at each look."""
+    """The custom resources of a namespace, whose definitions hold, and an operator that does something at each look."""
 
     def __init__(self) -> None:
         self.found: dict[tuple[str, str], dict[str, Any]] = {}
@@ -30,13 +35,18 @@ class Kubernetes:
 
     def create_namespaced_custom_object(self, *where: Any) -> None:
         *_, plural, body = where
-        if (plural, body["metadata"]["name"]) in self.found:
+        name = body["metadata"]["name"]
+        if (plural, name) in self.found:
             raise ApiException(status=409)
-        self.found[plural, body["metadata"]["name"]] = {**body, "metadata": {**body["metadata"], "generation": 1}}
+        self.found[plural, name] = {**copy.deepcopy(body), "metadata": {"name": name, "generation": 1}}
 
     def patch_namespaced_custom_object(self, *where: Any) -> None:
         *_, plural, name, body = where
-        self.found[plural, name] |= body
+        found = self.found[plural, name]
+        spec = merged(found["spec"], body["spec"])
+        check_unchanged(definition(plural)["properties"]["spec"], found["spec"], spec)
+        found["metadata"]["generation"] += spec != found["spec"]
+        found["spec"] = spec
 
     def get_namespaced_custom_object(self, *where: Any) -> dict[str, Any]:
         *_, plural, name = where
@@ -45,10 +55,37 @@ class Kubernetes:
 
     def trains(self) -> None:
         for found in self.found.values():
-            found["status"] = {"observedGeneration": 1, "phase": "Succeeded"}
+            found["status"] = {"observedGeneration": found["metadata"]["generation"], "phase": "Succeeded"}
 
     def names(self, plural: str) -> list[str]:
         return [name for each, name in self.found if each == plural]
+
+
+def definition(plural: str) -> dict[str, Any]:
+    """The schema of a kind."""
+    lines = (CRDS / f"{plural}.yaml").read_text().splitlines(keepends=True)
+    text = "".join(line for line in lines if "{{" not in line)
+    schema: dict[str, Any] = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return schema
+
+
+def merged(former: Any, patch: Any) -> Any:
+    """What a JSON merge patch makes of a value (RFC 7396)."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    kept = dict(former) if isinstance(former, dict) else {}
+    kept |= {name: merged(kept.get(name), value) for name, value in patch.items()}
+    return {name: value for name, value in kept.items() if value is not None}
+
+
+def check_unchanged(schema: Mapping[str, Any], former: Any, value: Any) -> None:
+    """Refuses as the API server does another value where a definition says `self == oldSelf`."""
+    for validation in schema.get("x-kubernetes-validations", ()):
+        if validation["rule"] == "self == oldSelf" and value != former:
+            raise ApiException(status=422, reason=validation["message"])
+    for name, field in schema.get("properties", {}).items():
+        if isinstance(former, dict) and name in former and name in value:
+            check_unchanged(field, former[name], value[name])
 
 
 @pytest.fixture
@@ -67,9 +104,9 @@ def packed(store: Path, digest: str) -> None:
     RunRecord(recipe=RECIPE.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
 
 
-def train(store: Path, corpus: str) -> None:
+def train(store: Path, corpus: str, workers: int = 2) -> None:
     name = claim(RECIPE, str(store))
-    train_by_operator(json.dumps(RECIPE.model_dump()), str(store), name, corpus, Workers(workers=2))
+    train_by_operator(json.dumps(RECIPE.model_dump()), str(store), name, corpus, Workers(workers=workers))
 
 
 def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
@@ -85,6 +122,35 @@ def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
     wanted = [kubernetes.found["trainingruns", name]["spec"]["corpusRef"] for name in runs]
     assert wanted == [{"name": build, "digest": FIRST}, {"name": build, "digest": SECOND}]
     assert all(len(name) <= 40 for name in runs)
+
+
+def test_another_attempt_waits_for_the_training_that_is_there(kubernetes: Kubernetes, tmp_path: Path) -> None:
+    def kills_the_step() -> None:
+        raise KeyboardInterrupt
+
+    packed(tmp_path, FIRST)
+    kubernetes.happens = kills_the_step
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, FIRST)
+    begun = copy.deepcopy(kubernetes.found)
+    kubernetes.happens = kubernetes.trains
+    train(tmp_path, FIRST)
+    for each, found in kubernetes.found.items():
+        assert (found["spec"], found["metadata"]) == (begun[each]["spec"], begun[each]["metadata"])
+    assert kubernetes.found.keys() == begun.keys()
+    train(tmp_path, FIRST, workers=3)
+    [run] = kubernetes.names("trainingruns")
+    assert kubernetes.found["trainingruns", run]["spec"]["workers"] == 3
+
+
+def test_the_same_recipe_in_another_store_has_resources_of_its_own(kubernetes: Kubernetes, tmp_path: Path) -> None:
+    kubernetes.happens = kubernetes.trains
+    for store in (tmp_path / "one", tmp_path / "other"):
+        packed(store, FIRST)
+        train(store, FIRST)
+    for plural, field in (("corpusbuilds", "store"), ("trainingruns", "out")):
+        stores = [kubernetes.found[plural, name]["spec"][field] for name in kubernetes.names(plural)]
+        assert stores == [str(tmp_path / "one"), str(tmp_path / "other")]
 
 
 def test_a_store_that_moved_on_while_it_waited_is_a_conflict(kubernetes: Kubernetes, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Corpus:
     np.random.default_rng(0).integers(0, 250, (5, 128)).astype("<u2").tofile(tmp_path / "0.bin")
     np.ones((5, 128), "<u2").tofile(tmp_path / "0.idx")
     data = PackedDataset([tmp_path / "0.bin"], [tmp_path / "0.idx"], 128)
-    monkeypatch.setattr(Corpus, "training_data", lambda _: data)
+    monkeypatch.setattr(Corpus, "training_data", lambda *_: data)
     monkeypatch.setattr(Corpus, "held_out_files", lambda *_: [])
     vocabulary = TOKENIZER.get_vocab_size()
     return Corpus(dataset("pack"), TOKENIZER.to_str().encode(), vocabulary, dataset("split.heldout"), fim.Order.PSM)

@@ -1,14 +1,19 @@
 """The model's sizes, its mask, its loss and its cache."""
 
+import sys
+from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
 from pydantic import ValidationError
+from torch import Tensor
 from torch.nn import functional
 
 from repoloom.errors import InputError
-from repoloom.training import loss
+from repoloom.training import attention, loss
 from repoloom.training.attention import packed_mask
 from repoloom.training.loop import new_model
 from repoloom.training.model import Llama
@@ -57,6 +62,38 @@ def test_a_document_is_read_the_same_wherever_it_is_packed() -> None:
         length = tokens.shape[1]
         alone = model(tokens, torch.arange(length)[None], packed_mask(torch.ones(1, length)))
         torch.testing.assert_close(part, alone)
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_documents_are_seen_as_the_mask_shows_them_by_flash_attn_where_it_is_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = []
+
+    def varlen(*given: Any, causal: bool = False, window_size: tuple[int, int] = (-1, -1), **_: bool) -> Tensor:
+        """Document by document, as both packages have it."""
+        query, key, value, starts, ends, _, _ = given
+        taken.append("flash_attn" if causal else "torch")
+        assert causal or window_size == (-1, 0)
+        parts = [
+            [x[start:end].transpose(0, 1)[None] for x in (query, key, value)] for start, end in pairwise(ends.tolist())
+        ]
+        assert torch.equal(starts, ends)
+        attended = [functional.scaled_dot_product_attention(*part, is_causal=True, enable_gqa=True) for part in parts]
+        return torch.cat([part[0].transpose(0, 1) for part in attended])
+
+    monkeypatch.setattr(attention, "FLASH_ATTN", installed)
+    fake = ModuleType("flash_attn")
+    monkeypatch.setattr(fake, "flash_attn_varlen_func", varlen, raising=False)
+    monkeypatch.setitem(sys.modules, "flash_attn", fake)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", varlen)
+    segments = torch.tensor([[1] * 7 + [2] * 9, [1] * 16])
+    positions = torch.stack((torch.cat((torch.arange(7), torch.arange(9))), torch.arange(16)))
+    query, key, value = (torch.randn(2, heads, 16, 8) for heads in (4, 2, 2))
+    masked = attention.attend(query, key, value, packed_mask(segments))
+    within = attention.attend(query, key, value, attention.packed_documents(positions))
+    torch.testing.assert_close(within, masked)
+    assert taken == ["flash_attn" if installed else "torch"]
 
 
 def test_generation_with_a_cache_reads_as_without() -> None:

@@ -1,8 +1,11 @@
 """The record of where a training stands: what it says, how often, and how it ends."""
 
 import json
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
+from queue import Queue
+from typing import TypeVar
 
 import pytest
 
@@ -10,9 +13,12 @@ from repoloom.errors import InputError
 from repoloom.store import open_store
 from repoloom.training.loop import StepReport
 from repoloom.training.model import Llama
+from repoloom.training.parallel import GetsOn, SingleProcess
 from repoloom.training.progress import TrainingProgress
-from repoloom.training.progress_file import ProgressFile, peak_flops
+from repoloom.training.progress_file import Preparation, ProgressFile, peak_flops
 from repoloom.training.sizes import SIZES
+
+T = TypeVar("T")
 
 
 def report(step: int, steps: int = 100) -> StepReport:
@@ -84,6 +90,59 @@ def test_a_stage_that_others_follow_does_not_end_the_training(tmp_path: Path) ->
     with ProgressFile(store, 100, 16, None, stage="extend"):
         assert (read(tmp_path).stage, read(tmp_path).step) == ("extend", 0)
     assert read(tmp_path).state == "done"
+
+
+def test_what_comes_before_the_first_step_is_told_every_five_seconds_and_keeps_the_step(tmp_path: Path) -> None:
+    store, seen, told = open_store(str(tmp_path)), [], []
+    with ProgressFile(store, 100, 16, None, stage="pretrain", is_last=False) as progress:
+        progress.step(report(100))
+
+    class Plan(SingleProcess):
+        def alone(self, work: Callable[[GetsOn], T]) -> T:
+            return work(lambda: told.append(len(seen)))
+
+    def work(gets_on: GetsOn) -> str:
+        for _ in range(6):
+            gets_on()
+            seen.append(read(tmp_path))
+        return "made"
+
+    preparation = Preparation(store, Plan(), "extend", count(step=2).__next__)
+    assert preparation.alone(work) == "made"
+    assert [(at.stage, at.prepared) for at in seen] == [("pretrain", 0)] * 2 + [("extend", 3)] * 3 + [("extend", 6)]
+    assert told == [2, 5]
+    with ProgressFile(store, 50, 16, None, stage="extend") as progress:
+        progress.step(report(30, 50))
+    again = Preparation(store, SingleProcess(), "extend", count(step=5).__next__)
+    again.gets_on()
+    assert (read(tmp_path).state, read(tmp_path).step, read(tmp_path).prepared) == ("running", 30, 1)
+
+
+def test_ranks_wait_for_the_main_one_as_long_as_it_gets_on_and_have_what_it_made() -> None:
+    from repoloom.training.zero import Zero  # with DeepSpeed, which takes seconds
+
+    class Rank(Zero):
+        """One that shares with one other by a queue."""
+
+        def __init__(self, rank: int, sent: "Queue[object]") -> None:
+            self.is_main, self.waits, self._sent = rank == 0, 0, sent
+
+        def share(self, value: T) -> T:
+            if self.is_main:
+                self._sent.put(value)
+                return value
+            self.waits += 1
+            return self._sent.get_nowait()  # type: ignore[return-value]
+
+    def work(gets_on: GetsOn) -> None:
+        for _ in range(3):
+            gets_on()
+
+    sent: Queue[object] = Queue()
+    main, other = Rank(0, sent), Rank(1, sent)
+    assert main.alone(work) is None
+    assert other.alone(lambda _: pytest.fail("another rank works")) is None
+    assert (other.waits, sent.empty()) == (4, True)
 
 
 def test_the_peak_is_that_of_the_gpu_named() -> None:
