@@ -88,7 +88,7 @@ COPY --from=project /project /
 COPY --chown=1000:1000 . /app
 USER 1000:1000
 RUN PYTHONHASHSEED=0 python -m compileall -q -j 1 --invalidation-mode checked-hash /app
-# No HEALTHCHECK: it runs once, and nothing of it can be asked; OUT/progress.json tells how far a training is.
+# No HEALTHCHECK: it runs once, and nothing of it can be asked; OUT/training-progress.json tells how far a training is.
 LABEL org.opencontainers.image.title="repoloom-training" \
       org.opencontainers.image.description="repoloom's training and evaluation"
 

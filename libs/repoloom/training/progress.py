@@ -1,10 +1,10 @@
-"""Where a training stands, as OUT/progress.json says it to whoever looks from outside, where there is no torch, too."""
+"""Where a training stands, as OUT/training-progress.json says it to whoever looks from outside, who may lack torch."""
 
 from enum import StrEnum
 
 from repoloom.corpus.manifest import Record
 
-PROGRESS = "progress.json"
+PROGRESS = "training-progress.json"
 
 
 class RunState(StrEnum):

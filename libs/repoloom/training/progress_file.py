@@ -1,4 +1,4 @@
-"""Telling whoever looks from outside where a training stands: `progress.json`, renewed every few seconds."""
+"""Telling whoever looks from outside where a training stands: `training-progress.json`, renewed every few seconds."""
 
 import contextlib
 import time

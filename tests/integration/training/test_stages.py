@@ -94,7 +94,7 @@ def test_every_stage_is_told_and_its_model_kept(folder: Path, out: Path) -> None
     for stage in (pretrain, extend):
         assert sha256(store, f"stages/{stage.stage}/model/model.safetensors") == stage.weights
         assert lineage(f"{out}/stages/{stage.stage}/model", stage.weights) is not None
-    progress = json.loads((out / "progress.json").read_text())
+    progress = json.loads((out / "training-progress.json").read_text())
     assert (progress["state"], progress["stage"], progress["step"]) == ("done", "instruct", instruct.steps)
 
 
@@ -138,7 +138,7 @@ def test_what_is_killed_again_and_again_ends_with_the_same_weights(folder: Path,
         if training.exitcode == 0:
             break
         assert training.exitcode == -signal.SIGKILL
-        killed.append(json.loads((folder / "killed" / "progress.json").read_text())["stage"])
+        killed.append(json.loads((folder / "killed" / "training-progress.json").read_text())["stage"])
     assert training.exitcode == 0
     assert set(killed) == {"pretrain", "extend", "instruct"}
     assert [stage.weights for stage in record(folder / "killed").stages] == [
@@ -154,7 +154,7 @@ def test_who_is_asked_to_stop_begins_no_other_stage(folder: Path, out: Path, tmp
     stopped = begin(folder / "recipe.yaml", folder / "run", tmp_path, Seen(interrupts_at=step))
     assert isinstance(stopped, Stopped)
     assert (stopped.stage, stopped.step, stopped.steps) == ("pretrain", step, 6)
-    progress = json.loads((tmp_path / "progress.json").read_text())
+    progress = json.loads((tmp_path / "training-progress.json").read_text())
     assert (progress["state"], progress["stage"], progress["step"]) == ("stopped", "pretrain", step)
     trained, steps = train(folder / "recipe.yaml", folder / "run", tmp_path)
     assert steps.get("pretrain", 0) == 6 - step
@@ -183,10 +183,10 @@ def test_a_stage_that_is_long_prepared_is_seen_to_get_on_and_one_that_is_done_st
     monkeypatch.setattr(progress_file, "INTERVAL", 0)
     monkeypatch.setattr(progress_file, "_write", lambda store, at: (written.append(at), write(store, at)))
     again = Path(shutil.copytree(out, folder / "seen"))
-    done = (again / "progress.json").read_text()
+    done = (again / "training-progress.json").read_text()
     train(folder / "recipe.yaml", folder / "run", again)
     assert [(at.stage, at.step, at.prepared) for at in written[:-1]] == [("extend", 0, n) for n in (1, 2, 3)]
-    assert (again / "progress.json").read_text() == done
+    assert (again / "training-progress.json").read_text() == done
     written.clear()
     train(changed(folder, "r.yaml", ("steps: 6", "steps: 7")), folder / "run", again)
     assert {at.stage for at in written if at.prepared > 3 and not at.step} == {"pretrain", "extend", "instruct"}

@@ -26,7 +26,7 @@ def report(step: int, steps: int = 100) -> StepReport:
 
 
 def read(folder: Path) -> TrainingProgress:
-    return TrainingProgress.model_validate(json.loads((folder / "progress.json").read_text()))
+    return TrainingProgress.model_validate(json.loads((folder / "training-progress.json").read_text()))
 
 
 def file(folder: Path, seconds: int = 1, peak: float | None = None) -> ProgressFile:
