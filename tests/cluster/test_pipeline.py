@@ -26,7 +26,9 @@ def test_the_whole_pipeline_makes_the_laptops_bytes_and_a_model(namespace: Names
     command += ["--settings", "/files/settings.yaml"]
     files = {"settings.yaml": yaml.safe_dump({"training_workers": {"workers": 2}})}
     namespace.start("lost", namespace.image("training"), *command, files=files, account="pipeline")
-    wait_for("it trains", LIMIT, lambda: bool(_trainings(namespace, store)))
+    wait_for(
+        "it trains", LIMIT, lambda: [run["status"]["phase"] for run in _trainings(namespace, store)] == ["Running"]
+    )
     namespace.kubectl("delete", "job", "lost", "--cascade=foreground")
     (begun,) = _trainings(namespace, store)
     namespace.start("pipeline", namespace.image("training"), *command, files=files, account="pipeline")
@@ -38,7 +40,9 @@ def test_the_whole_pipeline_makes_the_laptops_bytes_and_a_model(namespace: Names
 
 
 def _trainings(namespace: Namespace, store: str) -> list[dict[str, Any]]:
-    return [run for run in namespace.get("trainingruns")["items"] if run["spec"]["out"] == store]
+    """Those into a store that the operator has looked at."""
+    runs = namespace.get("trainingruns")["items"]
+    return [run for run in runs if run["spec"]["out"] == store and "phase" in run.get("status", {})]
 
 
 def _rights() -> list[dict[str, Any]]:
