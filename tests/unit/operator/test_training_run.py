@@ -357,6 +357,15 @@ def test_the_memory_that_ranks_share_is_as_large_as_is_asked_for(tmp_path: Path)
     assert spec["containers"][0]["volumeMounts"][-1] == {"name": "shm", "mountPath": "/dev/shm"}
 
 
+def test_shared_memory_that_is_mounted_by_hand_is_mounted_once(tmp_path: Path) -> None:
+    mine = {"name": "mine", "mountPath": "/dev/shm/"}
+    world = a_world(tmp_path, sharedMemory="8Gi", volumeMounts=[mine], volumes=[{"name": "mine", "emptyDir": {}}])
+    settle(world)
+    spec = world.jobs()[0]["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
+    assert [mount for mount in spec["containers"][0]["volumeMounts"] if "shm" in mount["mountPath"]] == [mine]
+    assert "shm" not in [volume["name"] for volume in spec["volumes"]]
+
+
 def test_a_training_whose_step_does_not_move_is_begun_anew(world: World) -> None:
     world.edit("TrainingRun", "t", hangSeconds=100)
     settle(world)
