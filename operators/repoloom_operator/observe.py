@@ -73,8 +73,8 @@ def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[R
         if run.uid == resource.uid:
             mine = True
         elif run.spec.out.rstrip("/") == resource.spec.out.rstrip("/"):
-            jobs = [child for child in children(run, cluster, TrainingJob) if child.deleting or not child.finished]
-            yield Rival(f"{run.namespace}/{run.name}", not mine, bool(jobs), training_run.is_to_begin(run))
+            at_work = any(training_run.is_at_work(run, child) for child in children(run, cluster, TrainingJob))
+            yield Rival(f"{run.namespace}/{run.name}", not mine, at_work, training_run.is_to_begin(run))
 
 
 def _age(manifest: Manifest) -> tuple[str, str, str]:

@@ -46,7 +46,7 @@ class Rival:
 
     name: str  # with its namespace
     older: bool
-    at_work: bool  # pods of it may write
+    at_work: bool  # pods of it may write, or what they wrote is not recorded yet
     begins: bool  # as soon as it can
 
 
@@ -109,13 +109,25 @@ def begins(seen: Observed) -> bool:
     return any(isinstance(action, Create) and action.manifest["kind"] in JOB_KINDS for action in reconcile(seen))
 
 
+def is_at_work(run: Resource[TrainingRunSpec], job: Child) -> bool:
+    """Whether a run's output is that of this job still: its pods may write, or its model is not in the status yet."""
+    recorded = "weights" in run.status and run.status.get("run") == job.work
+    return job.deleting or not job.finished or (job.state is State.SUCCEEDED and not recorded)
+
+
 def is_to_begin(run: Resource[TrainingRunSpec]) -> bool:
-    """Whether a run that has no job gets one, as far as its status tells."""
+    """Whether a run that has no job gets one before long, as far as its status tells."""
     if run.status.get("observedGeneration") != run.generation:
         return not run.deleting
-    conditions = run.status.get("conditions", ())
-    waits = any(entry["type"] == "CorpusReady" and entry["status"] == "False" for entry in conditions)
-    return not run.deleting and not waits and run.status["phase"] in ("Pending", "Running", "Restarting")
+    held = any(
+        entry["reason"] in _HELD or (entry["type"] in ("CorpusReady", "Preflight") and entry["status"] == "False")
+        for entry in run.status.get("conditions", ())
+    )
+    return not run.deleting and not held and run.status["phase"] in ("Pending", "Running", "Restarting")
+
+
+_HELD = ("StoreUnread", "CreateRefused", "NameTaken")
+"""Why a run gets no job for now, besides what its corpus and its preflight say."""
 
 
 def _blocked(
@@ -138,7 +150,8 @@ def _plan(seen: Observed) -> Plan:
     run, corpus = seen.resource, seen.corpus
     named = run.spec.corpus_ref
     if rival := _writes(seen):
-        said = f"TrainingRun {rival.name} writes to {run.spec.out}; this one begins when that has ended"
+        does = "writes" if rival.at_work else "is older and about to write"
+        said = f"TrainingRun {rival.name} {does} to {run.spec.out}; this one begins when that has ended"
         raise _Blocked("Pending", Condition("Ready", False, "OutputTaken", said, alarming=True))
     if corpus is None:
         raise _waits("CorpusMissing", f"there is no CorpusBuild {named.name}", stops=False)
@@ -159,7 +172,12 @@ def _plan(seen: Observed) -> Plan:
 
 
 def _writes(seen: Observed) -> Rival | None:
-    """Who has the output: of runs that wait for it the oldest, and whoever is at work goes on."""
+    """Who has the output: of runs that wait for it the oldest, and whoever is at work goes on.
+
+    A job that has succeeded is in nobody's way, and what it made is to be recorded.
+    """
+    if any(child.state is State.SUCCEEDED and not child.deleting for child in seen.children):
+        return None
     begun = any(child.is_job for child in seen.children)
     for rival in seen.rivals:
         if rival.at_work and (rival.older or not begun):
@@ -391,7 +409,8 @@ class _Training:
         trained, job = self.seen.output.trained, self.job
         assert job
         if trained is None or trained.packed != self.plan.digest:
-            said = self.seen.output.trouble or f"{self.spec.out} holds no training of this corpus"
+            lacks = f"{self.spec.out} holds no training of this corpus"
+            said = self.seen.output.trouble or f"{lacks}\nDelete the {job.kind} {job.name} to train again."
             return self._outcome("Running", Condition("Ready", False, "StoreUnread", said, alarming=True))
         self.fields |= {
             "completionTime": timestamp(job.ended or self.now),

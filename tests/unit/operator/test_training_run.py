@@ -7,6 +7,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.client.exceptions import ApiException
 from worlds import IMAGES, RECIPE, World, resource
 
 from repoloom import store as stores
@@ -16,6 +17,7 @@ from repoloom.recipe.run import RunRecord
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
 from repoloom_operator import kept
+from repoloom_operator.children import NAME_LABEL
 from repoloom_operator.handlers import AT_REST
 from repoloom_operator.kept import PROBE
 from repoloom_operator.recipes import check
@@ -320,7 +322,7 @@ def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_
     world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
     world.settle("TrainingRun", "a")
     assert world.condition("TrainingRun", "a", "Ready")["reason"] == "OutputTaken"
-    assert "TrainingRun here/t writes to" in world.condition("TrainingRun", "a", "Ready")["message"]
+    assert "TrainingRun here/t is older and about to write" in world.condition("TrainingRun", "a", "Ready")["message"]
     assert world.jobs() == []
     world.edit("TrainingRun", "t", suspend=True)
     settle(world)
@@ -338,14 +340,67 @@ def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_
     assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
 
 
-def test_an_older_training_of_the_same_output_that_waits_for_another_corpus_is_in_nobodys_way(world: World) -> None:
-    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": "sha256:former"})
-    settle(world)
+def a_younger(world: World) -> None:
+    """A second training, of the same output, which is looked at."""
     world.advance(1)
     output = world.objects["TrainingRun", "t"]["spec"]["out"]
     world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
     world.settle("TrainingRun", "a")
+
+
+def test_an_older_training_of_the_same_output_that_waits_for_another_corpus_is_in_nobodys_way(world: World) -> None:
+    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": "sha256:former"})
+    settle(world)
+    a_younger(world)
     assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+
+
+@pytest.mark.parametrize("held", ["Preflight", "CreateRefused"])
+def test_an_older_training_of_the_same_output_that_cannot_begin_is_in_nobodys_way(world: World, held: str) -> None:
+    if held == "Preflight":
+        world.put(resource("CorpusBuild", "d", recipe=TRAINED, store=f"{world.folder}/d"))
+        world.objects["CorpusBuild", "d"]["status"] = world.status("CorpusBuild", "c")
+        world.edit("TrainingRun", "t", corpusRef={"name": "d"})
+        settle(world)
+        assert world.condition("TrainingRun", "t", "Preflight")["status"] == "False"
+    else:
+        look(world)
+        world.refuses[world.settings.training.job] = ApiException(status=403, reason="quota")
+        with pytest.raises(ApiException):
+            look(world)
+        world.refuses.clear()
+    a_younger(world)
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+
+
+def test_a_training_that_ended_while_nobody_looked_is_recorded_before_another_has_its_output(world: World) -> None:
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    a_younger(world)
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    world.edit("TrainingRun", "t", suspend=False)
+    settle(world)
+    assert world.condition("TrainingRun", "t", "Ready")["reason"] == "OutputTaken"
+    world.settle("TrainingRun", "a")
+    settle(world)
+    assert world.status("TrainingRun", "a")["weights"] == "w"
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
+
+
+def test_a_training_that_has_ended_is_recorded_though_an_older_one_is_at_work_on_its_output(world: World) -> None:
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    a_younger(world)
+    other = copy.deepcopy(world.jobs()[0])
+    other["metadata"] |= {"name": "t-train", "labels": {**other["metadata"]["labels"], NAME_LABEL: "t"}}
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    world.put(other)
+    world.settle("TrainingRun", "a")
+    assert world.status("TrainingRun", "a")["weights"] == "w"
 
 
 def test_the_memory_that_ranks_share_is_as_large_as_is_asked_for(tmp_path: Path) -> None:
