@@ -29,6 +29,9 @@ from repoloom_operator.training_jobs import resume, training_job
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(seconds=300)
 """Before a training that failed begins anew; twice as long each time."""
 
+_FIRST_PLACING, _LONGEST_PLACING = timedelta(seconds=60), timedelta(seconds=900)
+"""The same where pods found no place, times one to two: those of others need some seconds to find theirs."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -260,11 +263,12 @@ class _Training:
             "restarts": kept.get("restarts", 0),
             "fruitless": kept.get("fruitless", 0),
             **{name: kept.get(name) for name in ("counted", "failedAt", "furthest", "moved", "progress", "startTime")},
+            "placing": kept.get("placing"),
             **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "loss")},
-            **{name: kept.get(name) for name in ("heldout", "contamination")},
+            **{name: told.get(name) for name in ("heldout", "contamination")},
         }
-        if seen.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
-            found = [{"benchmark": name, "hits": hits} for name, hits in seen.contamination.items()]
+        if seen.kept.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
+            found = [{"benchmark": name, "hits": hits} for name, hits in seen.kept.contamination.items()]
             self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
@@ -297,24 +301,26 @@ class _Training:
             fields["restarts"] += 1
             fields["fruitless"] += 1
             fields["furthest"] = self._furthest()
+        elif job and (failure := self._unplaced()):
+            fields["counted"] = job.uid
         if fields["fruitless"] > self.spec.max_restarts:
             yield from self._given_up(failure)
         elif job and job.uid == fields["counted"]:
             yield from self._outcome("Restarting", failure).write(run, self.now)
             yield from self.children.stop()
         elif self.spec.suspend:
-            fields["moved"] = None
+            fields |= {"moved": None, "placing": None}
             idle = Condition("Ready", False, "Suspended")
             kept = "the newest checkpoint is kept; going on starts from there"
             suspended = Condition("Suspended", True, "Suspended", kept)
             yield from self._outcome("Suspended", idle, suspended).write(run, self.now)
             yield from self.children.stop()
         else:
-            phase, *conditions = yield from self._goes_on()
-            yield from self._outcome(phase, *conditions).write(run, self.now)
+            phase, ready, *more = yield from self._goes_on()
+            yield from self._outcome(phase, ready, *more).write(run, self.now)
             yield Requeue()
 
-    def _goes_on(self) -> Generator[Action, None, tuple[str, Condition, *tuple[Condition, ...]]]:
+    def _goes_on(self) -> Generator[Action, None, tuple[str, Condition | None, *tuple[Condition, ...]]]:
         job = self.job
         if job is None:
             if any(child.is_job for child in self.children.found):
@@ -322,6 +328,8 @@ class _Training:
                 return "Pending", Condition("Ready", False, "Replacing", "pods of a former job are still there")
             if (begins := self._rested()) > self.now:
                 return "Pending", Condition("Ready", False, "Resting", f"begins anew at {timestamp(begins)}")
+            if self._placeable() > self.now:
+                return "Pending", None  # why is told already
             if unsure := self._preflight():
                 return "Pending", Condition("Ready", False, unsure.reason), unsure
         yield from self.children.ensure(self.wanted)
@@ -381,6 +389,37 @@ class _Training:
                 said = f"{step} has not moved for {still.total_seconds():.0f} s"
                 return Condition("Ready", False, "Hung", said, alarming=True)
         return None
+
+    def _unplaced(self) -> Condition | None:
+        """Why the job is given up for a while where not all of its pods have begun: two of which each got some of its
+        pods would wait for each other else. It is no failure.
+        """
+        job, placing = self.job, self.fields["placing"] or {}
+        if job is None or job.deleting or job.uid == self.fields["counted"] or self.spec.suspend:
+            return None
+        before = {name: placing[name] for name in ("tries", "givenUp") if name in placing}
+        if job.state is not State.WAITING:
+            self.fields["placing"] = (before or None) if job.state is State.SUSPENDED else None
+            return None
+        if placing.get("job") != job.uid:
+            self.fields["placing"] = {**before, "job": job.uid, "since": timestamp(self.now)}
+            return None
+        waited = self.now - moment(placing["since"])
+        if waited <= timedelta(seconds=self.spec.hang_seconds):
+            return None
+        self.fields["placing"] = {"tries": before.get("tries", 0) + 1, "givenUp": timestamp(self.now)}
+        said = f"not all pods have begun for {waited.total_seconds():.0f} s"
+        said += f"; others may have their place until {timestamp(self._placeable())}"
+        return Condition("Ready", False, "NotScheduled", f"{job.said}\n{said}".strip(), alarming=True)
+
+    def _placeable(self) -> datetime:
+        """When to try again after jobs whose pods have not all begun: longer each time, and no two runs in step."""
+        placing = self.fields["placing"] or {}
+        if "givenUp" not in placing:
+            return self.now
+        tries: int = placing["tries"]
+        wait = min(_LONGEST_PLACING, _FIRST_PLACING * (1 << min(tries, 10) - 1))
+        return moment(placing["givenUp"]) + wait * (1 + int(work_of(self.seen.resource.uid, tries), 16) / (1 << 64))
 
     def _furthest(self) -> Mapping[str, Any]:
         best: Mapping[str, Any] = max(self.fields["furthest"] or {}, self.fields["progress"] or {}, key=_place)

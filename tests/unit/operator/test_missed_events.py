@@ -104,7 +104,7 @@ def test_a_training_ends_whatever_it_was_told_before(job: TrainingJob, edits: li
             test_training_run.happen(world, what)
         world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
         operator.heard()
-        operator.waits(lambda: _trains(world))
+        operator.waits(lambda: _trains(world), most=200)
         assert world.status("TrainingRun", "t")["phase"] == "Succeeded"
 
 

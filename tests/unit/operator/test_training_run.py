@@ -91,7 +91,7 @@ def trained(world: World) -> None:
 
 def finish(world: World) -> None:
     for _ in range(4):
-        world.advance(300)
+        world.advance(1800)
         settle(world)
         world.pods_start()
         trained(world)
@@ -300,20 +300,81 @@ def test_a_benchmark_that_could_not_be_loaded_is_none_that_a_corpus_was_cleaned_
     assert world.status("TrainingRun", "t")["contamination"] == []
 
 
-def test_a_training_of_which_some_pods_find_no_node_waits_for_them_and_has_not_failed(world: World) -> None:
-    settle(world)
+def a_pod_waits(world: World) -> None:
     labels = world.jobs()[0]["metadata"]["labels"]
     waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes have a GPU"}
     world.put({"kind": "Pod", "metadata": {"name": "p", "labels": labels}, "status": {"conditions": [waits]}})
-    world.pods_start(missing=1)
-    for _ in range(2):
+
+
+def test_a_training_of_which_some_pods_find_no_node_makes_room_for_others_longer_each_time_and_has_not_failed(
+    world: World,
+) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    a_pod_waits(world)
+    rests = []
+    for _ in range(3):
+        world.pods_start(missing=1)
         settle(world)
-        world.advance(10_000)
-    assert (phase(world), world.status("TrainingRun", "t")["restarts"]) == ("Pending", 0)
-    assert world.condition("TrainingRun", "t", "Ready")["message"] == "Unschedulable: 0/3 nodes have a GPU"
+        world.advance(100)
+        settle(world)
+        assert (phase(world), len(world.jobs())) == ("Pending", 1)
+        assert world.condition("TrainingRun", "t", "Ready")["message"] == "Unschedulable: 0/3 nodes have a GPU"
+        world.advance(1)
+        settle(world)
+        world.pods_end("Failed")
+        given_up = world.time
+        while not world.jobs():
+            ready = world.condition("TrainingRun", "t", "Ready")
+            assert ready["reason"] == "NotScheduled"
+            assert ready["message"].startswith("Unschedulable: 0/3 nodes have a GPU\nnot all pods have begun for 101 s")
+            world.advance(10)
+            settle(world)
+        rests.append((world.time - given_up).total_seconds())
+    for rest, least in zip(rests, (60, 120, 240), strict=True):
+        assert least <= rest <= 2 * least + 10
     world.pods_start()
     settle(world)
-    assert phase(world) == "Running"
+    status = world.status("TrainingRun", "t")
+    assert (status["phase"], status["restarts"], status["fruitless"]) == ("Running", 0, 0)
+    assert "placing" not in status
+
+
+@pytest.mark.parametrize(("nodes", "workers"), [(4, (4, 4)), (5, (4, 4)), (4, (4, 2))])
+def test_of_trainings_that_got_a_part_of_their_pods_each_one_comes_to_run(
+    tmp_path: Path, nodes: int, workers: tuple[int, int]
+) -> None:
+    world = a_world(tmp_path)
+    world.put(resource("TrainingRun", "u", corpusRef={"name": "c"}, out=str(tmp_path / "u")))
+    wanted, has = dict(zip("tu", workers, strict=True)), dict.fromkeys("tu", 0)
+    for name in wanted:
+        world.edit("TrainingRun", name, workers=wanted[name], hangSeconds=100)
+        world.settle("TrainingRun", name)
+    for _ in range(100):
+        has = {name: has[name] if world.owned("PyTorchJob", name) else 0 for name in wanted}
+        for name in "tu" * nodes:  # the scheduler takes one pod of each in turn
+            has[name] += (
+                bool(world.owned("PyTorchJob", name)) and has[name] < wanted[name] and sum(has.values()) < nodes
+            )
+        for name in wanted:
+            for job in world.owned("PyTorchJob", name):
+                job["status"] = {"replicaStatuses": {"Worker": {"active": has[name]}}}
+            world.look("TrainingRun", name)
+        if "Running" in [world.status("TrainingRun", name)["phase"] for name in wanted]:
+            return
+        world.advance(10)
+    raise AssertionError("they wait for each other")
+
+
+def test_a_job_that_a_queue_takes_back_has_its_time_to_find_its_nodes_anew(tmp_path: Path) -> None:
+    world = a_world(tmp_path, queue="gpus")
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    for suspend in (False, True, False):
+        admit(world.jobs()[0], suspend=suspend)
+        world.advance(90)
+        settle(world)
+    assert (phase(world), "tries" in world.status("TrainingRun", "t")["placing"]) == ("Pending", False)
 
 
 def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_on(world: World) -> None:
@@ -793,6 +854,7 @@ MISHAPS = st.sampled_from(
     [
         "look",
         "pods start",
+        "some pods start",
         "pods succeed",
         "pods fail",
         "step",
@@ -816,6 +878,8 @@ def happen(world: World, what: str) -> None:
             look(world)
         case "pods start":
             world.pods_start()
+        case "some pods start":
+            world.pods_start(missing=1)
         case "pods succeed":
             trained(world)
             world.pods_end("Succeeded")
