@@ -35,6 +35,7 @@ class Kept:
     digests: Mapping[str, str] = field(default_factory=dict)  # of the datasets of the run, by step
     funnel: Sequence[Passage] = ()
     recipe: str = ""  # identity of what the record is of
+    contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of, if asked
     trouble: str = ""  # why nothing can be said
 
     def of(self, recipe: str) -> "Kept":

@@ -50,6 +50,8 @@ def observe_training_run(
     corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
     held = kept.corpus(corpus.spec.store) if corpus else Kept()
     told = "contamination" in resource.status and resource.status["corpus"] == held.digests.get(PACK)
+    if corpus and not told:
+        held = kept.contamination(corpus.spec.store, held)
     seen = training_run.Observed(
         now(),
         settings,
@@ -59,7 +61,6 @@ def observe_training_run(
         held,
         kept.output(resource.spec.out),
         tuple(_rivals(resource, cluster)),
-        kept.contamination(corpus.spec.store, held) if corpus and not told else None,
     )
     return replace(seen, unwritable=kept.unwritable(resource.spec.out)) if training_run.begins(seen) else seen
 

@@ -65,7 +65,6 @@ class Observed:
     kept: Kept  # of the corpus
     output: Output
     rivals: Sequence[Rival]
-    contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of
     unwritable: str = ""  # why the output cannot be written; looked at when a job is about to begin
 
 
@@ -256,6 +255,7 @@ class _Training:
         self.wanted = training_job(run, seen.settings, plan.recipe.content, plan.store, plan.work)
         self.job = children.current(self.wanted)
         kept = run.status if run.status.get("run") == plan.work else {}
+        told = run.status if run.status.get("corpus") == plan.digest else {}
         self.fields: dict[str, Any] = {
             "run": plan.work,
             "corpus": plan.digest,
@@ -285,8 +285,8 @@ class _Training:
         if self.finished:
             yield from self._outcome("Succeeded", self._trained()).write(run, self.now)
             yield from self._retire()
-            if self.fields["contamination"] is None:
-                yield Requeue()
+            if self.fields["contamination"] is None and self.seen.kept.digests.get(PACK) in (None, self.plan.digest):
+                yield Requeue()  # what the corpus was cleaned of can be read yet
         elif job and job.state is State.SUCCEEDED and not job.deleting:
             yield from self._succeeded().write(run, self.now)
             yield Requeue()
@@ -355,6 +355,9 @@ class _Training:
         if found != self.plan.digest:
             said = f"{self.plan.store} holds the corpus {found}, not {self.plan.digest} that the CorpusBuild made"
             return Condition("Preflight", False, "CorpusChanged", said, alarming=True)
+        if self.fields["contamination"] is None:  # it could not be told of the model when the corpus has moved
+            said = f"{self.plan.store} does not tell what the corpus was cleaned of"
+            return Condition("Preflight", None, "StoreUnread", said, alarming=True)
         if said := self.seen.unwritable:
             return Condition("Preflight", False, "OutputUnwritable", said, alarming=True)
         return None

@@ -1,5 +1,6 @@
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -277,20 +278,50 @@ def test_a_training_tells_for_good_what_its_model_was_made_of(world: World) -> N
     assert world.status("TrainingRun", "t") == status
 
 
-def test_a_training_tells_what_its_corpus_was_cleaned_of_as_soon_as_that_can_be_read(world: World) -> None:
-    hits = world.folder / "decontaminate" / "manifest.json"
-    settle(world)
-    world.objects["TrainingRun", "t"]["status"].pop("contamination")
-    hits.rename(hidden := hits.with_suffix(".hidden"))
-    world.folder = world.folder.rename(world.folder.with_name("moved"))  # read before at its former address
+def unreadable(world: World) -> None:
+    """The table of hits is gone, at an address where nothing was read before."""
+    world.folder = world.folder.rename(world.folder.with_name("moved"))
     world.edit("CorpusBuild", "c", store=str(world.folder))
     seen(world)
-    finish(world)
-    assert (phase(world), look(world)) == ("Succeeded", 10)
-    assert "contamination" not in world.status("TrainingRun", "t")
-    Path(world.folder, "decontaminate", hidden.name).rename(Path(world.folder, "decontaminate", hits.name))
-    look(world)
+    tasks = world.folder / "decontaminate" / "tasks"
+    tasks.rename(tasks.with_suffix(".hidden"))
+
+
+def unrecorded(world: World) -> None:
+    run = RunRecord.read(str(world.folder))
+    made = tuple(entry for entry in run.made if entry.step != "decontaminate")
+    run.model_copy(update={"made": made}).write(str(world.folder))
+
+
+@pytest.mark.parametrize(("how", "said"), [(unreadable, "decontaminate/tasks"), (unrecorded, "does not tell what")])
+def test_no_training_begins_before_it_is_known_what_its_corpus_was_cleaned_of(
+    world: World, how: Callable[[World], None], said: str
+) -> None:
+    how(world)
+    settle(world)
+    assert world.jobs() == []
+    preflight = world.condition("TrainingRun", "t", "Preflight")
+    assert preflight["reason"] == "StoreUnread"
+    assert said in preflight["message"]
+    if (hidden := world.folder / "decontaminate" / "tasks.hidden").exists():
+        hidden.rename(hidden.with_suffix(""))
+    world.built(TRAINED)
+    settle(world)
     assert world.status("TrainingRun", "t")["contamination"] == [{"benchmark": "HumanEval", "hits": 2}]
+    assert len(world.jobs()) == 1
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_training_of_old_tells_what_its_corpus_was_cleaned_of_if_that_is_there_still(
+    world: World, moved: bool
+) -> None:
+    finish(world)
+    told = world.status("TrainingRun", "t").pop("contamination")
+    world.crawled = "moved" if moved else ""
+    world.built(TRAINED)
+    settle(world)
+    assert look(world) == AT_REST  # and not for ever
+    assert world.status("TrainingRun", "t").get("contamination") == (None if moved else told)
 
 
 def test_a_benchmark_that_could_not_be_loaded_is_none_that_a_corpus_was_cleaned_of(world: World) -> None:
