@@ -19,7 +19,7 @@ class DropFinalizer:
 
 @dataclass(frozen=True)
 class Create:
-    """Makes a child. One of its name that is there already is left alone: the next look will see it."""
+    """Makes a child. Another object of its name is left alone, and told of."""
 
     manifest: Manifest
 

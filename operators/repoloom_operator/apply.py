@@ -26,7 +26,8 @@ from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, 
 _log = logging.getLogger(__name__)
 
 
-_NO_REFUSALS = (401, 408, 409, 429)
+_TAKEN = 409
+_NO_REFUSALS = (401, 408, _TAKEN, 429)
 """Of the answers that blame the caller those that are of the moment, not of what was asked for."""
 
 
@@ -35,7 +36,8 @@ def apply(
 ) -> float | None:
     """Does the actions; returns after how many seconds to look again, if they say so.
 
-    Raises ApiException; where the server does not take a child, the resource has been told so.
+    Raises ApiException; where the server does not take a child, the resource has been told so. A name that is taken is
+    no error: nothing more is done until it is free.
     """
     after: list[float] = []
     for action in actions:
@@ -49,12 +51,18 @@ def apply(
             if refused := _refusal(action, error):
                 for tells in carried(resource, refused).write(resource, now):
                     _do(tells, resource, cluster, now)
+                if error.status == _TAKEN:
+                    return look_seconds
             raise
     return min(after, default=None)
 
 
 def _refusal(action: Action, error: ApiException) -> Condition | None:
     """What stands on the resource when the server does not take a child: a quota, a webhook, no such kind."""
+    if isinstance(action, Create) and error.status == _TAKEN:
+        kind, name = action.manifest["kind"], action.manifest["metadata"]["name"]
+        said = f"there is a {kind} {name} that is not labelled as this resource's; delete it"
+        return Condition("Ready", False, "NameTaken", said, alarming=True)
     if not 400 <= error.status < 500 or error.status in _NO_REFUSALS:
         return None
     match action:
@@ -82,12 +90,7 @@ def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) 
         case DropFinalizer():
             _write_finalizers(resource, [name for name in resource.finalizers if name != FINALIZER], cluster)
         case Create(manifest):
-            try:
-                cluster.create(manifest)
-            except ApiException as error:
-                if error.status != 409:
-                    raise
-                _log.warning("%s %s is there already", manifest["kind"], manifest["metadata"]["name"])
+            cluster.create(manifest)
         case Delete(kind, name, uid):
             cluster.delete(kind, resource.namespace, name, uid)
         case Patch(kind, name, body):

@@ -8,7 +8,7 @@ from typing import Any
 from repoloom.errors import InputError
 from repoloom.recipe.progress import Progress
 from repoloom_operator import runners
-from repoloom_operator.actions import Action, AddFinalizer, Patch, Requeue
+from repoloom_operator.actions import Action, AddFinalizer, Emit, Patch, Requeue
 from repoloom_operator.children import Child, Children, State, Wanted, work_of
 from repoloom_operator.conditions import Condition, Outcome, fields
 from repoloom_operator.recipes import Checked, check
@@ -35,6 +35,7 @@ class Kept:
     digests: Mapping[str, str] = field(default_factory=dict)  # of the datasets of the run, by step
     funnel: Sequence[Passage] = ()
     recipe: str = ""  # identity of what the record is of
+    contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of, if asked
     trouble: str = ""  # why nothing can be said
 
     def of(self, recipe: str) -> "Kept":
@@ -81,7 +82,7 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         yield from _refused(str(error), fields(build.status)).write(build, seen.now)
         return
     if build.status.get("recipe") == recipe.identity and "digest" in build.status:
-        yield from _built(seen, seen.kept.of(recipe.identity)).write(build, seen.now)
+        yield from _built(seen, seen.kept.of(recipe.identity))
         yield Requeue(_AT_REST)
         return
     wanted = wanted_job(seen, recipe)
@@ -124,15 +125,24 @@ def _refused(said: str, former: Mapping[str, Any]) -> Outcome:
     return Outcome("Refused", conditions, former)
 
 
-def _built(seen: Observed, kept: Kept) -> Outcome:
-    """A corpus that is there. Another run of its recipe may have made another since, from sources that have moved."""
-    former = fields(seen.resource.status)
+def _built(seen: Observed, kept: Kept) -> Iterator[Action]:
+    """A corpus that is there. Another run of its recipe may have made another since, from sources that have moved.
+
+    A pipeline's stages are such a run, and keep no progress.
+    """
+    build, progress = seen.resource, kept.progress
+    former = fields(build.status)
     digest = kept.digests.get(PACK)
-    if kept.progress is None or kept.progress.state != "done" or digest is None:  # one is at work, or nothing is read
-        return _ready(former)
-    if digest != former["digest"]:
+    if digest is None or (progress and progress.state != "done"):  # a run is at work, or nothing is read
+        yield from _ready(former).write(build, seen.now)
+        return
+    moved = digest != former["digest"]
+    if moved:
         former["completionTime"] = timestamp(seen.now)
-    return _ready({**former, **_told(kept), "digest": digest}, _whole(kept.progress))
+    yield from _ready({**former, **_told(kept), "digest": digest}, _whole(progress)).write(build, seen.now)
+    if moved:
+        said = f"another run of the recipe made {digest} in place of {build.status['digest']}"
+        yield Emit("Normal", "TakenOver", said)
 
 
 def _ready(fields: Mapping[str, Any], *more: Condition) -> Outcome:
@@ -140,7 +150,9 @@ def _ready(fields: Mapping[str, Any], *more: Condition) -> Outcome:
     return Outcome("Ready", (ACCEPTED, _GOES_ON, *more, ready), fields)
 
 
-def _whole(progress: Progress) -> Condition:
+def _whole(progress: Progress | None) -> Condition:
+    if progress is None:
+        return Condition("Whole", None, "NotTold")
     if progress.quarantined:
         lost = f"{progress.quarantined} tasks are quarantined; `repoloom retry` and another build try them anew"
         return Condition("Whole", False, "Quarantined", lost, alarming=True)

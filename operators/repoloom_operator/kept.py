@@ -2,7 +2,8 @@
 
 import functools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import ValidationError
@@ -51,21 +52,21 @@ def corpus(uri: str) -> Kept:
     )
 
 
-def contamination(uri: str, kept: Kept) -> Mapping[str, int] | None:
-    """How many texts the corpus at an address had of each benchmark that it was cleaned of; None where it is not known.
+def contamination(uri: str, kept: Kept) -> Kept:
+    """What is known of a corpus at an address, with how many texts it had of each benchmark that it was cleaned of.
 
     A benchmark that could not be loaded is none that was looked for.
     """
     if not kept.digests.keys() >= {_BENCHMARKS, _DECONTAMINATED}:
-        return None
+        return kept
     try:
         with hurried(_PATIENCE):
             root = open_store(uri).uri
             benchmarks = _dataset(f"{root}/{_BENCHMARKS}", kept.digests[_BENCHMARKS])
             hits = _hits(f"{root}/{_DECONTAMINATED}", kept.digests[_DECONTAMINATED])
-    except RepoloomError:
-        return None
-    return {name: hits[name] for name in _names(benchmarks)}
+    except RepoloomError as error:
+        return replace(kept, trouble=str(error))
+    return replace(kept, contamination={name: hits[name] for name in _names(benchmarks)})
 
 
 def output(uri: str) -> Output:

@@ -10,7 +10,7 @@ from repoloom.recipe.results import Evaluated, evaluation_identity
 from repoloom_operator import runners
 from repoloom_operator.actions import Action, AddFinalizer, Requeue
 from repoloom_operator.children import Child, Children, State, Wanted, work_of
-from repoloom_operator.conditions import Condition, Outcome, holds
+from repoloom_operator.conditions import Condition, Outcome, carried, holds
 from repoloom_operator.corpus_build import PACK, Kept
 from repoloom_operator.deployments import Deployment, Model, holder
 from repoloom_operator.gates import missed
@@ -74,11 +74,23 @@ def reconcile(seen: Observed) -> Iterator[Action]:
             yield from _let_go(seen)
             if release.status.get("phase") in (*_ENDS, "Rejected") and as_wanted(release):
                 return  # whatever becomes of the training, what was done with its model stays on record
-            yield from children.stop()
-            yield from Outcome("Pending", (unknown.said,), {}).write(release, seen.now)
+            if _is_of(release, seen.training):  # what is under way goes on
+                outcome = carried(release, unknown.said)
+            else:
+                yield from children.stop()
+                outcome = Outcome("Pending", (unknown.said,), {})
+            yield from outcome.write(release, seen.now)
             yield Requeue(seen.settings.look_seconds)
         else:
             yield from _Release(seen, made).steps()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a model can be measured by."""
+
+    recipe: Checked
+    store: str  # where its corpus lay
 
 
 @dataclass(frozen=True)
@@ -86,22 +98,16 @@ class _Made:
     """A model and what it was made of, as its TrainingRun recorded it when the corpus was there."""
 
     model: Model
-    recipe: Checked
-    store: str  # where its corpus lay
+    recipe: str  # its identity
+    evaluation: str  # identity of the one evaluation that tells what the gates ask
     out: str
     training: Mapping[str, Any]  # the status
-
-    @property
-    def evaluation(self) -> str:
-        """The identity of the one evaluation that tells what the gates ask."""
-        recipe = self.recipe.recipe
-        assert recipe.train
-        return evaluation_identity(recipe.evaluate, recipe.train.seed, self.model.sha256, self.training["heldout"])
+    source: _Source | None  # None: it went with the CorpusBuild
 
     @property
     def benchmarks(self) -> list[str]:
         """Those that its corpus was cleaned of."""
-        return [found["benchmark"] for found in self.training["contamination"]]
+        return [found["benchmark"] for found in self.training.get("contamination", ())]
 
 
 class _UnknownError(Exception):
@@ -111,27 +117,58 @@ class _UnknownError(Exception):
         self.said = not_ready(reason, said)
 
 
+def _is_of(release: Resource[ModelReleaseSpec], training: Resource[TrainingRunSpec] | None) -> bool:
+    """Whether a release is at work on what a training, be it looked at or not, has made last."""
+    lineage = release.status.get("lineage")
+    if lineage is None or training is None:
+        return False
+    made = [training.status.get(name) for name in ("weights", "identity", "recipe")]
+    return made == [lineage["model"], lineage["training"], lineage["recipe"]]
+
+
 def _made(seen: Observed) -> _Made:
     """Raises _UnknownError."""
-    training, corpus, named = seen.training, seen.corpus, seen.resource.spec.training_ref.name
+    release, training, corpus = seen.resource, seen.training, seen.corpus
+    named = release.spec.training_ref.name
     if training is None:
         raise _UnknownError("TrainingNotReady", f"TrainingRun {named} is not there")
     status = training.status
     if not holds(status, "Ready") or status.get("observedGeneration") != training.generation:
         raise _UnknownError("TrainingNotReady", f"TrainingRun {named} is {status.get('phase', 'new')}")
-    if corpus is None:
-        raise _UnknownError("CorpusMissing", f"there is no CorpusBuild {training.spec.corpus_ref.name}")
-    if not status.keys() >= {"recipe", "heldout", "contamination"}:
-        said = f"TrainingRun {named} does not tell what its corpus was cleaned of: it has not been able to read it yet"
-        raise _UnknownError("LineageUnknown", said)
+    if "recipe" not in status or (release.spec.gates.decontaminated_from and "contamination" not in status):
+        raise _UnknownError("LineageUnknown", _untold(seen, training))
+    model = Model(f"{training.spec.out}/model", status["weights"])
+    content = training.spec.recipe
+    if content is None and corpus:
+        content = corpus.spec.recipe
+    if content is None:  # it went with the CorpusBuild
+        if not _is_of(release, training) or "evaluation" not in release.status:
+            raise _UnknownError("CorpusMissing", f"there is no CorpusBuild {training.spec.corpus_ref.name}")
+        return _Made(model, status["recipe"], release.status["evaluation"], training.spec.out, status, None)
     try:
-        recipe = check(training.spec.recipe if training.spec.recipe is not None else corpus.spec.recipe)
+        recipe = check(content)
     except InputError:
         recipe = None
     if recipe is None or recipe.identity != status["recipe"]:
         raise _UnknownError("RecipeChanged", f"TrainingRun {named} was made by another recipe than it has by now")
-    model = Model(f"{training.spec.out}/model", status["weights"])
-    return _Made(model, recipe, corpus.spec.store, training.spec.out, status)
+    source = _Source(recipe, corpus.spec.store) if corpus else None
+    evaluation = _evaluation_identity(recipe, model, status, seen.output.evaluated)
+    return _Made(model, recipe.identity, evaluation, training.spec.out, status, source)
+
+
+def _evaluation_identity(recipe: Checked, model: Model, status: Mapping[str, Any], found: Evaluated | None) -> str:
+    """A training of old does not tell its held-out repositories: of its corpus alone a model is ever measured."""
+    assert recipe.recipe.train
+    heldout = status.get("heldout") or (found.heldout if found else "")
+    return evaluation_identity(recipe.recipe.evaluate, recipe.recipe.train.seed, model.sha256, heldout)
+
+
+def _untold(seen: Observed, training: Resource[TrainingRunSpec]) -> str:
+    """Why it is not known what a model was made of, and whether that can be hoped for."""
+    said = f"TrainingRun {training.name} does not tell what its corpus was cleaned of"
+    if seen.kept.digests.get(PACK, training.status["corpus"]) == training.status["corpus"]:
+        return f"{said}: it has not been able to read it yet"
+    return f"{said}, and another lies in its place; train again, or leave out the gate decontaminatedFrom"
 
 
 _ENDS = ("Released", "RolledBack")
@@ -150,16 +187,17 @@ class _Release:
         self.seen, self.made = seen, made
         self.spec, self.model = seen.resource.spec, made.model
         self.look = Requeue(seen.settings.look_seconds)
-        self.work = work(self.model.sha256, made.recipe.identity, self.spec)
+        self.work = work(self.model.sha256, made.recipe, self.spec)
         self.fields: dict[str, Any] = {
             "work": self.work,
             "lineage": {
                 "model": self.model.sha256,
                 "training": made.training["identity"],
                 "corpus": made.training["corpus"],
-                "recipe": made.recipe.identity,
+                "recipe": made.recipe,
             },
-            "contamination": made.training["contamination"],
+            "evaluation": made.evaluation,
+            "contamination": made.training.get("contamination"),
         }
 
     def steps(self) -> Iterator[Action]:
@@ -182,40 +220,45 @@ class _Release:
             yield from self._begin(passed)
 
     def _measure(self) -> Iterator[Action]:
-        wanted, children = self._evaluation(), Children(self.seen.resource, self.seen.children)
-        if children.current(wanted) is None and (waits := self._unmeasurable()):
+        children, source = Children(self.seen.resource, self.seen.children), self.made.source
+        measures = work_of(self.model.sha256, self.made.recipe)
+        job = next((child for child in self.seen.children if child.is_job and child.work == measures), None)
+        if job is None and (waits := self._unmeasurable()):
             yield from children.stop()
             yield from self._rest("Pending", waits)
             yield self.look
             return
-        yield from children.ensure(wanted)
-        phase, ready = self._evaluating(children.current(wanted))
+        if source:
+            yield from children.ensure(self._evaluation(source, measures))
+        phase, ready = self._evaluating(job)
         yield from self._rest(phase, ready)
         if phase != "Failed":
             yield self.look
 
     def _unmeasurable(self) -> Condition | None:
         """Why the model is not measured now; what is under way goes on."""
-        kept, corpus = self.seen.kept, self.made.training["corpus"]
+        kept, corpus, source = self.seen.kept, self.made.training["corpus"], self.made.source
         if self.spec.deployment is not None and self._served is None:
             return deployment_missing(self.seen.resource)
+        if source is None:
+            return not_ready("CorpusMissing", "the CorpusBuild is gone, and with it where its corpus is", alarming=True)
         if trouble := kept.trouble or self.seen.output.trouble:
             return not_ready("StoreUnread", trouble, alarming=True)
         if (found := kept.digests.get(PACK)) is None:
-            return not_ready("CorpusNotReady", f"a run is at work on the corpus in {self.made.store}, or has failed")
+            return not_ready("CorpusNotReady", f"a run is at work on the corpus in {source.store}, or has failed")
         if found != corpus:
-            said = f"{self.made.store} holds the corpus {found}, and the model was trained on {corpus}"
+            said = f"{source.store} holds the corpus {found}, and the model was trained on {corpus}"
             return not_ready("CorpusChanged", said, alarming=True)
         return None
 
-    def _evaluation(self) -> Wanted:
+    def _evaluation(self, source: _Source, measures: str) -> Wanted:
         command = ["repoloom", "eval", runners.RECIPE_FILE]
-        command += ["--store", self.made.store, "--out", self.made.out]
+        command += ["--store", source.store, "--out", self.made.out]
         return runners.job(
             self.seen.resource,
             self.seen.settings,
-            self.made.recipe.content,
-            work_of(self.model.sha256, self.made.recipe.identity),
+            source.recipe.content,
+            measures,
             name="evaluate",
             pods=self.seen.settings.evaluation,
             image=self.seen.settings.images.training,

@@ -50,6 +50,8 @@ def observe_training_run(
     corpus = referred("CorpusBuild", resource, resource.spec.corpus_ref, CorpusBuildSpec, cluster)
     held = kept.corpus(corpus.spec.store) if corpus else Kept()
     told = "contamination" in resource.status and resource.status["corpus"] == held.digests.get(PACK)
+    if corpus and not told:
+        held = kept.contamination(corpus.spec.store, held)
     seen = training_run.Observed(
         now(),
         settings,
@@ -59,7 +61,6 @@ def observe_training_run(
         held,
         kept.output(resource.spec.out),
         tuple(_rivals(resource, cluster)),
-        kept.contamination(corpus.spec.store, held) if corpus and not told else None,
     )
     return replace(seen, unwritable=kept.unwritable(resource.spec.out)) if training_run.begins(seen) else seen
 
@@ -73,8 +74,8 @@ def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[R
         if run.uid == resource.uid:
             mine = True
         elif run.spec.out.rstrip("/") == resource.spec.out.rstrip("/"):
-            jobs = [child for child in children(run, cluster, TrainingJob) if child.deleting or not child.finished]
-            yield Rival(f"{run.namespace}/{run.name}", not mine, bool(jobs), training_run.is_to_begin(run))
+            at_work = any(training_run.is_at_work(run, child) for child in children(run, cluster, TrainingJob))
+            yield Rival(f"{run.namespace}/{run.name}", not mine, at_work, training_run.is_to_begin(run))
 
 
 def _age(manifest: Manifest) -> tuple[str, str, str]:

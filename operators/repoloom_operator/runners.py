@@ -14,6 +14,8 @@ IN_VAIN = (2, 3)
 _RECIPE = "/recipe"
 RECIPE_FILE = f"{_RECIPE}/recipe.yaml"
 
+_SHARED_MEMORY = "/dev/shm"  # noqa: S108
+
 GRACE_SECONDS = 120
 """From SIGTERM to SIGKILL: a training saves a checkpoint meanwhile."""
 
@@ -83,8 +85,9 @@ def pod(
             *pods.volumes,
         ],
     }
-    if pods.shared_memory:
-        spec["containers"][0]["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+    mounted = {mount["mountPath"].rstrip("/") for mount in pods.volume_mounts}
+    if pods.shared_memory and _SHARED_MEMORY not in mounted:
+        spec["containers"][0]["volumeMounts"].append({"name": "shm", "mountPath": _SHARED_MEMORY})
         spec["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": pods.shared_memory}})
     if settings.images.pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in settings.images.pull_secrets]

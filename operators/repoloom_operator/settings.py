@@ -40,7 +40,7 @@ class Pods(_Settings):
     resources: Object = {}
     volumes: tuple[Object, ...] = ()  # besides the pod's own: what a recipe reads that is no download
     volume_mounts: tuple[Object, ...] = ()
-    shared_memory: str | None = None  # the size of /dev/shm, which is 64 MiB else
+    shared_memory: str | None = None  # the size of /dev/shm where no volume is mounted; 64 MiB else
 
 
 class TrainingJob(StrEnum):

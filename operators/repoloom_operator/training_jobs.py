@@ -20,8 +20,9 @@ _SAVE_SECONDS = runners.GRACE_SECONDS - 10
 """What torchrun leaves its ranks to save in, before the pod's own time to end is over."""
 
 _RENDEZVOUS_SECONDS = 7 * 24 * 3600
-"""What torchrun waits for pods that find no node; by default it fails after one minute without worker 0, after ten
-without another. One that all pods have come to and that is not made has the step stand still, which hangs.
+"""What torchrun waits for pods that find no node, which the operator gives up before. By default it fails after one
+minute without worker 0, after ten without another. One that all pods have come to and that is not made has the step
+stand still, which hangs.
 """
 
 _WAITS = ("join_timeout", "read_timeout", "timeout")

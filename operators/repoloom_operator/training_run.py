@@ -29,6 +29,9 @@ from repoloom_operator.training_jobs import resume, training_job
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(seconds=10), timedelta(seconds=300)
 """Before a training that failed begins anew; twice as long each time."""
 
+_FIRST_PLACING, _LONGEST_PLACING = timedelta(seconds=60), timedelta(seconds=900)
+"""The same where pods found no place, times one to two: those of others need some seconds to find theirs."""
+
 
 @dataclass(frozen=True)
 class Output:
@@ -46,7 +49,7 @@ class Rival:
 
     name: str  # with its namespace
     older: bool
-    at_work: bool  # pods of it may write
+    at_work: bool  # pods of it may write, or what they wrote is not recorded yet
     begins: bool  # as soon as it can
 
 
@@ -62,7 +65,6 @@ class Observed:
     kept: Kept  # of the corpus
     output: Output
     rivals: Sequence[Rival]
-    contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of
     unwritable: str = ""  # why the output cannot be written; looked at when a job is about to begin
 
 
@@ -109,13 +111,25 @@ def begins(seen: Observed) -> bool:
     return any(isinstance(action, Create) and action.manifest["kind"] in JOB_KINDS for action in reconcile(seen))
 
 
+def is_at_work(run: Resource[TrainingRunSpec], job: Child) -> bool:
+    """Whether a run's output is that of this job still: its pods may write, or its model is not in the status yet."""
+    recorded = "weights" in run.status and run.status.get("run") == job.work
+    return job.deleting or not job.finished or (job.state is State.SUCCEEDED and not recorded)
+
+
 def is_to_begin(run: Resource[TrainingRunSpec]) -> bool:
-    """Whether a run that has no job gets one, as far as its status tells."""
+    """Whether a run that has no job gets one before long, as far as its status tells."""
     if run.status.get("observedGeneration") != run.generation:
         return not run.deleting
-    conditions = run.status.get("conditions", ())
-    waits = any(entry["type"] == "CorpusReady" and entry["status"] == "False" for entry in conditions)
-    return not run.deleting and not waits and run.status["phase"] in ("Pending", "Running", "Restarting")
+    held = any(
+        entry["reason"] in _HELD or (entry["type"] in ("CorpusReady", "Preflight") and entry["status"] == "False")
+        for entry in run.status.get("conditions", ())
+    )
+    return not run.deleting and not held and run.status["phase"] in ("Pending", "Running", "Restarting")
+
+
+_HELD = ("StoreUnread", "CreateRefused", "NameTaken")
+"""Why a run gets no job for now, besides what its corpus and its preflight say."""
 
 
 def _blocked(
@@ -138,7 +152,8 @@ def _plan(seen: Observed) -> Plan:
     run, corpus = seen.resource, seen.corpus
     named = run.spec.corpus_ref
     if rival := _writes(seen):
-        said = f"TrainingRun {rival.name} writes to {run.spec.out}; this one begins when that has ended"
+        does = "writes" if rival.at_work else "is older and about to write"
+        said = f"TrainingRun {rival.name} {does} to {run.spec.out}; this one begins when that has ended"
         raise _Blocked("Pending", Condition("Ready", False, "OutputTaken", said, alarming=True))
     if corpus is None:
         raise _waits("CorpusMissing", f"there is no CorpusBuild {named.name}", stops=False)
@@ -159,7 +174,12 @@ def _plan(seen: Observed) -> Plan:
 
 
 def _writes(seen: Observed) -> Rival | None:
-    """Who has the output: of runs that wait for it the oldest, and whoever is at work goes on."""
+    """Who has the output: of runs that wait for it the oldest, and whoever is at work goes on.
+
+    A job that has succeeded is in nobody's way, and what it made is to be recorded.
+    """
+    if any(child.state is State.SUCCEEDED and not child.deleting for child in seen.children):
+        return None
     begun = any(child.is_job for child in seen.children)
     for rival in seen.rivals:
         if rival.at_work and (rival.older or not begun):
@@ -235,6 +255,7 @@ class _Training:
         self.wanted = training_job(run, seen.settings, plan.recipe.content, plan.store, plan.work)
         self.job = children.current(self.wanted)
         kept = run.status if run.status.get("run") == plan.work else {}
+        told = run.status if run.status.get("corpus") == plan.digest else {}
         self.fields: dict[str, Any] = {
             "run": plan.work,
             "corpus": plan.digest,
@@ -242,11 +263,12 @@ class _Training:
             "restarts": kept.get("restarts", 0),
             "fruitless": kept.get("fruitless", 0),
             **{name: kept.get(name) for name in ("counted", "failedAt", "furthest", "moved", "progress", "startTime")},
+            "placing": kept.get("placing"),
             **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "loss")},
-            **{name: kept.get(name) for name in ("heldout", "contamination")},
+            **{name: told.get(name) for name in ("heldout", "contamination")},
         }
-        if seen.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
-            found = [{"benchmark": name, "hits": hits} for name, hits in seen.contamination.items()]
+        if seen.kept.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
+            found = [{"benchmark": name, "hits": hits} for name, hits in seen.kept.contamination.items()]
             self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
@@ -263,8 +285,8 @@ class _Training:
         if self.finished:
             yield from self._outcome("Succeeded", self._trained()).write(run, self.now)
             yield from self._retire()
-            if self.fields["contamination"] is None:
-                yield Requeue()
+            if self.fields["contamination"] is None and self.seen.kept.digests.get(PACK) in (None, self.plan.digest):
+                yield Requeue()  # what the corpus was cleaned of can be read yet
         elif job and job.state is State.SUCCEEDED and not job.deleting:
             yield from self._succeeded().write(run, self.now)
             yield Requeue()
@@ -279,24 +301,26 @@ class _Training:
             fields["restarts"] += 1
             fields["fruitless"] += 1
             fields["furthest"] = self._furthest()
+        elif job and (failure := self._unplaced()):
+            fields["counted"] = job.uid
         if fields["fruitless"] > self.spec.max_restarts:
             yield from self._given_up(failure)
         elif job and job.uid == fields["counted"]:
             yield from self._outcome("Restarting", failure).write(run, self.now)
             yield from self.children.stop()
         elif self.spec.suspend:
-            fields["moved"] = None
+            fields |= {"moved": None, "placing": None}
             idle = Condition("Ready", False, "Suspended")
             kept = "the newest checkpoint is kept; going on starts from there"
             suspended = Condition("Suspended", True, "Suspended", kept)
             yield from self._outcome("Suspended", idle, suspended).write(run, self.now)
             yield from self.children.stop()
         else:
-            phase, *conditions = yield from self._goes_on()
-            yield from self._outcome(phase, *conditions).write(run, self.now)
+            phase, ready, *more = yield from self._goes_on()
+            yield from self._outcome(phase, ready, *more).write(run, self.now)
             yield Requeue()
 
-    def _goes_on(self) -> Generator[Action, None, tuple[str, Condition, *tuple[Condition, ...]]]:
+    def _goes_on(self) -> Generator[Action, None, tuple[str, Condition | None, *tuple[Condition, ...]]]:
         job = self.job
         if job is None:
             if any(child.is_job for child in self.children.found):
@@ -304,6 +328,8 @@ class _Training:
                 return "Pending", Condition("Ready", False, "Replacing", "pods of a former job are still there")
             if (begins := self._rested()) > self.now:
                 return "Pending", Condition("Ready", False, "Resting", f"begins anew at {timestamp(begins)}")
+            if self._placeable() > self.now:
+                return "Pending", None  # why is told already
             if unsure := self._preflight():
                 return "Pending", Condition("Ready", False, unsure.reason), unsure
         yield from self.children.ensure(self.wanted)
@@ -329,6 +355,9 @@ class _Training:
         if found != self.plan.digest:
             said = f"{self.plan.store} holds the corpus {found}, not {self.plan.digest} that the CorpusBuild made"
             return Condition("Preflight", False, "CorpusChanged", said, alarming=True)
+        if self.fields["contamination"] is None:  # it could not be told of the model when the corpus has moved
+            said = f"{self.plan.store} does not tell what the corpus was cleaned of"
+            return Condition("Preflight", None, "StoreUnread", said, alarming=True)
         if said := self.seen.unwritable:
             return Condition("Preflight", False, "OutputUnwritable", said, alarming=True)
         return None
@@ -364,6 +393,37 @@ class _Training:
                 return Condition("Ready", False, "Hung", said, alarming=True)
         return None
 
+    def _unplaced(self) -> Condition | None:
+        """Why the job is given up for a while where not all of its pods have begun: two of which each got some of its
+        pods would wait for each other else. It is no failure.
+        """
+        job, placing = self.job, self.fields["placing"] or {}
+        if job is None or job.deleting or job.uid == self.fields["counted"] or self.spec.suspend:
+            return None
+        before = {name: placing[name] for name in ("tries", "givenUp") if name in placing}
+        if job.state is not State.WAITING:
+            self.fields["placing"] = (before or None) if job.state is State.SUSPENDED else None
+            return None
+        if placing.get("job") != job.uid:
+            self.fields["placing"] = {**before, "job": job.uid, "since": timestamp(self.now)}
+            return None
+        waited = self.now - moment(placing["since"])
+        if waited <= timedelta(seconds=self.spec.hang_seconds):
+            return None
+        self.fields["placing"] = {"tries": before.get("tries", 0) + 1, "givenUp": timestamp(self.now)}
+        said = f"not all pods have begun for {waited.total_seconds():.0f} s"
+        said += f"; others may have their place until {timestamp(self._placeable())}"
+        return Condition("Ready", False, "NotScheduled", f"{job.said}\n{said}".strip(), alarming=True)
+
+    def _placeable(self) -> datetime:
+        """When to try again after jobs whose pods have not all begun: longer each time, and no two runs in step."""
+        placing = self.fields["placing"] or {}
+        if "givenUp" not in placing:
+            return self.now
+        tries: int = placing["tries"]
+        wait = min(_LONGEST_PLACING, _FIRST_PLACING * (1 << min(tries, 10) - 1))
+        return moment(placing["givenUp"]) + wait * (1 + int(work_of(self.seen.resource.uid, tries), 16) / (1 << 64))
+
     def _furthest(self) -> Mapping[str, Any]:
         best: Mapping[str, Any] = max(self.fields["furthest"] or {}, self.fields["progress"] or {}, key=_place)
         return {name: best[name] for name in ("stage", "step") if name in best}
@@ -391,7 +451,8 @@ class _Training:
         trained, job = self.seen.output.trained, self.job
         assert job
         if trained is None or trained.packed != self.plan.digest:
-            said = self.seen.output.trouble or f"{self.spec.out} holds no training of this corpus"
+            lacks = f"{self.spec.out} holds no training of this corpus"
+            said = self.seen.output.trouble or f"{lacks}\nDelete the {job.kind} {job.name} to train again."
             return self._outcome("Running", Condition("Ready", False, "StoreUnread", said, alarming=True))
         self.fields |= {
             "completionTime": timestamp(job.ended or self.now),

@@ -11,8 +11,10 @@ import test_model_release
 import test_training_run
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from worlds import World
+from worlds import World, resource
 
+from repoloom.recipe.progress import PROGRESS
+from repoloom.store import open_store
 from repoloom_operator.handlers import AT_REST
 from repoloom_operator.resources import Kind
 from repoloom_operator.settings import TrainingJob
@@ -66,6 +68,28 @@ def test_a_deleted_resource_ends(tmp_path: Path, kind: Kind) -> None:
     assert (kind, name) not in world.objects
 
 
+def test_a_training_of_what_a_pipeline_made_since_begins_when_its_corpusbuild_has_taken_that_over(
+    tmp_path: Path,
+) -> None:
+    world = test_corpus_build.a_world(tmp_path / "corpus")
+    world.edit("CorpusBuild", "c", recipe=test_training_run.TRAINED)
+    test_corpus_build.finish(world)
+    build = Deaf(world, "CorpusBuild", "c")
+    build.heard()
+    world.crawled = "moved"
+    made = world.built(test_training_run.TRAINED)
+    open_store(str(world.folder)).delete(PROGRESS)  # the stages of pipelines write none
+    pinned = {"name": "c", "digest": made}
+    world.put(resource("TrainingRun", "t", corpusRef=pinned, out=str(tmp_path / "out")))
+    training = Deaf(world, "TrainingRun", "t")
+    training.heard()
+    assert world.condition("TrainingRun", "t", "CorpusReady")["reason"] == "CorpusChanged"
+    build.waits(lambda: None, most=1)
+    training.waits(lambda: None, most=1)
+    assert [reason for reason, _ in world.events].count("TakenOver") == 1
+    assert world.owned("PyTorchJob", "t")
+
+
 EDITS = st.lists(st.sampled_from(["suspend", "resume", "resize", "pods start", "pods fail", "time"]), max_size=12)
 
 
@@ -80,7 +104,7 @@ def test_a_training_ends_whatever_it_was_told_before(job: TrainingJob, edits: li
             test_training_run.happen(world, what)
         world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
         operator.heard()
-        operator.waits(lambda: _trains(world))
+        operator.waits(lambda: _trains(world), most=200)
         assert world.status("TrainingRun", "t")["phase"] == "Succeeded"
 
 

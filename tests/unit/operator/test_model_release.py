@@ -265,6 +265,65 @@ def test_what_was_not_measured_passes_no_gate(world: World) -> None:
     assert phase(world) == "Rejected"
 
 
+def at_work(world: World) -> bool:
+    return [job for job in world.jobs() if "deletionTimestamp" not in job["metadata"]] != []
+
+
+def test_an_evaluation_goes_on_while_its_training_is_looked_at_and_not_when_that_is_another(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    world.edit("TrainingRun", "t", ttlSecondsAfterFinished=60)
+    settle(world)
+    assert (phase(world), at_work(world)) == ("Evaluating", True)
+    world.objects["TrainingRun", "t"]["status"].pop("weights")  # it begins anew
+    settle(world)
+    assert (phase(world), at_work(world)) == ("Pending", False)
+
+
+def test_an_evaluation_stops_when_its_training_is_gone(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    del world.objects["TrainingRun", "t"]
+    settle(world)
+    assert (phase(world), at_work(world)) == ("Pending", False)
+
+
+def test_a_deleted_corpusbuild_stops_no_evaluation_and_holds_back_no_measured_model(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    del world.objects["CorpusBuild", "c"]
+    settle(world)
+    assert (phase(world), at_work(world)) == ("Evaluating", True)
+    finish(world)
+    assert phase(world) == "Released"
+
+
+def test_a_model_whose_corpusbuild_is_gone_is_measured_no_more_and_that_is_said(world: World) -> None:
+    settle(world)
+    world.remove("Job", "r-evaluate")
+    del world.objects["CorpusBuild", "c"]
+    settle(world)
+    assert (phase(world), world.jobs()) == ("Pending", [])
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "CorpusMissing"
+
+
+def test_a_model_of_old_whose_corpus_has_moved_is_released_if_no_gate_asks_what_that_was_cleaned_of(
+    world: World,
+) -> None:
+    evaluated(world)
+    for name in ("heldout", "contamination"):
+        world.objects["TrainingRun", "t"]["status"].pop(name)
+    world.crawled = "moved"
+    world.built(TRAINED)
+    settle(world)
+    ready = world.condition("ModelRelease", "r", "Ready")
+    assert ready["reason"] == "LineageUnknown"
+    assert ready["message"].endswith("train again, or leave out the gate decontaminatedFrom")
+    gates(world, maxBitsPerByte=3)
+    finish(world)
+    assert phase(world) == "Released"
+
+
 def test_an_evaluation_of_another_model_counts_for_nothing(world: World) -> None:
     evaluated(world)
     world.objects["TrainingRun", "t"]["status"]["weights"] = "newer"

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 import test_corpus_build
-import test_model_release
-import test_training_run
 from kubernetes.client.exceptions import ApiException
+from test_missed_events import WORLDS
 from worlds import World
 
 from repoloom_operator.resources import Kind
@@ -22,18 +21,17 @@ def looks(world: World, kind: Kind, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "job"),
-    [("CorpusBuild", "c", "Job"), ("TrainingRun", "t", "PyTorchJob"), ("ModelRelease", "r", "Job")],
+    ("kind", "job"), [("CorpusBuild", "Job"), ("TrainingRun", "PyTorchJob"), ("ModelRelease", "Job")]
 )
 @pytest.mark.parametrize(
     ("status", "body", "said"),
     [(403, QUOTA, "exceeded quota: gpus"), (404, "404 page not found\n", "404 page not found"), (422, "", "no reason")],
 )
 def test_a_job_that_is_not_taken_is_told_once_and_made_when_it_is(
-    tmp_path: Path, kind: Kind, name: str, job: str, status: int, body: str, said: str
+    tmp_path: Path, kind: Kind, job: str, status: int, body: str, said: str
 ) -> None:
-    modules = {"CorpusBuild": test_corpus_build, "TrainingRun": test_training_run, "ModelRelease": test_model_release}
-    world: World = modules[kind].a_world(tmp_path)
+    make, name = WORLDS[kind]
+    world = make(tmp_path)
     world.refuses[job] = ApiException(status=status, reason="no reason")
     world.refuses[job].body = body
     for _ in range(4):
@@ -68,3 +66,22 @@ def test_a_server_that_is_ill_refuses_nothing(tmp_path: Path) -> None:
         with pytest.raises(ApiException):
             looks(world, "CorpusBuild", "c")
     assert "conditions" not in world.status("CorpusBuild", "c")
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_a_job_that_lost_its_labels_is_told_of_until_it_is_gone(tmp_path: Path, kind: Kind) -> None:
+    make, name = WORLDS[kind]
+    world = make(tmp_path)
+    world.settle(kind, name)
+    [job] = world.jobs()
+    labels = job["metadata"].pop("labels")
+    looks(world, kind, name)
+    before = [*world.events]
+    assert (world.look(kind, name), world.events) == (10, before)
+    ready = world.condition(kind, name, "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NameTaken")
+    assert ready["message"].startswith(f"there is a {job['kind']} {job['metadata']['name']}")
+    world.remove(job["kind"], job["metadata"]["name"])
+    world.settle(kind, name)
+    assert world.jobs()[0]["metadata"]["labels"] == labels
+    assert world.condition(kind, name, "Ready")["reason"] != "NameTaken"

@@ -1,5 +1,6 @@
 import copy
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from kubernetes.client.exceptions import ApiException
 from worlds import IMAGES, RECIPE, World, resource
 
 from repoloom import store as stores
@@ -16,6 +18,7 @@ from repoloom.recipe.run import RunRecord
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
 from repoloom_operator import kept
+from repoloom_operator.children import NAME_LABEL
 from repoloom_operator.handlers import AT_REST
 from repoloom_operator.kept import PROBE
 from repoloom_operator.recipes import check
@@ -89,7 +92,7 @@ def trained(world: World) -> None:
 
 def finish(world: World) -> None:
     for _ in range(4):
-        world.advance(300)
+        world.advance(1800)
         settle(world)
         world.pods_start()
         trained(world)
@@ -275,20 +278,50 @@ def test_a_training_tells_for_good_what_its_model_was_made_of(world: World) -> N
     assert world.status("TrainingRun", "t") == status
 
 
-def test_a_training_tells_what_its_corpus_was_cleaned_of_as_soon_as_that_can_be_read(world: World) -> None:
-    hits = world.folder / "decontaminate" / "manifest.json"
-    settle(world)
-    world.objects["TrainingRun", "t"]["status"].pop("contamination")
-    hits.rename(hidden := hits.with_suffix(".hidden"))
-    world.folder = world.folder.rename(world.folder.with_name("moved"))  # read before at its former address
+def unreadable(world: World) -> None:
+    """The table of hits is gone, at an address where nothing was read before."""
+    world.folder = world.folder.rename(world.folder.with_name("moved"))
     world.edit("CorpusBuild", "c", store=str(world.folder))
     seen(world)
-    finish(world)
-    assert (phase(world), look(world)) == ("Succeeded", 10)
-    assert "contamination" not in world.status("TrainingRun", "t")
-    Path(world.folder, "decontaminate", hidden.name).rename(Path(world.folder, "decontaminate", hits.name))
-    look(world)
+    tasks = world.folder / "decontaminate" / "tasks"
+    tasks.rename(tasks.with_suffix(".hidden"))
+
+
+def unrecorded(world: World) -> None:
+    run = RunRecord.read(str(world.folder))
+    made = tuple(entry for entry in run.made if entry.step != "decontaminate")
+    run.model_copy(update={"made": made}).write(str(world.folder))
+
+
+@pytest.mark.parametrize(("how", "said"), [(unreadable, "decontaminate/tasks"), (unrecorded, "does not tell what")])
+def test_no_training_begins_before_it_is_known_what_its_corpus_was_cleaned_of(
+    world: World, how: Callable[[World], None], said: str
+) -> None:
+    how(world)
+    settle(world)
+    assert world.jobs() == []
+    preflight = world.condition("TrainingRun", "t", "Preflight")
+    assert preflight["reason"] == "StoreUnread"
+    assert said in preflight["message"]
+    if (hidden := world.folder / "decontaminate" / "tasks.hidden").exists():
+        hidden.rename(hidden.with_suffix(""))
+    world.built(TRAINED)
+    settle(world)
     assert world.status("TrainingRun", "t")["contamination"] == [{"benchmark": "HumanEval", "hits": 2}]
+    assert len(world.jobs()) == 1
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_training_of_old_tells_what_its_corpus_was_cleaned_of_if_that_is_there_still(
+    world: World, moved: bool
+) -> None:
+    finish(world)
+    told = world.status("TrainingRun", "t").pop("contamination")
+    world.crawled = "moved" if moved else ""
+    world.built(TRAINED)
+    settle(world)
+    assert look(world) == AT_REST  # and not for ever
+    assert world.status("TrainingRun", "t").get("contamination") == (None if moved else told)
 
 
 def test_a_benchmark_that_could_not_be_loaded_is_none_that_a_corpus_was_cleaned_of(world: World) -> None:
@@ -298,20 +331,81 @@ def test_a_benchmark_that_could_not_be_loaded_is_none_that_a_corpus_was_cleaned_
     assert world.status("TrainingRun", "t")["contamination"] == []
 
 
-def test_a_training_of_which_some_pods_find_no_node_waits_for_them_and_has_not_failed(world: World) -> None:
-    settle(world)
+def a_pod_waits(world: World) -> None:
     labels = world.jobs()[0]["metadata"]["labels"]
     waits = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes have a GPU"}
     world.put({"kind": "Pod", "metadata": {"name": "p", "labels": labels}, "status": {"conditions": [waits]}})
-    world.pods_start(missing=1)
-    for _ in range(2):
+
+
+def test_a_training_of_which_some_pods_find_no_node_makes_room_for_others_longer_each_time_and_has_not_failed(
+    world: World,
+) -> None:
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    a_pod_waits(world)
+    rests = []
+    for _ in range(3):
+        world.pods_start(missing=1)
         settle(world)
-        world.advance(10_000)
-    assert (phase(world), world.status("TrainingRun", "t")["restarts"]) == ("Pending", 0)
-    assert world.condition("TrainingRun", "t", "Ready")["message"] == "Unschedulable: 0/3 nodes have a GPU"
+        world.advance(100)
+        settle(world)
+        assert (phase(world), len(world.jobs())) == ("Pending", 1)
+        assert world.condition("TrainingRun", "t", "Ready")["message"] == "Unschedulable: 0/3 nodes have a GPU"
+        world.advance(1)
+        settle(world)
+        world.pods_end("Failed")
+        given_up = world.time
+        while not world.jobs():
+            ready = world.condition("TrainingRun", "t", "Ready")
+            assert ready["reason"] == "NotScheduled"
+            assert ready["message"].startswith("Unschedulable: 0/3 nodes have a GPU\nnot all pods have begun for 101 s")
+            world.advance(10)
+            settle(world)
+        rests.append((world.time - given_up).total_seconds())
+    for rest, least in zip(rests, (60, 120, 240), strict=True):
+        assert least <= rest <= 2 * least + 10
     world.pods_start()
     settle(world)
-    assert phase(world) == "Running"
+    status = world.status("TrainingRun", "t")
+    assert (status["phase"], status["restarts"], status["fruitless"]) == ("Running", 0, 0)
+    assert "placing" not in status
+
+
+@pytest.mark.parametrize(("nodes", "workers"), [(4, (4, 4)), (5, (4, 4)), (4, (4, 2))])
+def test_of_trainings_that_got_a_part_of_their_pods_each_one_comes_to_run(
+    tmp_path: Path, nodes: int, workers: tuple[int, int]
+) -> None:
+    world = a_world(tmp_path)
+    world.put(resource("TrainingRun", "u", corpusRef={"name": "c"}, out=str(tmp_path / "u")))
+    wanted, has = dict(zip("tu", workers, strict=True)), dict.fromkeys("tu", 0)
+    for name in wanted:
+        world.edit("TrainingRun", name, workers=wanted[name], hangSeconds=100)
+        world.settle("TrainingRun", name)
+    for _ in range(100):
+        has = {name: has[name] if world.owned("PyTorchJob", name) else 0 for name in wanted}
+        for name in "tu" * nodes:  # the scheduler takes one pod of each in turn
+            has[name] += (
+                bool(world.owned("PyTorchJob", name)) and has[name] < wanted[name] and sum(has.values()) < nodes
+            )
+        for name in wanted:
+            for job in world.owned("PyTorchJob", name):
+                job["status"] = {"replicaStatuses": {"Worker": {"active": has[name]}}}
+            world.look("TrainingRun", name)
+        if "Running" in [world.status("TrainingRun", name)["phase"] for name in wanted]:
+            return
+        world.advance(10)
+    raise AssertionError("they wait for each other")
+
+
+def test_a_job_that_a_queue_takes_back_has_its_time_to_find_its_nodes_anew(tmp_path: Path) -> None:
+    world = a_world(tmp_path, queue="gpus")
+    world.edit("TrainingRun", "t", hangSeconds=100)
+    settle(world)
+    for suspend in (False, True, False):
+        admit(world.jobs()[0], suspend=suspend)
+        world.advance(90)
+        settle(world)
+    assert (phase(world), "tries" in world.status("TrainingRun", "t")["placing"]) == ("Pending", False)
 
 
 def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_on(world: World) -> None:
@@ -320,7 +414,7 @@ def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_
     world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
     world.settle("TrainingRun", "a")
     assert world.condition("TrainingRun", "a", "Ready")["reason"] == "OutputTaken"
-    assert "TrainingRun here/t writes to" in world.condition("TrainingRun", "a", "Ready")["message"]
+    assert "TrainingRun here/t is older and about to write" in world.condition("TrainingRun", "a", "Ready")["message"]
     assert world.jobs() == []
     world.edit("TrainingRun", "t", suspend=True)
     settle(world)
@@ -338,14 +432,67 @@ def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_
     assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
 
 
-def test_an_older_training_of_the_same_output_that_waits_for_another_corpus_is_in_nobodys_way(world: World) -> None:
-    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": "sha256:former"})
-    settle(world)
+def a_younger(world: World) -> None:
+    """A second training, of the same output, which is looked at."""
     world.advance(1)
     output = world.objects["TrainingRun", "t"]["spec"]["out"]
     world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=output))
     world.settle("TrainingRun", "a")
+
+
+def test_an_older_training_of_the_same_output_that_waits_for_another_corpus_is_in_nobodys_way(world: World) -> None:
+    world.edit("TrainingRun", "t", corpusRef={"name": "c", "digest": "sha256:former"})
+    settle(world)
+    a_younger(world)
     assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+
+
+@pytest.mark.parametrize("held", ["Preflight", "CreateRefused"])
+def test_an_older_training_of_the_same_output_that_cannot_begin_is_in_nobodys_way(world: World, held: str) -> None:
+    if held == "Preflight":
+        world.put(resource("CorpusBuild", "d", recipe=TRAINED, store=f"{world.folder}/d"))
+        world.objects["CorpusBuild", "d"]["status"] = world.status("CorpusBuild", "c")
+        world.edit("TrainingRun", "t", corpusRef={"name": "d"})
+        settle(world)
+        assert world.condition("TrainingRun", "t", "Preflight")["status"] == "False"
+    else:
+        look(world)
+        world.refuses[world.settings.training.job] = ApiException(status=403, reason="quota")
+        with pytest.raises(ApiException):
+            look(world)
+        world.refuses.clear()
+    a_younger(world)
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train"]
+
+
+def test_a_training_that_ended_while_nobody_looked_is_recorded_before_another_has_its_output(world: World) -> None:
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    a_younger(world)
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    world.edit("TrainingRun", "t", suspend=False)
+    settle(world)
+    assert world.condition("TrainingRun", "t", "Ready")["reason"] == "OutputTaken"
+    world.settle("TrainingRun", "a")
+    settle(world)
+    assert world.status("TrainingRun", "a")["weights"] == "w"
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
+
+
+def test_a_training_that_has_ended_is_recorded_though_an_older_one_is_at_work_on_its_output(world: World) -> None:
+    world.edit("TrainingRun", "t", suspend=True)
+    settle(world)
+    a_younger(world)
+    other = copy.deepcopy(world.jobs()[0])
+    other["metadata"] |= {"name": "t-train", "labels": {**other["metadata"]["labels"], NAME_LABEL: "t"}}
+    world.pods_start()
+    trained(world)
+    world.pods_end("Succeeded")
+    world.put(other)
+    world.settle("TrainingRun", "a")
+    assert world.status("TrainingRun", "a")["weights"] == "w"
 
 
 def test_the_memory_that_ranks_share_is_as_large_as_is_asked_for(tmp_path: Path) -> None:
@@ -355,6 +502,15 @@ def test_the_memory_that_ranks_share_is_as_large_as_is_asked_for(tmp_path: Path)
     spec = job["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
     assert spec["volumes"][-1] == {"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": "8Gi"}}
     assert spec["containers"][0]["volumeMounts"][-1] == {"name": "shm", "mountPath": "/dev/shm"}
+
+
+def test_shared_memory_that_is_mounted_by_hand_is_mounted_once(tmp_path: Path) -> None:
+    mine = {"name": "mine", "mountPath": "/dev/shm/"}
+    world = a_world(tmp_path, sharedMemory="8Gi", volumeMounts=[mine], volumes=[{"name": "mine", "emptyDir": {}}])
+    settle(world)
+    spec = world.jobs()[0]["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
+    assert [mount for mount in spec["containers"][0]["volumeMounts"] if "shm" in mount["mountPath"]] == [mine]
+    assert "shm" not in [volume["name"] for volume in spec["volumes"]]
 
 
 def test_a_training_whose_step_does_not_move_is_begun_anew(world: World) -> None:
@@ -729,6 +885,7 @@ MISHAPS = st.sampled_from(
     [
         "look",
         "pods start",
+        "some pods start",
         "pods succeed",
         "pods fail",
         "step",
@@ -752,6 +909,8 @@ def happen(world: World, what: str) -> None:
             look(world)
         case "pods start":
             world.pods_start()
+        case "some pods start":
+            world.pods_start(missing=1)
         case "pods succeed":
             trained(world)
             world.pods_end("Succeeded")
