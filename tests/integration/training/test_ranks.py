@@ -24,6 +24,8 @@ SCRIPT = Path(run_ranks.__file__)
 STAGES = ("zero1", "zero2", "zero3")
 SUMMATION = {"rtol": 2e-4, "atol": 2e-5}
 """What the order of float32 sums may change: 2 ranks add up 8 samples as 4 + 4, and DeepSpeed flattens what it adds."""
+SOFTWARE = re.compile(r"has come to step 3 by repoloom \S+, torch \S+, torch's attention, deepspeed \S+ and goes on by")
+"""Said once by who goes on without DeepSpeed from what was made with it."""
 
 
 @pytest.fixture(scope="module")
@@ -56,10 +58,6 @@ def forked(ranks: int, target: Callable[..., None], *arguments: object, **enviro
         for process in processes:
             process.kill()
             process.join()
-
-
-SOFTWARE = re.compile(r"has come to step 3 by repoloom \S+, torch \S+, torch's attention, deepspeed \S+ and goes on by")
-"""Said once by who goes on without DeepSpeed from what was made with it."""
 
 
 class Training:

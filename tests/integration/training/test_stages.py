@@ -192,11 +192,8 @@ def test_a_stage_that_is_long_prepared_is_seen_to_get_on_and_one_that_is_done_st
     again = Path(shutil.copytree(out, folder / "seen"))
     done = (again / "progress.json").read_text()
     train(folder / "recipe.yaml", folder / "run", again)
-    prepared = [
-        ("pretrain", 0, 1),
-        *(("extend", 0, pieces) for pieces in range(1, 5)),
-        ("instruct", record(out).steps, 1),
-    ]
+    packed = [("extend", 0, pieces) for pieces in range(1, 5)]
+    prepared = [("pretrain", 0, 1), *packed, ("instruct", record(out).steps, 1)]
     assert [(at.stage, at.step, at.prepared) for at in written if at.state == "running"] == prepared
     assert (again / "progress.json").read_text() == done
     written.clear()
