@@ -272,7 +272,7 @@ class _Training:
             self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
-            self.fields["progress"] = camel(progress.model_dump(mode="json", exclude={"state"}))
+            self.fields["progress"] = camel(progress.model_dump(mode="json", exclude={"state", "run"}))
             if _place(self.fields["progress"]) > _place(self.fields["furthest"]):
                 self.fields |= {"fruitless": 0, "failedAt": None}
         if self.job and not self.fields["startTime"]:

@@ -1,6 +1,6 @@
 """A committed dataset: its manifest and the store it lies in."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from repoloom.corpus.manifest import Manifest, Part
 from repoloom.corpus.parts import Parts, read_listing
 from repoloom.corpus.reading import TableReader, fetch_part, verify_part
 from repoloom.errors import CorruptDataError, InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Store, open_store
 from repoloom.store.folder import FolderStore
 
@@ -74,10 +75,10 @@ class Dataset:
         """The rows of a table, one row group at a time."""
         return self.reader(table).batches()
 
-    def verify(self, gets_on: Callable[[], None] = lambda: None) -> None:
+    def verify(self, heartbeat: Heartbeat = unheard) -> None:
         """Recomputes every digest and balances the ledger. Raises CorruptDataError naming what first does not hold.
 
-        `gets_on` is called for each part.
+        `heartbeat` beats for each part.
         """
         if problem := self.manifest.ledger.imbalance():
             raise CorruptDataError(f"{self.uri}: the ledger does not balance: {problem}")
@@ -85,4 +86,4 @@ class Dataset:
         for table in self.manifest.tables:
             for part in self.parts(table):
                 verify_part(store, part)
-                gets_on()
+                heartbeat()

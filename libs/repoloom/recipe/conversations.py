@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from repoloom import store as stores
 from repoloom.corpus.manifest import Record, canonical_json
 from repoloom.errors import InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.recipe.results import Conversations
 from repoloom.stages.decontaminate.step import BenchmarkWords
 from repoloom.stages.tokenize.encoder import encoder_of
@@ -64,9 +65,9 @@ def prepare(
     sequence_length: int,
     tokenizer: bytes,
     benchmarks: pa.Table,
-    gets_on: Callable[[], None] = lambda: None,
+    heartbeat: Heartbeat = unheard,
 ) -> Prepared:
-    """Reads pinned sources; `gets_on` is called for each conversation.
+    """Reads pinned sources; `heartbeat` beats for each conversation.
 
     Raises InputError where nothing is left to train on, and what `read` raises.
     """
@@ -75,7 +76,7 @@ def prepare(
     dropped: list[Dropped] = []
     for source in sources:
         for conversation, shared in _looked_through(source, words):
-            gets_on()
+            heartbeat()
             place = {"source": source.path, "line": conversation.line}
             if shared is not None:
                 dropped.append(Dropped(**place, rule=_BENCHMARK, detail=shared))

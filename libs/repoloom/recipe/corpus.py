@@ -2,7 +2,7 @@
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Part
 from repoloom.errors import InputError
 from repoloom.evaluation.held_out import HeldOutFile
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.prompts import fim
 from repoloom.training.data import PackedDataset
 
@@ -41,9 +42,9 @@ class Corpus:
         tokenizer, vocabulary = rows[0]["json"], rows[0]["vocab_size"]
         return cls(datasets["pack"], tokenizer, vocabulary, datasets["split.heldout"], order, datasets)
 
-    def training_data(self, gets_on: Callable[[], None] = lambda: None) -> PackedDataset:
+    def training_data(self, heartbeat: Heartbeat = unheard) -> PackedDataset:
         """The packed sequences, as `sequences_of` has them."""
-        return sequences_of(self.packed, gets_on)
+        return sequences_of(self.packed, heartbeat)
 
     def held_out_files(self, most_bytes: int, seed: int) -> list[HeldOutFile]:
         """Held-out files drawn by the hash of seed and name, up to so many bytes; memory grows with these alone."""
@@ -70,17 +71,17 @@ class Corpus:
                     yield HeldOutFile(row["repo"], span["path"], span["language"], header.decode(), content.decode())
 
 
-def sequences_of(packed: Dataset, gets_on: Callable[[], None] = lambda: None) -> PackedDataset:
+def sequences_of(packed: Dataset, heartbeat: Heartbeat = unheard) -> PackedDataset:
     """The sequences of a dataset of `pack`, their digests checked. Raises CorruptDataError.
 
-    `gets_on` is called for each file that is read.
+    `heartbeat` beats for each file that is read.
     """
-    packed.verify(gets_on)
+    packed.verify(heartbeat)
     length = packed.manifest.params["sequence_length"]
     assert isinstance(length, int)
 
     def path(part: Part) -> Path:
-        gets_on()
+        heartbeat()
         return packed.local_path(part)
 
     shards, indexes = (list(map(path, packed.parts(table))) for table in ("shards", "index"))

@@ -6,13 +6,14 @@ documents and with its tokenizer.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool
 from repoloom.engine.reconcile import reconcile
 from repoloom.errors import CorruptDataError
+from repoloom.heartbeat import Heartbeat
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.sections import configure, steps
 
@@ -21,11 +22,11 @@ _STAGES = ("tokenize", "mix", "pack")  # of each the last step: the vocabulary s
 
 
 def pack_longer(
-    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, gets_on: Callable[[], None]
+    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, heartbeat: Heartbeat
 ) -> Dataset:
     """The packed tokens of a run's documents in sequences of that length, below OUT/extend; what is there is kept.
 
-    `made`: the run's datasets by step. Worker processes of this machine do it, and `gets_on` is called for each task.
+    `made`: the run's datasets by step. Worker processes of this machine do it, and `heartbeat` beats for each task.
     Raises CorruptDataError where a task was given up, and what `reconcile` raises.
     """
     tables = {
@@ -35,7 +36,7 @@ def pack_longer(
         for stage in _STAGES:
             step = configure(steps(stage)[-1], {**recipe.section(stage), "sequence_length": sequence_length})
             root = f"{out.rstrip('/')}/{_FOLDER}/{step.name}"
-            dataset = reconcile(step, tables, root, pool, recipe.engine, lambda _: gets_on())
+            dataset = reconcile(step, tables, root, pool, recipe.engine, lambda _: heartbeat())
             for failure in dataset.manifest.quarantined:
                 raise CorruptDataError(
                     f"{dataset.uri} is not whole, at {failure.at or 'its start'}: {failure.error}; "

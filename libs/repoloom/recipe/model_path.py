@@ -7,7 +7,7 @@ is done again and those before it are not.
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
@@ -26,6 +27,7 @@ from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import draw_holes
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_entropy
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.inference.complete import Completer
 from repoloom.recipe.conversations import write_dropped
 from repoloom.recipe.corpus import Corpus
@@ -33,14 +35,13 @@ from repoloom.recipe.model import EvaluateParams
 from repoloom.recipe.results import (
     EVALUATION,
     TRAINING,
-    Conversations,
     Evaluated,
     StageName,
     Trained,
     TrainedStage,
     evaluation_identity,
 )
-from repoloom.recipe.training_stages import Base, Begun, Stage
+from repoloom.recipe.training_stages import Base, Begun, Reading, Stage
 from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
 from repoloom.store import Store, open_store
 from repoloom.store.folders import download, sha256, upload
@@ -50,7 +51,7 @@ from repoloom.training.forms import check_batches
 from repoloom.training.loop import StepReport, run_identity, train
 from repoloom.training.model import Llama
 from repoloom.training.parallel import ParallelPlan, SingleProcess
-from repoloom.training.progress_file import Preparation, ProgressFile, peak_flops
+from repoloom.training.progress_file import ProgressFile, peak_flops
 from repoloom.training.sizes import Architecture
 
 MODEL, TRAIN, STAGES = "model", "train", "stages"
@@ -95,20 +96,19 @@ def train_stages(
     base: Base | None = None
     for stage in stages:
         place = _place(stage, stages)
-        preparation = Preparation(store, plan, stage.name)
-        begun = stage.begin(base, preparation)
-        identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
-        before = trained.stages if trained else ()
-        kept = plan.share(_kept(store, stage.name, place, identity) if plan.is_main else None)
-        ended = (
-            kept or _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, preparation, view).run()
-        )
+        with ProgressFile(store, plan, stage.name, is_last=stage is stages[-1]) as told:
+            begun = stage.begin(base, told)
+            identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
+            told.identify(identity)
+            ended: Trained | Stopped | None = told.on_main(partial(_kept, store, stage.name, place, identity))
+            if ended:
+                told.restore()
+            else:
+                before = trained.stages if trained else ()
+                run = _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, told, view)
+                ended = run.run()
         if isinstance(ended, Stopped):
             return ended
-        if kept:
-            preparation.was_for_nothing()
-        else:
-            plan.release()
         trained = ended
         base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
     assert trained
@@ -124,36 +124,36 @@ def _aside(stage: StageName) -> str:
     return f"{STAGES}/{stage}/"
 
 
-def _kept(store: Store, stage: StageName, place: str, identity: str) -> Trained | None:
+def _kept(store: Store, stage: StageName, place: str, identity: str, heartbeat: Heartbeat) -> Trained | None:
     """What the same stage came to, if its model is still there; it is brought to its place where it lies in another.
 
     So it is where a recipe has got a stage more since, or has lost one.
     """
-    found = _found(store, stage, identity)
+    found = _found(store, stage, identity, heartbeat)
     if found is None:
         return None
     elsewhere, trained = found
     if elsewhere != place:
-        with _fetched(store, f"{elsewhere}{MODEL}", trained.weights) as folder:
-            _put_model(store, place, folder)
+        with _fetched(store, f"{elsewhere}{MODEL}", trained.weights, heartbeat) as folder:
+            _put_model(store, place, folder, heartbeat)
         _put_record(store, place, trained)
     return trained
 
 
-def _found(store: Store, stage: StageName, identity: str) -> tuple[str, Trained] | None:
+def _found(store: Store, stage: StageName, identity: str, heartbeat: Heartbeat = unheard) -> tuple[str, Trained] | None:
     """What the same stage came to, and where its model is, whole."""
     for place in ("", _aside(stage)):
         trained = _stored(store, f"{place}{TRAINING}", Trained)
         same = trained and trained.identity == identity and trained.stages
-        if trained and same and sha256(store, f"{place}{MODEL}/{_WEIGHTS}") == trained.weights:
+        if trained and same and sha256(store, f"{place}{MODEL}/{_WEIGHTS}", heartbeat) == trained.weights:
             return place, trained
     return None
 
 
-def _put_model(store: Store, place: str, folder: Path) -> str:
+def _put_model(store: Store, place: str, folder: Path, heartbeat: Heartbeat) -> str:
     """Puts an exported model, once the record of the former one is gone; returns the SHA-256 of its weights."""
     store.delete(f"{place}{TRAINING}")
-    return upload(folder, store, f"{place}{MODEL}")[_WEIGHTS]
+    return upload(folder, store, f"{place}{MODEL}", heartbeat)[_WEIGHTS]
 
 
 def _put_record(store: Store, place: str, trained: Trained) -> None:
@@ -173,87 +173,82 @@ class _StageRun:
     corpus: Corpus
     store: Store
     plan: ParallelPlan
-    preparation: Preparation
+    told: ProgressFile
     view: View
 
     def run(self) -> Trained | Stopped:
         """Trains from the newest checkpoint on, and exports."""
-        params, store, plan = self.begun.params, self.store, self.plan
-        reading = self.begun.load(self.preparation.gets_on)
-        baseline = self.preparation.alone(partial(unigram_entropy, reading.data, self.corpus.vocabulary))
+        params, store, plan, told = self.begun.params, self.store, self.plan, self.told
+        reading = self.begun.load(told.heartbeat)
+        baseline = told.on_main(partial(unigram_entropy, reading.data, self.corpus.vocabulary))
         self.view.begin(self.stage.name, baseline)
         log = _StepLog(store, self.identity)
         checkpoints = Checkpoints(store, _training_folder(self.identity), params.keep)
         steps = params.total_steps(len(reading.data))
-        architecture = params.architecture(self.corpus.vocabulary)
-        told = ProgressFile(
-            store,
-            steps,
-            params.sequence_length,
-            _peak(plan),
-            stage=self.stage.name,
-            is_last=self.is_last,
-        )
+        told.begin(steps, params.sequence_length, _peak(plan))
 
         def note(step: StepReport) -> None:
             log.add(step)
             told.step(step)
             self.view.step(step)
 
-        with told if plan.is_main else nullcontext():
-            outcome = train(
-                params,
-                reading.data,
-                data_digest=self.begun.data_digest,
-                vocabulary=self.corpus.vocabulary,
-                checkpoints=checkpoints,
-                plan=plan,
-                report=note,
-                saving=log.write,
-                begin=self._base_model if self.base else None,
-            )
-            stops = outcome.asked_to_stop and not (outcome.finished and self.is_last)
-            if stops:
-                told.stopped()
-            trained = None
-            if outcome.finished and plan.is_main:
-                if reading.conversations:
-                    write_dropped(reading.dropped, store, f"{self.stage.name}/{_DROPPED}")
-                model = Llama.of(architecture, outcome.weights)
-                trained = self._export(model, reading.conversations, baseline, log.read())
-            trained = plan.share(trained)
-            if stops or trained is None:
-                at = outcome.progress.step
-                return Stopped(self.stage.name, at, steps, checkpoints.address(at))
-            return trained
+        outcome = train(
+            params,
+            reading.data,
+            data_digest=self.begun.data_digest,
+            vocabulary=self.corpus.vocabulary,
+            checkpoints=checkpoints,
+            plan=plan,
+            report=note,
+            saving=log.write,
+            begin=self._base_model if self.base else None,
+            ranks=told,
+        )
+        trained = None
+        if outcome.finished:
+            trained = told.on_main(partial(self._export, reading, outcome.weights, baseline, log))
+        if trained is None or (outcome.asked_to_stop and not self.is_last):
+            told.stopped()
+            at = outcome.progress.step
+            return Stopped(self.stage.name, at, steps, checkpoints.address(at))
+        plan.release()
+        return trained
 
     @property
     def is_last(self) -> bool:
         return self.place == ""
 
-    def _base_model(self, architecture: Architecture, seed: int) -> Llama:  # noqa: ARG002 - nothing is drawn
+    @property
+    def architecture(self) -> Architecture:
+        return self.begun.params.architecture(self.corpus.vocabulary)
+
+    def _base_model(self, heartbeat: Heartbeat) -> Llama:
         """The model of the stage before, with this one's positions. Raises CorruptDataError."""
         assert self.base
-        with _fetched(self.store, self.base.key, self.base.weights) as folder:
-            return Llama.of(architecture, load_file(folder / _WEIGHTS))
+        with _fetched(self.store, self.base.key, self.base.weights, heartbeat) as folder:
+            return Llama.of(self.architecture, load_file(folder / _WEIGHTS))
 
     def _export(
-        self, model: Llama, conversations: Conversations | None, baseline: float, steps: list[TrainingStep]
+        self, reading: Reading, weights: dict[str, Tensor], baseline: float, log: "_StepLog", heartbeat: Heartbeat
     ) -> Trained:
-        """Puts the model and its record."""
-        params, last = self.begun.params, steps[-max(1, len(steps) // 20) :]
+        """Puts what was not trained on, the model and its record."""
+        if reading.conversations:
+            write_dropped(reading.dropped, self.store, f"{self.stage.name}/{_DROPPED}")
+        params, steps = self.begun.params, log.read()
+        last = steps[-max(1, len(steps) // 20) :]
         read = params.batch_size * params.sequence_length
         template = self.stage.chat_template
+        model = Llama.of(self.architecture, weights)
         with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
             folder = Path(scratch, MODEL)
             export(model, self.corpus.tokenizer, folder, fim_order=self.corpus.fim_order, chat_template=template)
-            weights = _put_model(self.store, self.place, folder)
+            digest = _put_model(self.store, self.place, folder, heartbeat)
         stage = TrainedStage(
             stage=self.stage.name,
             identity=self.identity,
             data=self.begun.data_digest,
-            conversations=conversations,
-            weights=weights,
+            conversations=reading.conversations,
+            weights=digest,
             unigram_loss=baseline,
             final_loss=sum(step.loss for step in last) / len(last),
             steps=len(steps),
@@ -271,10 +266,10 @@ class _StageRun:
 
 
 @contextmanager
-def _fetched(store: Store, key: str, weights: str) -> Iterator[Path]:
+def _fetched(store: Store, key: str, weights: str, heartbeat: Heartbeat = unheard) -> Iterator[Path]:
     """A folder that holds the model that lies there. Raises CorruptDataError where it has other weights."""
     with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-        if download(store, key, Path(scratch)).get(_WEIGHTS) != weights:
+        if download(store, key, Path(scratch), heartbeat).get(_WEIGHTS) != weights:
             raise CorruptDataError(f"{store.uri}/{key} is not the model that {TRAINING} is of; train again")
         yield Path(scratch)
 

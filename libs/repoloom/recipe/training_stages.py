@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import pyarrow as pa
 
 from repoloom.errors import InputError
+from repoloom.heartbeat import Heartbeat
 from repoloom.prompts import chat
 from repoloom.recipe.conversations import Dropped, digest_of, prepare
 from repoloom.recipe.corpus import Corpus, sequences_of
@@ -26,7 +27,7 @@ from repoloom.training.config import (
     check_warmup,
 )
 from repoloom.training.data import Sequences
-from repoloom.training.parallel import Alone, GetsOn
+from repoloom.training.parallel import Ranks
 from repoloom.training.sizes import Architecture
 
 _BENCHMARKS = "decontaminate.benchmarks"
@@ -54,7 +55,7 @@ class Begun:
 
     params: TrainParams
     data_digest: str
-    load: Callable[[GetsOn], Reading]  # is asked only where there is something to train
+    load: Callable[[Heartbeat], Reading]  # is asked only where there is something to train
 
 
 class Stage(Protocol):
@@ -73,7 +74,7 @@ class Stage(Protocol):
         """Of the model that it makes, where that is one that answers."""
         ...
 
-    def begin(self, base: Base | None, ranks: Alone) -> Begun:
+    def begin(self, base: Base | None, ranks: Ranks) -> Begun:
         """Makes what it reads known, on every rank. `base` is the model of the stage before."""
         ...
 
@@ -102,9 +103,9 @@ class Pretrain:
     name = StageName.PRETRAIN
     chat_template = None
 
-    def begin(self, base: Base | None, ranks: Alone) -> Begun:  # noqa: ARG002 - there is none before it
+    def begin(self, base: Base | None, ranks: Ranks) -> Begun:  # noqa: ARG002 - there is none before it
         corpus = self.corpus
-        return Begun(self.params, corpus.packed.digest, lambda gets_on: Reading(corpus.training_data(gets_on)))
+        return Begun(self.params, corpus.packed.digest, lambda heartbeat: Reading(corpus.training_data(heartbeat)))
 
 
 @dataclass(frozen=True)
@@ -119,12 +120,12 @@ class Extend:
     name = StageName.EXTEND
     chat_template = None
 
-    def begin(self, base: Base | None, ranks: Alone) -> Begun:
+    def begin(self, base: Base | None, ranks: Ranks) -> Begun:
         assert base
         length = self.params.sequence_length
-        packed = ranks.alone(partial(pack_longer, self.recipe, self.corpus.made, length, self.out))
+        packed = ranks.on_main(partial(pack_longer, self.recipe, self.corpus.made, length, self.out))
         params = self.params.goes_on(self.train, base.weights, base.architecture)
-        return Begun(params, packed.digest, lambda gets_on: Reading(sequences_of(packed, gets_on)))
+        return Begun(params, packed.digest, lambda heartbeat: Reading(sequences_of(packed, heartbeat)))
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ class Instruct:
     def chat_template(self) -> str:
         return chat.template(self.params.system)
 
-    def begin(self, base: Base | None, ranks: Alone) -> Begun:  # noqa: ARG002 - every rank reads for itself
+    def begin(self, base: Base | None, ranks: Ranks) -> Begun:  # noqa: ARG002 - every rank reads for itself
         assert base
         params = self.params.goes_on(base.weights, base.architecture)
         benchmarks = self.corpus.made.get(_BENCHMARKS)
@@ -148,12 +149,12 @@ class Instruct:
         digest = digest_of(self.params, self.sources, params.sequence_length, self.corpus.tokenizer, looked_for)
         return Begun(params, digest, partial(self._read, params))
 
-    def _read(self, params: GoesOnParams, gets_on: GetsOn) -> Reading:
+    def _read(self, params: GoesOnParams, heartbeat: Heartbeat) -> Reading:
         """Raises InputError."""
         benchmarks = self.corpus.made.get(_BENCHMARKS)
         texts = benchmarks.reader("benchmarks").table() if benchmarks else pa.table([], BENCHMARKS)
         prepared = prepare(
-            self.sources, self.params.system, params.sequence_length, self.corpus.tokenizer, texts, gets_on
+            self.sources, self.params.system, params.sequence_length, self.corpus.tokenizer, texts, heartbeat
         )
         try:
             check_warmup(params.warmup_steps, params.total_steps(len(prepared.data)))

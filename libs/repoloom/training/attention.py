@@ -1,6 +1,7 @@
 """Attention over packed sequences: each document of a sequence sees itself and its past, and nothing else."""
 
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from typing import NamedTuple, TypeAlias
 
@@ -10,6 +11,12 @@ from torch.nn import functional
 
 FLASH_ATTN = find_spec("flash_attn") is not None
 """Whether the package flash-attn is there: its kernel is taken then, where there is a GPU, and torch's own else."""
+
+
+def kernel(device: torch.device) -> str:
+    """What attends in a training on that device, with its version where that is not torch's."""
+    flash_attn = FLASH_ATTN and device.type == "cuda"
+    return f"flash-attn {version('flash-attn')}" if flash_attn else "torch's attention"
 
 
 class Documents(NamedTuple):

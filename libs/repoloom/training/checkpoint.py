@@ -2,7 +2,7 @@
 
     <folder>/step-000000012.model.safetensors       the weights
              step-000000012.optimizer.safetensors   AdamW's moments and step counts
-             step-000000012.progress.json           steps done, samples consumed, the run's identity
+             step-000000012.progress.json           steps done, samples consumed, the run's identity, its software
              step-000000012.json                    the manifest: the SHA-256 of each of the three
 
 Each is an object of a store, which has it whole or not at all, and the manifest is put last and removed first: a
@@ -25,6 +25,7 @@ from repoloom import store as stores
 from repoloom.corpus.local_copies import scratch_errors
 from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Store
 from repoloom.store.folders import copy
 from repoloom.training.tensors import Bytes, serialized
@@ -41,6 +42,7 @@ class Progress(Record):
     run: str  # what tells this run from any other: the digest of its parameters and data
     step: int = 0  # steps done
     samples_consumed: int = 0  # over all ranks
+    software: str = ""  # that the last of these steps was done by; empty: not known
 
 
 @dataclass(frozen=True)
@@ -52,27 +54,30 @@ class State:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in one folder of a store: the newest `keep` of them."""
+    """The checkpoints of one run, in one folder of a store: the newest `keep` of them.
+
+    A `heartbeat` beats for each tensor that is written and each MiB that is read.
+    """
 
     def __init__(self, store: Store, folder: str, keep: int) -> None:
         self._store = store
         self._folder = folder
         self._keep = keep
 
-    def save(self, state: State, progress: Progress) -> None:
+    def save(self, state: State, progress: Progress, heartbeat: Heartbeat = unheard) -> None:
         """Writes a checkpoint, then removes all but the newest `keep`. Raises StoreError if the store refuses."""
         step = progress.step
         self._store.sweep()
         self._store.delete(self._manifest(step))  # of one that is written anew
         digests = {
-            MODEL: self._write(step, MODEL, serialized(state.weights)),
-            OPTIMIZER: self._write(step, OPTIMIZER, serialized(state.moments)),
-            PROGRESS: self._write(step, PROGRESS, [progress.model_dump_json().encode()]),
+            MODEL: self._write(step, MODEL, serialized(state.weights), heartbeat),
+            OPTIMIZER: self._write(step, OPTIMIZER, serialized(state.moments), heartbeat),
+            PROGRESS: self._write(step, PROGRESS, [progress.model_dump_json().encode()], heartbeat),
         }
         stores.write(self._store, self._manifest(step), json.dumps(digests, indent=2).encode())
         self._remove_all_but(self._complete()[-self._keep :])
 
-    def restore(self, run: str) -> tuple[Progress, State | None]:
+    def restore(self, run: str, heartbeat: Heartbeat = unheard) -> tuple[Progress, State | None]:
         """The newest checkpoint that is whole; the run's beginning, and no state, where there is none.
 
         Damaged ones that are newer count no more from then on. Raises InputError if the folder holds another run,
@@ -81,7 +86,7 @@ class Checkpoints:
         damaged = []
         for step in reversed(self._complete()):
             try:
-                progress, state = self._read(step, run)
+                progress, state = self._read(step, run, heartbeat)
             except CorruptDataError as error:
                 damaged.append((step, error))
                 continue
@@ -98,16 +103,17 @@ class Checkpoints:
         """Where the checkpoint of a step lies: its manifest."""
         return f"{self._store.uri}/{self._manifest(step)}"
 
-    def _write(self, step: int, name: str, content: Iterable[Bytes]) -> str:
+    def _write(self, step: int, name: str, content: Iterable[Bytes], heartbeat: Heartbeat) -> str:
         """Its SHA-256."""
         digest = hashlib.sha256()
         with self._store.create(self._part(step, name)) as file:
             for piece in content:
                 file.write(piece)
                 digest.update(piece)
+                heartbeat()
         return digest.hexdigest()
 
-    def _read(self, step: int, run: str) -> tuple[Progress, State]:
+    def _read(self, step: int, run: str, heartbeat: Heartbeat) -> tuple[Progress, State]:
         """Raises CorruptDataError, InputError."""
         try:
             digests = json.loads(self._store.read(self._manifest(step)))
@@ -120,18 +126,19 @@ class Checkpoints:
                 raise InputError(
                     f"{self.address(step)} is of a run with other parameters or data; choose another folder"
                 )
-            return progress, State(self._tensors(step, MODEL, digests), self._tensors(step, OPTIMIZER, digests))
+            weights, moments = (self._tensors(step, name, digests, heartbeat) for name in (MODEL, OPTIMIZER))
+            return progress, State(weights, moments)
         except (FileNotFoundError, ValueError, TypeError) as error:
             raise CorruptDataError(f"{self.address(step)} is of no whole checkpoint: {error}") from error
 
-    def _tensors(self, step: int, name: str, digests: dict[str, str]) -> dict[str, Tensor]:
+    def _tensors(self, step: int, name: str, digests: dict[str, str], heartbeat: Heartbeat) -> dict[str, Tensor]:
         """Through a local copy, which has no name, so that even a killed process leaves none behind."""
         with (
             self._store.open(self._part(step, name)) as file,
             scratch_errors(),
             tempfile.TemporaryFile(prefix="repoloom-checkpoint-") as local,
         ):
-            self._check(step, name, copy(file, local), digests)
+            self._check(step, name, copy(file, local, heartbeat), digests)
             local.flush()
             return load_file(f"/dev/fd/{local.fileno()}")
 

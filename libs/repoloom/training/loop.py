@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from math import isfinite
 
 import torch
@@ -17,12 +18,14 @@ from torch import Tensor
 from repoloom import __version__
 from repoloom.corpus.manifest import canonical_json
 from repoloom.errors import CorruptDataError, InputError
-from repoloom.training.checkpoint import Checkpoints, Progress
+from repoloom.heartbeat import Heartbeat
+from repoloom.training.attention import kernel
+from repoloom.training.checkpoint import Checkpoints, Progress, State
 from repoloom.training.config import TrainParams
 from repoloom.training.data import Batch, Sequences
 from repoloom.training.forms import check_batches
 from repoloom.training.model import Llama
-from repoloom.training.parallel import ParallelPlan
+from repoloom.training.parallel import ParallelPlan, Ranks
 from repoloom.training.sampler import Sampler
 from repoloom.training.sizes import Architecture
 
@@ -66,27 +69,51 @@ def train(
     plan: ParallelPlan,
     report: Callable[[StepReport], None],
     saving: Callable[[], None] = lambda: None,
-    begin: Callable[[Architecture, int], Llama] | None = None,
+    begin: Callable[[Heartbeat], Llama] | None = None,
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """Trains from the newest checkpoint to the last step, or until SIGTERM or SIGINT, which end it after a step.
 
     `data_digest` is the digest of the packed dataset and `vocabulary` the number of its tokenizer's tokens. `report` is
-    told of each step, and `saving` is called before each checkpoint. `begin` makes the model that a run without a
-    checkpoint begins with, of the architecture and the seed, on the main rank; by default it is a new one. Raises
-    InputError where there is nothing to train on or the loss diverges, and what `Checkpoints` raises.
+    told of each step, and `saving` is called before each checkpoint. `begin` reads the model that a run without a
+    checkpoint begins with, on the main rank; by default it is a new one. `ranks` are who has that rank read and save;
+    by default the plan. Raises InputError where there is nothing to train on or the loss diverges, and what
+    `Checkpoints` raises.
     """
     if not len(data):
         raise InputError("the packed dataset holds no sequence to train on")
     check_batches(params.batch_size, params.micro_batch_size, plan.ranks)
     identity = run_identity(params, vocabulary, data_digest)
-    versions = f"repoloom {__version__} with torch {torch.__version__}"
-    plan.agree({"dataset": data_digest, "run": identity, "software": versions})
+    versions = (f"repoloom {__version__}", f"torch {torch.__version__}", kernel(plan.device), *plan.software)
+    software = ", ".join(versions)
+    plan.agree({"dataset": data_digest, "run": identity, "software": software})
     make_deterministic(params.threads)
     architecture = params.architecture(vocabulary)
-    progress, state = checkpoints.restore(identity) if plan.is_main else (Progress(run=identity), None)
-    progress = plan.share(progress)
-    begin = begin if begin and plan.is_main and state is None else new_model
-    objective = plan.place(begin(architecture, params.seed), params, state)
+    ranks, architecture = ranks or plan, params.architecture(vocabulary)
+    state: State | None = None
+    model: Llama | None = None
+
+    def restore(heartbeat: Heartbeat) -> Progress:
+        nonlocal state, model
+        progress, state = checkpoints.restore(identity, heartbeat)
+        if begin and state is None:
+            model = begin(heartbeat)
+        if progress.software not in ("", software):
+            logger.warning(
+                "the run has come to step %d by %s and goes on by %s: its weights may differ in their last bits from "
+                "those of a run by either",
+                progress.step,
+                progress.software,
+                software,
+            )
+        return progress.model_copy(update={"software": software})
+
+    def save(state: State, progress: Progress, heartbeat: Heartbeat) -> None:
+        saving()
+        checkpoints.save(state, progress, heartbeat)
+
+    progress = ranks.on_main(restore)
+    objective = plan.place(model or new_model(architecture, params.seed), params, state)
     sampler = Sampler(len(data), params.seed)
     steps = params.total_steps(len(data))
 
@@ -135,10 +162,7 @@ def train(
             if stop:
                 stopping.set()  # of all ranks, whichever was asked
             if progress.step % params.checkpoint_every == 0 or progress.step == steps or stop:
-                state = plan.state()
-                if plan.is_main:
-                    saving()
-                    checkpoints.save(state, progress)
+                ranks.on_main(partial(save, plan.state(), progress))
         finished = progress.step >= steps
         return Outcome(plan.state().weights if finished else {}, progress, finished, stop)
 

@@ -5,12 +5,13 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol, TypeAlias, TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from repoloom.errors import InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.training.checkpoint import State
 from repoloom.training.config import TrainParams
 from repoloom.training.forms import Parallel
@@ -21,27 +22,25 @@ from repoloom.training.optimizer import LeanAdamW, new_optimizer
 T = TypeVar("T")
 
 
-GetsOn: TypeAlias = Callable[[], None]
-"""Is called for each piece of a long work, so that whoever waits for it sees that it gets on."""
+class Ranks(Protocol):
+    """Have one of them do what all of them need."""
 
+    def on_main(self, work: Callable[[Heartbeat], T]) -> T:
+        """What the work comes to, which the main rank does. The others wait for it as long as its heart beats.
 
-class Alone(Protocol):
-    """Has done once what all ranks need."""
-
-    def alone(self, work: Callable[[GetsOn], T]) -> T:
-        """What the work comes to, which the main rank does. The others wait for it as long as it gets on.
-
-        A piece of it that takes longer than the ranks' patience ends the run.
+        A piece of it that takes longer than the ranks' patience ends the run. Raises on every rank what the work
+        raises, as UnavailableError on the others where it is no RepoloomError.
         """
         ...
 
 
-class ParallelPlan(Alone, Protocol):
+class ParallelPlan(Ranks, Protocol):
     """One process's place in a run."""
 
     rank: int  # among the data-parallel ranks
     ranks: int
     device: torch.device
+    software: tuple[str, ...]  # besides torch, that the weights hang on
 
     @property
     def is_main(self) -> bool:
@@ -97,6 +96,7 @@ class SingleProcess:
     rank = 0
     ranks = 1
     is_main = True
+    software: tuple[str, ...] = ()
 
     def __init__(self, device: torch.device | None = None) -> None:
         self.device = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -110,8 +110,8 @@ class SingleProcess:
     def share(self, value: T) -> T:
         return value
 
-    def alone(self, work: Callable[[GetsOn], T]) -> T:
-        return work(lambda: None)
+    def on_main(self, work: Callable[[Heartbeat], T]) -> T:
+        return work(unheard)
 
     def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
         self._model = model.to(self.device)

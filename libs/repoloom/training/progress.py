@@ -21,9 +21,10 @@ class TrainingProgress(Record):
 
     state: RunState
     stage: str = ""  # at work, or the last one: pretrain, extend or instruct
+    run: str = ""  # the stage's identity; empty: not known yet
     step: int = 0  # done, of the stage
     steps: int  # of the whole stage; 0: not known yet
-    prepared: int = 0  # pieces of what comes before a stage's first step: files read, tasks done, tokens counted
+    prepared: int = 0  # pieces of what comes before and after a stage's steps: files read, tasks done, MiB copied
     tokens: int = 0  # read, over all ranks
     loss: float | None = None  # nats per target token, of the last step
     learning_rate: float | None = None

@@ -10,9 +10,10 @@ from pydantic import ValidationError
 
 from repoloom import store as stores
 from repoloom.errors import RepoloomError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Store
 from repoloom.training.loop import StepReport
-from repoloom.training.parallel import GetsOn, ParallelPlan
+from repoloom.training.parallel import ParallelPlan
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
 
 T = TypeVar("T")
@@ -37,46 +38,83 @@ def peak_flops(device: str) -> float | None:
 
 
 class ProgressFile:
-    """Keeps the record in a store while a training runs; the block's end says what became of it."""
+    """Keeps the record of a stage in a store while ranks are at it; the block's end says what became of it.
+
+    That what comes before and after the steps gets on is told to the ranks that wait, and in the record. The record
+    keeps the step of a training that goes on.
+    """
 
     def __init__(
         self,
         store: Store,
-        steps: int,
-        sequence_length: int,
-        peak: float | None,
-        clock: Callable[[], float] = time.monotonic,
+        plan: ParallelPlan,
+        stage: str,
         *,
-        stage: str = "",
         is_last: bool = True,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Of a stage of a training; the training is done when its last one is.
-
-        `peak`: operations a second of the GPUs, all of them together; None: not known.
-        """
+        """The training is done when its last stage is."""
         self._store = store
-        self._sequence_length = sequence_length
-        self._peak = peak
+        self._plan = plan
         self._clock = clock
-        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, steps=steps)
+        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, steps=0)
         self._ended = RunState.DONE if is_last else RunState.RUNNING
-        self._written: float | None = None
-        self._tokens_written = 0
-        self._operations = 0  # since the writing before
+        self._former: TrainingProgress | None = None
+        self._restored = False
+        self._pieces = 0
+        self._beaten = clock()
+        self._sequence_length: int
+        self._peak: float | None
+        self._measured: float | None = None
+        self._tokens_measured = 0
+        self._operations = 0  # since the measurement before
 
     def __enter__(self) -> Self:
-        self._progress = self._before()
-        self._write()
+        if self._plan.is_main:
+            self._former = _read(self._store)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            self._end(self._ended)
+            if not self._restored:
+                self._end(self._ended)
         else:
             with contextlib.suppress(RepoloomError):  # the error that ended the run is the one to tell of
                 self._end(RunState.STOPPED if kind is KeyboardInterrupt else RunState.FAILED)
+
+    def on_main(self, work: Callable[[Heartbeat], T]) -> T:
+        """As the plan's own. Raises StoreError too."""
+        return self._plan.on_main(lambda tell: work(lambda: self._beat(tell)))
+
+    def heartbeat(self) -> None:
+        """Of what every rank does for itself. Raises StoreError."""
+        self._beat(unheard)
+
+    def identify(self, run: str) -> None:
+        """Says which training it is: the record keeps the step of this very one, and of no other."""
+        if self._former and self._former.run == run:
+            self._progress = self._former.model_copy(update={"state": RunState.RUNNING})
+        else:
+            self._progress = self._progress.model_copy(update={"run": run})
+
+    def restore(self) -> None:
+        """Has the record say again what it said before: the stage was done long since. Raises StoreError."""
+        self._restored = self._former is not None
+        if self._former:
+            self._progress = self._former
+            self._write()
+
+    def begin(self, steps: int, sequence_length: int, peak: float | None) -> None:
+        """Its steps begin, or go on. Raises StoreError.
+
+        `peak`: operations a second of the GPUs, all of them together; None: not known.
+        """
+        self._sequence_length = sequence_length
+        self._peak = peak
+        self._progress = self._progress.model_copy(update={"steps": steps})
+        self._write()
 
     def step(self, report: StepReport) -> None:
         """Takes what a step did; writes it where the last writing is old enough. Raises StoreError."""
@@ -84,15 +122,16 @@ class ProgressFile:
         a_step = tokens // report.step
         now = self._clock()
         self._operations += report.operations
-        if self._written is None:  # the first step of this process: of the time before it nothing is known
+        if self._measured is None:  # the first step of this process: of the time before it nothing is known
             read, seconds = a_step, a_step / report.tokens_per_second
         else:
-            read, seconds = tokens - self._tokens_written, max(now - self._written, 1e-9)
+            read, seconds = tokens - self._tokens_measured, max(now - self._measured, 1e-9)
         speed = read / seconds
         left = (report.steps - report.step) * a_step / speed
         self._progress = TrainingProgress(
             state=RunState.RUNNING,
             stage=self._progress.stage,
+            run=self._progress.run,
             step=report.step,
             steps=report.steps,
             tokens=tokens,
@@ -102,68 +141,32 @@ class ProgressFile:
             seconds_left=round(left, 1),
             mfu=None if self._peak is None else round(self._operations / seconds / self._peak, 4),
         )
-        if self._written is None or now - self._written >= INTERVAL:
-            if self._written is not None:
+        if self._measured is None or now - self._measured >= INTERVAL:
+            if self._measured is not None:
                 self._write()
-            self._written, self._tokens_written, self._operations = now, tokens, 0
+            self._measured, self._tokens_measured, self._operations = now, tokens, 0
 
     def stopped(self) -> None:
         """Says that the training was asked to stop, and did."""
         self._ended = RunState.STOPPED
 
+    def _beat(self, tell: Heartbeat) -> None:
+        """Counts a piece, and tells of it where what was told last is old enough."""
+        self._pieces += 1
+        now = self._clock()
+        if now - self._beaten >= INTERVAL and self._plan.is_main:
+            self._beaten = now
+            tell()
+            self._progress = self._progress.model_copy(update={"prepared": self._pieces})
+            self._write()
+
     def _end(self, state: RunState) -> None:
         self._progress = self._progress.model_copy(update={"state": state})
         self._write()
 
-    def _before(self) -> TrainingProgress:
-        """What the training that this one goes on from had come to."""
-        before, new = _read(self._store), self._progress
-        if before is None or (before.stage, before.steps) != (new.stage, new.steps):
-            return new
-        return before.model_copy(update={"state": RunState.RUNNING})
-
     def _write(self) -> None:
-        _write(self._store, self._progress)
-
-
-class Preparation:
-    """What comes before a stage's first step: that it gets on is told to ranks that wait, and in the record.
-
-    The record keeps the step of a training that goes on.
-    """
-
-    def __init__(
-        self, store: Store, plan: ParallelPlan, stage: str, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._store = store
-        self._plan = plan
-        self._stage = stage
-        self._clock = clock
-        self._pieces = 0
-        self._told = clock()
-        self._former: TrainingProgress | None = None
-
-    def alone(self, work: Callable[[GetsOn], T]) -> T:
-        """As the plan's own. Raises StoreError too."""
-        return self._plan.alone(lambda tell: work(lambda: self.gets_on(tell)))
-
-    def gets_on(self, tell: GetsOn = lambda: None) -> None:
-        """Counts a piece, and tells of it where what was told last is old enough. Raises StoreError."""
-        self._pieces += 1
-        now = self._clock()
-        if now - self._told < INTERVAL or not self._plan.is_main:
-            return
-        self._told = now
-        tell()
-        before = self._former = self._former or _read(self._store)
-        if before is None or before.stage != self._stage:
-            before = TrainingProgress(state=RunState.RUNNING, stage=self._stage, steps=0)
-        _write(self._store, before.model_copy(update={"state": RunState.RUNNING, "prepared": self._pieces}))
-
-    def was_for_nothing(self) -> None:
-        """Has the record say again what it said before: the stage was done long since. Raises StoreError."""
-        if self._former:
-            _write(self._store, self._former)
+        if self._plan.is_main:
+            stores.write(self._store, PROGRESS, self._progress.model_dump_json(indent=1).encode())
 
 
 def _read(store: Store) -> TrainingProgress | None:
@@ -171,7 +174,3 @@ def _read(store: Store) -> TrainingProgress | None:
         return TrainingProgress.model_validate_json(store.read(PROGRESS))
     except (FileNotFoundError, ValidationError):
         return None
-
-
-def _write(store: Store, progress: TrainingProgress) -> None:
-    stores.write(store, PROGRESS, progress.model_dump_json(indent=1).encode())

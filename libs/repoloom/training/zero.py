@@ -19,13 +19,13 @@ from deepspeed.runtime.zero.utils import ZERO_SUPPORTED_OPTIMIZERS
 from deepspeed.utils import safe_get_full_fp32_param, safe_get_full_optimizer_state, safe_set_full_optimizer_state
 from torch import Tensor, distributed, nn
 
-from repoloom.errors import InputError, UnavailableError
+from repoloom.errors import InputError, RepoloomError, UnavailableError
+from repoloom.heartbeat import Heartbeat
 from repoloom.training.checkpoint import State
 from repoloom.training.config import TrainParams
 from repoloom.training.model import Llama
 from repoloom.training.objective import Objective
 from repoloom.training.optimizer import LeanAdamW, new_optimizer
-from repoloom.training.parallel import GetsOn
 
 T = TypeVar("T")
 
@@ -86,6 +86,8 @@ def _check_store(environment: Mapping[str, str]) -> None:
 class Zero:
     """One rank of a group."""
 
+    software: tuple[str, ...] = (f"deepspeed {deepspeed.__version__}",)
+
     def __init__(self, stage: int, device: torch.device) -> None:
         self.device = device
         self.rank = distributed.get_rank()
@@ -111,16 +113,26 @@ class Zero:
         distributed.broadcast_object_list(shared, 0)
         return shared[0]
 
-    def alone(self, work: Callable[[GetsOn], T]) -> T:
-        nothing: tuple[T, ...] = ()  # as yet: sharing it begins the others' patience anew
+    def on_main(self, work: Callable[[Heartbeat], T]) -> T:
+        pending: tuple[T, ...] | RepoloomError = ()  # sharing it begins the others' patience anew
+        if not self.is_main:
+            while not (outcome := self.share(pending)):
+                pass
+            if isinstance(outcome, RepoloomError):
+                raise outcome
+            return outcome[0]
 
-        def gets_on() -> None:
-            self.share(nothing)
+        def heartbeat() -> None:
+            self.share(pending)
 
-        made = self.share((work(gets_on),)) if self.is_main else nothing
-        while not made:
-            made = self.share(nothing)
-        return made[0]
+        try:
+            made = work(heartbeat)
+        except Exception as error:
+            known = isinstance(error, RepoloomError)
+            self.share(error if known else UnavailableError(f"the main rank failed: {error!r}"))
+            raise
+        self.share((made,))
+        return made
 
     def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
         goes_on = self.any(state is not None)

@@ -3,19 +3,24 @@
 It writes its process id to OUT/pid-<rank>; the main rank writes a line for each step to OUT/steps, the weights it ends
 with to OUT/weights, and the packages that it imported to OUT/imported. Of the environment it takes PAUSE_AT, a step at
 which the main rank waits for OUT/go before it saves; PATIENCE, in seconds; and OTHER_DATA, a rank that is given other
-data.
+data. A process that is forked instead takes them as arguments, and says what it has to say in OUT/said-<rank>.
 """
 
 import os
 import sys
 import time
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 from run_tiny import PARAMS
 from safetensors.torch import save_file
+from torch import distributed
+from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from repoloom.cli.output import show_error
-from repoloom.errors import RepoloomError
+from repoloom.errors import CorruptDataError, RepoloomError
+from repoloom.heartbeat import Heartbeat
 from repoloom.store import open_store
 from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.data import PackedDataset
@@ -54,9 +59,51 @@ def main(data: Path, out: Path, parallel: str) -> int:
     return 0 if outcome.finished else 130
 
 
-if __name__ == "__main__":
+def run(data: Path, out: Path, parallel: str) -> int:
+    """The same, and says on stderr what went wrong."""
     try:
-        sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))
+        return main(data, out, parallel)
     except RepoloomError as error:
         show_error(str(error))
-        sys.exit(1)
+        return 1
+
+
+def fork(environment: dict[str, str], data: Path, out: Path, parallel: str) -> None:
+    """The same, in a process that was forked."""
+    _begin(environment, out)
+    sys.exit(run(data, out, parallel))
+
+
+def ask_main(environment: dict[str, str], out: Path) -> None:
+    """Has the main rank work for longer than ranks wait, and fail; writes what came of it to OUT/asked-<rank>."""
+    _begin(environment, out)
+    with open_plan(Parallel.ZERO1, 120) as plan, (out / f"asked-{plan.rank}").open("w") as asked:
+
+        def work(heartbeat: Heartbeat) -> int:
+            for _ in range(5):
+                time.sleep(0.8)
+                heartbeat()
+            return os.getpid()
+
+        def fail(error: Exception, heartbeat: Heartbeat) -> None:
+            heartbeat()
+            raise error
+
+        distributed.barrier()
+        _set_pg_timeout(timedelta(seconds=3))
+        asked.write(f"{plan.on_main(work)}\n")
+        for error in (CorruptDataError("it is not whole; `repoloom retry` it"), KeyError("x")):
+            try:
+                plan.on_main(partial(fail, error))
+            except Exception as raised:
+                asked.write(f"{type(raised).__name__}: {raised}\n")
+
+
+def _begin(environment: dict[str, str], out: Path) -> None:
+    os.environ.update(environment)
+    said = os.open(out / f"said-{os.environ.get('RANK', '0')}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(said, 2)
+
+
+if __name__ == "__main__":
+    sys.exit(run(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]))

@@ -16,6 +16,7 @@ from run_stages import STOLEN, Seen, begin, corpus_of, train, train_and_die, wri
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
+from repoloom.recipe import model_path
 from repoloom.recipe.model import EvaluateParams, Recipe
 from repoloom.recipe.model_path import (
     Stopped,
@@ -33,6 +34,7 @@ from repoloom.store.folders import sha256
 from repoloom.training import progress_file
 from repoloom.training.parallel import SingleProcess
 from repoloom.training.progress import TrainingProgress
+from repoloom.training.progress_file import ProgressFile
 from repoloom_inference.lineage import lineage
 
 STEPS = {"pretrain": 6, "extend": 4}
@@ -179,17 +181,26 @@ def test_a_stage_that_is_long_prepared_is_seen_to_get_on_and_one_that_is_done_st
     folder: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[TrainingProgress] = []
-    write = progress_file._write
+    exported: list[int] = []
+    export = model_path.export
+    monkeypatch.setattr(
+        model_path, "export", lambda *given, **options: (exported.append(len(written)), export(*given, **options))
+    )
+    write = ProgressFile._write
     monkeypatch.setattr(progress_file, "INTERVAL", 0)
-    monkeypatch.setattr(progress_file, "_write", lambda store, at: (written.append(at), write(store, at)))
+    monkeypatch.setattr(ProgressFile, "_write", lambda told: (written.append(told._progress), write(told)))
     again = Path(shutil.copytree(out, folder / "seen"))
     done = (again / "training-progress.json").read_text()
     train(folder / "recipe.yaml", folder / "run", again)
-    assert [(at.stage, at.step, at.prepared) for at in written[:-1]] == [("extend", 0, n) for n in (1, 2, 3)]
+    packed = [("extend", 0, pieces) for pieces in range(1, 5)]
+    prepared = [("pretrain", 0, 1), *packed, ("instruct", record(out).steps, 1)]
+    assert [(at.stage, at.step, at.prepared) for at in written if at.state == "running"] == prepared
     assert (again / "training-progress.json").read_text() == done
     written.clear()
     train(changed(folder, "r.yaml", ("steps: 6", "steps: 7")), folder / "run", again)
     assert {at.stage for at in written if at.prepared > 3 and not at.step} == {"pretrain", "extend", "instruct"}
+    assert all(written[at].prepared > written[at - 1].prepared for at in exported)
+    assert len(exported) == 3
 
 
 def test_a_recipe_may_get_a_stage_and_lose_it_again_without_training_anew(folder: Path, out: Path) -> None:

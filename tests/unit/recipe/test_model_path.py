@@ -20,6 +20,7 @@ from repoloom.recipe.training_stages import Pretrain
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
 from repoloom.store import open_store
 from repoloom.store.folders import sha256
+from repoloom.training import loop
 from repoloom.training.config import TrainParams
 from repoloom.training.data import PackedDataset
 from repoloom.training.loop import StepReport
@@ -77,6 +78,14 @@ def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]
     return found, seen.steps
 
 
+def interrupted(corpus: Corpus, out: Path, **changes: object) -> Stopped:
+    """Where a training stands that is asked to stop at its first step this time."""
+    stages = [Pretrain(params(**changes), corpus)]
+    stopped = train_stages(stages, corpus, str(out), SingleProcess(), Seen(interrupts=True))
+    assert isinstance(stopped, Stopped)
+    return stopped
+
+
 def test_what_is_trained_is_not_trained_again_unless_its_weights_are_not_there(corpus: Corpus, tmp_path: Path) -> None:
     first, _ = trained(corpus, tmp_path / "out")
     weights = tmp_path / "out" / "model" / "model.safetensors"
@@ -113,12 +122,25 @@ def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN00
 def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_there(
     corpus: Corpus, tmp_path: Path
 ) -> None:
-    stages = [Pretrain(params(), corpus)]
-    stopped = train_stages(stages, corpus, str(tmp_path / "out"), SingleProcess(), Seen(interrupts=True))
-    assert isinstance(stopped, Stopped)
+    stopped = interrupted(corpus, tmp_path / "out")
     assert (stopped.stage, stopped.step, stopped.steps) == ("pretrain", 1, 2)
     assert Path(stopped.checkpoint).is_file()
     assert trained(corpus, tmp_path / "out")[1] == 1
+
+
+def test_a_training_that_goes_on_by_other_software_says_so_once(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    interrupted(corpus, tmp_path / "out", steps=4)
+    interrupted(corpus, tmp_path / "out", steps=4)
+    monkeypatch.setattr(loop, "kernel", lambda _: "another kernel")
+    interrupted(corpus, tmp_path / "out", steps=4)
+    trained(corpus, tmp_path / "out", steps=4)
+    (said,) = [said for record in caplog.records if "goes on by" in (said := record.getMessage())]
+    before, _, after = said.partition("goes on by")
+    assert "step 2 by" in before
+    assert "torch's attention" in before
+    assert "another kernel" in after
 
 
 def test_a_report_shows_only_results_of_the_datasets_it_is_of(corpus: Corpus, tmp_path: Path) -> None:

@@ -96,6 +96,16 @@ def test_documents_are_seen_as_the_mask_shows_them_by_flash_attn_where_it_is_ins
     assert taken == ["flash_attn" if installed else "torch"]
 
 
+@pytest.mark.parametrize("installed", [True, False])
+def test_what_attends_is_named_by_device_and_what_is_installed(
+    installed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "FLASH_ATTN", installed)
+    monkeypatch.setattr(attention, "version", lambda name: {"flash-attn": "2.8"}[name])
+    assert attention.kernel(torch.device("cuda")) == ("flash-attn 2.8" if installed else "torch's attention")
+    assert attention.kernel(torch.device("cpu")) == "torch's attention"
+
+
 def test_generation_with_a_cache_reads_as_without() -> None:
     model = new_model(SMALL, seed=2)
     tokens = torch.randint(50, (3, 10))

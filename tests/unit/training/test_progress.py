@@ -1,21 +1,22 @@
 """The record of where a training stands: what it says, how often, and how it ends."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
-from queue import Queue
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from repoloom.errors import InputError
+from repoloom.heartbeat import Heartbeat
 from repoloom.store import open_store
 from repoloom.training.loop import StepReport
 from repoloom.training.model import Llama
-from repoloom.training.parallel import GetsOn, SingleProcess
+from repoloom.training.parallel import SingleProcess
 from repoloom.training.progress import TrainingProgress
-from repoloom.training.progress_file import Preparation, ProgressFile, peak_flops
+from repoloom.training.progress_file import ProgressFile, peak_flops
 from repoloom.training.sizes import SIZES
 
 T = TypeVar("T")
@@ -29,14 +30,26 @@ def read(folder: Path) -> TrainingProgress:
     return TrainingProgress.model_validate(json.loads((folder / "training-progress.json").read_text()))
 
 
-def file(folder: Path, seconds: int = 1, peak: float | None = None) -> ProgressFile:
-    """Of a training whose steps take so many seconds."""
-    return ProgressFile(open_store(str(folder)), 100, 16, peak, count(step=seconds).__next__)
+def file(folder: Path, seconds: int = 1, **options: Any) -> ProgressFile:
+    """Of a stage whose steps, or pieces of its preparation, take so many seconds."""
+    clock = count(step=seconds).__next__
+    return ProgressFile(open_store(str(folder)), SingleProcess(), "pretrain", clock=clock, **options)
+
+
+@contextmanager
+def training(
+    folder: Path, seconds: int = 1, peak: float | None = None, run: str = "r", **options: Any
+) -> Iterator[ProgressFile]:
+    """One of 100 steps that has been prepared."""
+    with file(folder, seconds, **options) as progress:
+        progress.identify(run)
+        progress.begin(100, 16, peak)
+        yield progress
 
 
 def test_it_is_written_at_the_start_every_five_seconds_and_at_the_end(tmp_path: Path) -> None:
     seen = []
-    with file(tmp_path, seconds=2) as progress:
+    with training(tmp_path, seconds=2) as progress:
         for step in range(1, 10):
             seen.append(read(tmp_path).step)
             progress.step(report(step))
@@ -47,12 +60,14 @@ def test_it_is_written_at_the_start_every_five_seconds_and_at_the_end(tmp_path: 
 
 
 def test_it_tells_speed_what_is_left_and_the_share_of_the_peak(tmp_path: Path) -> None:
-    with file(tmp_path, peak=100_000) as progress:  # a step takes a second, in which 8 sequences of 16 are read
+    with training(tmp_path, peak=100_000) as progress:  # a step takes a second, in which 8 sequences of 16 are read
         for step in range(1, 11):
             progress.step(report(step))
     told = read(tmp_path)
     assert told == TrainingProgress(
         state="done",
+        stage="pretrain",
+        run="r",
         step=10,
         steps=100,
         tokens=1280,
@@ -68,81 +83,78 @@ def test_it_tells_speed_what_is_left_and_the_share_of_the_peak(tmp_path: Path) -
 def test_it_tells_how_a_training_ended_that_did_not_finish(
     tmp_path: Path, error: type[BaseException], state: str
 ) -> None:
-    with pytest.raises(error), file(tmp_path):
+    with pytest.raises(error), training(tmp_path):
         raise error
     assert read(tmp_path).state == state
 
 
-def test_one_that_goes_on_does_not_begin_at_nothing(tmp_path: Path) -> None:
-    with file(tmp_path) as progress:
+def test_it_tells_that_what_comes_before_the_first_step_failed(tmp_path: Path) -> None:
+    progress = file(tmp_path, seconds=5)
+
+    def fail() -> None:
+        progress.heartbeat()
+        assert (read(tmp_path).state, read(tmp_path).prepared) == ("running", 1)
+        raise InputError
+
+    with pytest.raises(InputError), progress:
+        fail()
+    assert (read(tmp_path).state, read(tmp_path).prepared) == ("failed", 1)
+
+
+@pytest.mark.parametrize(("run", "step"), [("r", 30), ("another", 0)])
+def test_one_that_goes_on_does_not_begin_at_nothing_and_another_does(tmp_path: Path, run: str, step: int) -> None:
+    with training(tmp_path) as progress:
         progress.step(report(30))
         progress.stopped()
     assert read(tmp_path).state == "stopped"
-    with file(tmp_path):
-        assert (read(tmp_path).state, read(tmp_path).step) == ("running", 30)
+    with file(tmp_path, seconds=5) as progress:
+        progress.identify(run)
+        progress.heartbeat()
+        assert (read(tmp_path).state, read(tmp_path).step, read(tmp_path).prepared) == ("running", step, 1)
+        progress.begin(100, 16, None)
+        assert (read(tmp_path).run, read(tmp_path).step) == (run, step)
 
 
 def test_a_stage_that_others_follow_does_not_end_the_training(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path))
-    with ProgressFile(store, 100, 16, None, stage="pretrain", is_last=False) as progress:
+    with training(tmp_path, is_last=False) as progress:
         progress.step(report(100))
-    assert (read(tmp_path).stage, read(tmp_path).state) == ("pretrain", "running")
-    with ProgressFile(store, 100, 16, None, stage="extend"):
-        assert (read(tmp_path).stage, read(tmp_path).step) == ("extend", 0)
+    assert (read(tmp_path).step, read(tmp_path).state) == (100, "running")
+    with training(tmp_path, run="next"):
+        assert read(tmp_path).step == 0
     assert read(tmp_path).state == "done"
 
 
-def test_what_comes_before_the_first_step_is_told_every_five_seconds_and_keeps_the_step(tmp_path: Path) -> None:
-    store, seen, told = open_store(str(tmp_path)), [], []
-    with ProgressFile(store, 100, 16, None, stage="pretrain", is_last=False) as progress:
+def test_a_stage_that_was_done_long_since_leaves_the_record_as_it_was(tmp_path: Path) -> None:
+    with training(tmp_path) as progress:
         progress.step(report(100))
+    done = read(tmp_path)
+    with file(tmp_path, seconds=5) as progress:
+        progress.heartbeat()
+        assert read(tmp_path).state == "running"
+        progress.restore()
+    assert read(tmp_path) == done
+
+
+def test_that_a_work_gets_on_is_told_every_five_seconds_to_ranks_and_in_the_record(tmp_path: Path) -> None:
+    prepared, told = [], []
 
     class Plan(SingleProcess):
-        def alone(self, work: Callable[[GetsOn], T]) -> T:
-            return work(lambda: told.append(len(seen)))
+        def on_main(self, work: Callable[[Heartbeat], T]) -> T:
+            return work(lambda: told.append(len(prepared)))
 
-    def work(gets_on: GetsOn) -> str:
+    def work(heartbeat: Heartbeat) -> str:
         for _ in range(6):
-            gets_on()
-            seen.append(read(tmp_path))
+            heartbeat()
+            prepared.append(read(tmp_path).prepared)
         return "made"
 
-    preparation = Preparation(store, Plan(), "extend", count(step=2).__next__)
-    assert preparation.alone(work) == "made"
-    assert [(at.stage, at.prepared) for at in seen] == [("pretrain", 0)] * 2 + [("extend", 3)] * 3 + [("extend", 6)]
+    with training(tmp_path):
+        pass
+    clock = count(step=2).__next__
+    with ProgressFile(open_store(str(tmp_path)), Plan(), "extend", clock=clock) as progress:
+        assert progress.on_main(work) == "made"
+    assert prepared == [0, 0, 3, 3, 3, 6]
     assert told == [2, 5]
-    with ProgressFile(store, 50, 16, None, stage="extend") as progress:
-        progress.step(report(30, 50))
-    again = Preparation(store, SingleProcess(), "extend", count(step=5).__next__)
-    again.gets_on()
-    assert (read(tmp_path).state, read(tmp_path).step, read(tmp_path).prepared) == ("running", 30, 1)
-
-
-def test_ranks_wait_for_the_main_one_as_long_as_it_gets_on_and_have_what_it_made() -> None:
-    from repoloom.training.zero import Zero  # with DeepSpeed, which takes seconds
-
-    class Rank(Zero):
-        """One that shares with one other by a queue."""
-
-        def __init__(self, rank: int, sent: "Queue[object]") -> None:
-            self.is_main, self.waits, self._sent = rank == 0, 0, sent
-
-        def share(self, value: T) -> T:
-            if self.is_main:
-                self._sent.put(value)
-                return value
-            self.waits += 1
-            return self._sent.get_nowait()  # type: ignore[return-value]
-
-    def work(gets_on: GetsOn) -> None:
-        for _ in range(3):
-            gets_on()
-
-    sent: Queue[object] = Queue()
-    main, other = Rank(0, sent), Rank(1, sent)
-    assert main.alone(work) is None
-    assert other.alone(lambda _: pytest.fail("another rank works")) is None
-    assert (other.waits, sent.empty()) == (4, True)
 
 
 def test_the_peak_is_that_of_the_gpu_named() -> None:
