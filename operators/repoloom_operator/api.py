@@ -1,6 +1,8 @@
 """Kubernetes' API, as much of it as the operator calls: each call is one of a kind of object and a verb."""
 
+import functools
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +11,8 @@ from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 
 from repoloom_operator.resources import GROUP, PLURALS, VERSION, Manifest
+
+_log = logging.getLogger(__name__)
 
 MERGE, STRATEGIC = "application/merge-patch+json", "application/strategic-merge-patch+json"
 
@@ -93,9 +97,15 @@ class Cluster:
         self._call("PATCH", api.path(namespace, name), body=body, content_type=form)
 
     def replace_status(self, manifest: Manifest) -> None:
-        """Writes the status of a resource. Raises ApiException with status 409 where it was written meanwhile."""
+        """Writes the status of a resource. Raises ApiException with status 409 where it was written meanwhile.
+
+        A definition of an older release drops what it does not know, which is logged, once for all that it drops.
+        """
         metadata = manifest["metadata"]
-        self._call("PUT", APIS[manifest["kind"]].path(metadata["namespace"], metadata["name"], "status"), body=manifest)
+        path = APIS[manifest["kind"]].path(metadata["namespace"], metadata["name"], "status")
+        kept = self._call("PUT", path, body=manifest)
+        if dropped := manifest["status"].keys() - kept.get("status", {}).keys():
+            _tell_of_an_old_definition(APIS[manifest["kind"]].plural, ", ".join(sorted(dropped)))
 
     def _call(
         self,
@@ -119,3 +129,14 @@ class Cluster:
         )
         content: dict[str, Any] = json.loads(response.data)
         return content
+
+
+@functools.cache
+def _tell_of_an_old_definition(plural: str, fields: str) -> None:
+    _log.warning(
+        "the CustomResourceDefinition %s.%s is of an older release and drops %s of the status; apply this release's "
+        "(docs/kubernetes.md, Upgrade)",
+        plural,
+        GROUP,
+        fields,
+    )

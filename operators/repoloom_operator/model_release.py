@@ -273,7 +273,7 @@ class _Release:
             lacks = f"{self.made.out} holds no evaluation of this model by its recipe"
             said = self.seen.output.trouble or f"{lacks}\nDelete the Job {job.name} to measure it anew."
             return "Evaluating", not_ready("StoreUnread", said, alarming=True)
-        return "Evaluating", not_ready("Evaluating", job.said if job else "")
+        return "Evaluating", not_ready("Evaluating", (job and job.said) or "the model is being measured")
 
     def _gates(self, evaluated: Evaluated) -> Condition:
         scores = evaluated.evaluation.overall.trained

@@ -231,7 +231,7 @@ def _refused(said: str) -> _Blocked:
 
 
 def _waits(reason: str, said: str, *, stops: bool = True) -> _Blocked:
-    missing, idle = Condition("CorpusReady", False, reason, said), Condition("Ready", False, reason)
+    missing, idle = (Condition(what, False, reason, said) for what in ("CorpusReady", "Ready"))
     return _Blocked("Pending", missing, idle, stops=stops)
 
 

@@ -3,7 +3,9 @@
 import json
 from typing import Any
 
-from cluster import Namespace, condition, wait_for
+import pytest
+
+from cluster import Namespace, condition, output, wait_for
 
 LIMIT = 400.0  # seconds of a run, on two cores that do everything else too
 
@@ -38,6 +40,13 @@ def test_a_wrong_recipe_is_refused_with_the_nearest_right_spelling(
     assert said.startswith("spec.recipe.sede: there is no such key; did you mean 'seed'? Allowed here: ")
     assert namespace.events("wrong")["RecipeRefused"]
     assert namespace.children("jobs", "wrong") == []
+
+
+def test_a_second_release_is_told_to_share_the_definitions(namespace: Namespace) -> None:
+    values = output("helm", "get", "values", "repoloom", "--namespace", namespace.name, "--output=yaml")
+    command = ("helm", "install", "other", "charts/repoloom", "--namespace", namespace.name, "--values=-")
+    with pytest.raises(AssertionError, match=r"is of the release repoloom of the namespace .* set crds.create=false"):
+        output(*command, "--dry-run=server", given=values)
 
 
 def test_a_training_that_fails_begins_anew_as_often_as_it_may_and_says_why(

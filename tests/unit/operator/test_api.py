@@ -1,0 +1,21 @@
+"""What the operator hears of the API server."""
+
+import json
+from types import SimpleNamespace
+from unittest.mock import Mock
+
+import pytest
+
+from repoloom_operator.api import Cluster
+
+
+def test_a_definition_that_drops_a_field_of_a_status_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    answer = SimpleNamespace(data=json.dumps({"status": {"phase": "Running"}}))
+    cluster = Cluster(Mock(call_api=Mock(return_value=answer)), ("here",))
+    head = {"kind": "TrainingRun", "metadata": {"namespace": "here", "name": "t"}}
+    cluster.replace_status({**head, "status": {"phase": "Running"}})
+    assert not caplog.messages
+    for _ in range(2):
+        cluster.replace_status({**head, "status": {"phase": "Running", "contamination": {}}})
+    [said] = caplog.messages
+    assert "trainingruns.repoloom.dev is of an older release and drops contamination of the status" in said
