@@ -8,15 +8,7 @@ import pytest
 from cluster import Namespace, output, wait_for
 
 LIMIT = 300.0  # seconds of a training, on two cores that do everything else too
-STEPS, CHECKPOINT = 300, 30
-SMALL = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "tie_word_embeddings": True,
-}
+STEPS, CHECKPOINT = 80, 10
 
 DIGEST = """
 import sys
@@ -30,7 +22,7 @@ for out in sys.argv[1:]:
 def test_two_workers_that_are_lost_leave_the_weights_of_two_that_are_not(
     namespace: Namespace, recipe: dict[str, Any], corpus: str
 ) -> None:
-    train = {**recipe["train"], "size": SMALL, "batch_size": 4, "micro_batch_size": 2, "threads": 1}
+    train = {**recipe["train"], "batch_size": 4, "micro_batch_size": 2, "threads": 1}
     train |= {"steps": STEPS, "checkpoint_every": CHECKPOINT}
     spec = {"corpusRef": {"name": "calm"}, "recipe": {**recipe, "train": train}, "workers": 2, "parallel": "zero2"}
 
