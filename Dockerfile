@@ -112,7 +112,8 @@ FROM base AS development-redis
 RUN apt-get update -qq \
  && apt-get install -y -qq --no-install-recommends redis-server \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
-           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log
+           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
+ && sed -i 's/^\(redis:[^:]*\):[0-9]*:/\1:0:/' /etc/shadow
 USER 1000:1000
 LABEL org.opencontainers.image.title="development-redis" \
       org.opencontainers.image.description="A Redis for development clusters"
