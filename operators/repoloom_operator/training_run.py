@@ -340,10 +340,8 @@ class _Training:
         if job and job.state is State.RUNNING:
             phase, reason, said = "Running", "Training", self.seen.output.trouble
         elif job and job.state is State.SUSPENDED:
-            reason, said = (
-                "Queued",
-                "the job waits to be admitted" if job.queued else "suspended by somebody; it goes on",
-            )
+            reason = "Queued"
+            said = "the job waits to be admitted" if job.queued else "suspended by somebody; it goes on"
         return phase, Condition("Ready", False, reason, said), Condition("Preflight", True, "Passed")
 
     def _preflight(self) -> Condition | None:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
-from helm import BARE, KEDA
+from helm import DEVELOPMENT, Objects, render
 from schemas import LOCATION, write_schemas
 
-from cluster import custom, output
+from cluster import Namespace, custom, output
 
 NAME = "repoloom-manifests"
 VALUES = Path(__file__).with_name("charts")
@@ -19,7 +19,7 @@ ELSEWHERE = {"HTTPRoute", "PodMonitor", "ServiceMonitor"}  # kinds that the clus
 
 
 @pytest.fixture(scope="module", autouse=True)
-def namespace() -> Iterator[None]:
+def restricted() -> Iterator[None]:
     levels = (f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn"))
     output("kubectl", "create", "namespace", NAME)
     output("kubectl", "label", "namespace", NAME, *levels)
@@ -30,37 +30,35 @@ def namespace() -> Iterator[None]:
 CHARTS = pytest.mark.parametrize(
     ("chart", "values"),
     [
-        ("repoloom", "charts/repoloom/development.yaml"),
-        ("repoloom", VALUES / "production.yaml"),
-        ("inference", VALUES / "inference.yaml"),
+        ("repoloom", DEVELOPMENT),
+        ("repoloom", f"--values={VALUES}/production.yaml"),
+        ("inference", f"--values={VALUES}/inference.yaml"),
     ],
 )
 
 
-def rendered(chart: str, values: Path | str) -> list[dict[str, Any]]:
+def rendered(chart: str, values: str) -> Objects:
     """The manifests of a chart, of kinds that the cluster has."""
-    options = (f"--namespace={NAME}", f"--values={values}", BARE, KEDA)
-    made = yaml.safe_load_all(output("helm", "template", "loom", f"charts/{chart}", *options))
-    manifests = [one for one in made if one and one["kind"] not in ELSEWHERE]
+    manifests = [one for one in render(chart, f"--namespace={NAME}", values) if one["kind"] not in ELSEWHERE]
     assert len(manifests) > 8
     return manifests
 
 
 @CHARTS
-def test_the_api_server_would_take_all_of_it(chart: str, values: Path | str) -> None:
+def test_the_api_server_would_take_all_of_it(chart: str, values: str) -> None:
     done = apply(*map(_template, rendered(chart, values)))
     assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.fixture(scope="module")
-def schemas(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def schemas(namespace: Namespace, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: ARG001 - it has our kinds
     folder = tmp_path_factory.mktemp("schemas")
     write_schemas(folder)
     return folder
 
 
 @CHARTS
-def test_kubeconform_finds_nothing(schemas: Path, chart: str, values: Path | str) -> None:
+def test_kubeconform_finds_nothing(schemas: Path, chart: str, values: str) -> None:
     manifests = rendered(chart, values)
     assert conform(schemas, *manifests)["summary"] == {
         "valid": len(manifests),

@@ -38,9 +38,8 @@ def packed_mask(segments: Tensor) -> Tensor:
 
 def packed_documents(positions: Tensor) -> Documents:
     """The same from positions (batch, sequence), which are from 0 in every document."""
-    import_module(
-        "flash_attn" if FLASH_ATTN else "torch.nn.attention.varlen"
-    )  # before the compiler traces `_attend_within`
+    kernels = "flash_attn" if FLASH_ATTN else "torch.nn.attention.varlen"
+    import_module(kernels)  # before the compiler traces `_attend_within`
     starts = functional.pad((positions.flatten() == 0).nonzero()[:, 0], (0, 1), value=positions.numel()).int()
     torch._dynamo.maybe_mark_dynamic(starts, 0)  # else the model is compiled anew for another number of documents
     return Documents(starts, positions.shape[1])

@@ -88,7 +88,6 @@ def train(
     software = ", ".join(versions)
     plan.agree({"dataset": data_digest, "run": identity, "software": software})
     make_deterministic(params.threads)
-    architecture = params.architecture(vocabulary)
     ranks, architecture = ranks or plan, params.architecture(vocabulary)
     state: State | None = None
     model: Llama | None = None
