@@ -4,6 +4,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 OUT ?= out
 BIN := .venv/bin
+# Some machines set it, and each of the thousands of processes that tests start would compile all that it imports.
+unexport PYTHONDONTWRITEBYTECODE
 # uv installs several times as fast as pip; what pip is configured to use, uv is told to use.
 UV = UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(BIN)/python -m pip config get global.index-url 2>/dev/null)}" \
      VIRTUAL_ENV=$(CURDIR)/.venv $(BIN)/uv --no-progress pip
