@@ -20,7 +20,7 @@ from repoloom.store import Store, open_store
 from repoloom.store.s3_requests import hurried
 from repoloom.training.progress import PROGRESS, TrainingProgress
 from repoloom_operator.corpus_build import Kept, Passage
-from repoloom_operator.training_run import Output
+from repoloom_operator.training_output import Output
 
 _BENCHMARKS, _DECONTAMINATED = "decontaminate.benchmarks", "decontaminate"
 

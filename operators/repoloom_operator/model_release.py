@@ -32,7 +32,7 @@ from repoloom_operator.roll_out import (
     work,
 )
 from repoloom_operator.settings import Settings
-from repoloom_operator.training_run import Output
+from repoloom_operator.training_output import Output
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,9 @@ from repoloom_operator.resources import (
     Spec,
     TrainingRunSpec,
 )
+from repoloom_operator.rivals import Rival, is_at_work, is_to_begin
 from repoloom_operator.settings import Settings, TrainingJob
-from repoloom_operator.training_run import Output, Rival
+from repoloom_operator.training_output import Output
 
 T = TypeVar("T", bound=Spec)
 
@@ -74,8 +75,8 @@ def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[R
         if run.uid == resource.uid:
             mine = True
         elif run.spec.out.rstrip("/") == resource.spec.out.rstrip("/"):
-            at_work = any(training_run.is_at_work(run, child) for child in children(run, cluster, TrainingJob))
-            yield Rival(f"{run.namespace}/{run.name}", not mine, at_work, training_run.is_to_begin(run))
+            at_work = any(is_at_work(run, child) for child in children(run, cluster, TrainingJob))
+            yield Rival(f"{run.namespace}/{run.name}", not mine, at_work, is_to_begin(run))
 
 
 def _age(manifest: Manifest) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import test_corpus_build
 import test_model_release
-import test_training_run
+import trainings
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import World, resource
@@ -48,7 +48,7 @@ class Deaf:
 
 WORLDS: dict[Kind, tuple[Callable[[Path], World], str]] = {
     "CorpusBuild": (test_corpus_build.a_world, "c"),
-    "TrainingRun": (test_training_run.a_world, "t"),
+    "TrainingRun": (trainings.a_world, "t"),
     "ModelRelease": (test_model_release.a_world, "r"),
 }
 
@@ -72,12 +72,12 @@ def test_a_training_of_what_a_pipeline_made_since_begins_when_its_corpusbuild_ha
     tmp_path: Path,
 ) -> None:
     world = test_corpus_build.a_world(tmp_path / "corpus")
-    world.edit("CorpusBuild", "c", recipe=test_training_run.TRAINED)
+    world.edit("CorpusBuild", "c", recipe=trainings.TRAINED)
     test_corpus_build.finish(world)
     build = Deaf(world, "CorpusBuild", "c")
     build.heard()
     world.crawled = "moved"
-    made = world.built(test_training_run.TRAINED)
+    made = world.built(trainings.TRAINED)
     open_store(str(world.folder)).delete(PROGRESS)  # the stages of pipelines write none
     pinned = {"name": "c", "digest": made}
     world.put(resource("TrainingRun", "t", corpusRef=pinned, out=str(tmp_path / "out")))
@@ -97,11 +97,11 @@ EDITS = st.lists(st.sampled_from(["suspend", "resume", "resize", "pods start", "
 @given(st.sampled_from(TrainingJob), EDITS)
 def test_a_training_ends_whatever_it_was_told_before(job: TrainingJob, edits: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        world = test_training_run.a_world(Path(folder), job=job)
+        world = trainings.a_world(Path(folder), job=job)
         operator = Deaf(world, "TrainingRun", "t")
         for what in edits:
             operator.heard()
-            test_training_run.happen(world, what)
+            trainings.happen(world, what)
         world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)
         operator.heard()
         operator.waits(lambda: _trains(world), most=200)
@@ -110,7 +110,7 @@ def test_a_training_ends_whatever_it_was_told_before(job: TrainingJob, edits: li
 
 def _trains(world: World) -> None:
     world.pods_start()
-    test_training_run.trained(world)
+    trainings.trained(world)
     world.pods_end("Succeeded")
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_training_run import TRAINED
+from trainings import TRAINED
 from worlds import World, resource
 
 from repoloom import store as stores

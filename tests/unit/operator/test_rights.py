@@ -4,7 +4,7 @@ from pathlib import Path
 
 import test_corpus_build
 import test_model_release
-import test_training_run
+import trainings
 import yaml
 from worlds import World
 
@@ -42,19 +42,19 @@ def lives(tmp_path: Path) -> list[World]:
     test_corpus_build.finish(build)
     build.remove("CorpusBuild", "c")
     test_corpus_build.finish(build)
-    trainings = []
+    trained = []
     for kind in TrainingJob:
-        training = test_training_run.a_world(tmp_path / kind, job=kind)
+        training = trainings.a_world(tmp_path / kind, job=kind)
         for what in ("look", "look", "pods start", "pods fail", "look", "time", "resize", "look", "edit job"):
-            test_training_run.happen(training, what)
-        test_training_run.finish(training)
+            trainings.happen(training, what)
+        trainings.finish(training)
         training.remove("TrainingRun", "t")
-        test_training_run.settle(training)
-        trainings.append(training)
+        trainings.settle(training)
+        trained.append(training)
     release = test_model_release.a_world(tmp_path / "release")
     test_model_release.settle(release)
     release.remove("Job", "r-evaluate")
     test_model_release.finish(release)
     release.remove("ModelRelease", "r")
     test_model_release.settle(release)
-    return [build, *trainings, release]
+    return [build, *trained, release]

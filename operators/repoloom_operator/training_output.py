@@ -1,0 +1,28 @@
+"""What the store says of a training, and how far that is."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from repoloom.recipe.results import Evaluated, StageName, Trained
+from repoloom.training.progress import TrainingProgress
+
+
+@dataclass(frozen=True)
+class Output:
+    """What the store says of a training."""
+
+    progress: TrainingProgress | None = None
+    trained: Trained | None = None
+    evaluated: Evaluated | None = None
+    trouble: str = ""  # why nothing can be said
+
+
+Place: TypeAlias = tuple[int, int]
+"""How far a training is: in which of its stages, and at which step of it."""
+
+
+def place_of(progress: Mapping[str, Any] | None) -> Place:
+    """The place of a status' progress."""
+    stages, stage = [*StageName], (progress or {}).get("stage", "")
+    return stages.index(stage) if stage in stages else 0, (progress or {}).get("step", 0)
