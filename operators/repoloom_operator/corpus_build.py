@@ -197,9 +197,10 @@ def _outcome(seen: Observed, recipe: Checked, job: Child | None) -> Outcome:
     if seen.resource.spec.suspend:
         suspended = Condition("Suspended", True, "Suspended", "what is committed is kept; going on starts from there")
         return ends("Suspended", Condition("Ready", False, "Suspended"))
-    if job.state is State.RUNNING:
-        return ends("Running", Condition("Ready", False, "Building", kept.trouble))
-    return ends("Pending", Condition("Ready", False, "Starting", job.said))
+    phase, reason = ("Running", "Building") if job.state is State.RUNNING else ("Pending", "Starting")
+    if kept.trouble:
+        return ends(phase, Condition("Ready", False, "StoreUnread", f"{job.said}\n{kept.trouble}".strip()))
+    return ends(phase, Condition("Ready", False, reason, job.said))
 
 
 def _progress(progress: Progress) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from repoloom.training.progress import TrainingProgress
 from repoloom_operator.actions import Action, AddFinalizer, Create, Requeue
 from repoloom_operator.children import JOB_KINDS, Child, Children, State
 from repoloom_operator.conditions import Condition, Outcome, fields
@@ -83,6 +84,12 @@ def _blocked(
 _ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid, and fits the corpus")
 
 
+def _told(progress: TrainingProgress) -> dict[str, Any]:
+    """What a status says of a training, in the digits that people read; the store has all."""
+    fields = camel(progress.model_dump(mode="json", exclude={"state", "run"}))
+    return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in fields.items()}
+
+
 class _Training:
     """A plan, and what is there of it."""
 
@@ -110,7 +117,7 @@ class _Training:
             self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
         if (progress := seen.output.progress) and self.job and not self.finished:
-            self.fields["progress"] = camel(progress.model_dump(mode="json", exclude={"state", "run"}))
+            self.fields["progress"] = _told(progress)
             if place_of(self.fields["progress"]) > place_of(self.fields["furthest"]):
                 self.fields |= {"fruitless": 0, "failedAt": None}
         if self.job and not self.fields["startTime"]:
@@ -170,7 +177,9 @@ class _Training:
         self.attempts.watch()
         phase, reason, said = "Pending", "Starting", job.said if job else ""
         if job and job.state is State.RUNNING:
-            phase, reason, said = "Running", "Training", self.seen.output.trouble
+            phase, reason, said = "Running", "Training", ""
+            if trouble := self.seen.output.trouble:
+                reason, said = "StoreUnread", trouble
         elif job and job.state is State.SUSPENDED:
             reason = "Queued"
             said = "the job waits to be admitted" if job.queued else "suspended by somebody; it goes on"

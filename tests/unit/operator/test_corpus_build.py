@@ -94,6 +94,18 @@ def test_progress_is_shown_while_it_runs_and_that_of_a_former_recipe_is_not(worl
     assert world.status("CorpusBuild", "c")["progress"]["stepsDone"] == 5
 
 
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_store_that_cannot_be_read_is_told_at_once(world: World, begun: bool) -> None:
+    (world.folder / "run.json").write_text("no record")
+    settle(world)
+    if begun:
+        world.pods_start()
+    look(world)
+    ready = world.condition("CorpusBuild", "c", "Ready")
+    assert ready["reason"] == "StoreUnread"
+    assert "run.json" in ready["message"]
+
+
 def test_a_suspended_build_has_no_pods_and_goes_on_with_the_same_job(world: World) -> None:
     settle(world)
     world.pods_start()

@@ -33,6 +33,15 @@ def test_progress_and_the_model_are_told(world: World) -> None:
     assert (status["phase"], status["weights"], status["identity"], status["loss"]) == ("Succeeded", "w", "i", 2.5)
 
 
+def test_progress_is_told_in_the_digits_that_people_read(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    stepped(world, 3, loss=2.3456789, rate=123456.7)
+    look(world)
+    progress = world.status("TrainingRun", "t")["progress"]
+    assert (progress["loss"], progress["tokensPerSecond"]) == (2.346, 123500)
+
+
 def test_the_definition_has_a_place_for_all_that_is_told_of_progress() -> None:
     text = "".join(line for line in DEFINITION.read_text().splitlines(keepends=True) if "{{" not in line)
     schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]

@@ -44,7 +44,7 @@ def out(world: World) -> stores.Store:
     return open_store(str(world.objects["TrainingRun", "t"]["spec"]["out"]))
 
 
-def stepped(world: World, step: int, stage: str = "", prepared: int = 0) -> None:
+def stepped(world: World, step: int, stage: str = "", prepared: int = 0, loss: float = 2.5, rate: float = 7) -> None:
     progress = TrainingProgress(
         state=RunState.RUNNING,
         stage=stage,
@@ -52,9 +52,9 @@ def stepped(world: World, step: int, stage: str = "", prepared: int = 0) -> None
         steps=9,
         prepared=prepared,
         tokens=step,
-        loss=2.5,
+        loss=loss,
         learning_rate=0.1,
-        tokens_per_second=7,
+        tokens_per_second=rate,
         seconds_left=1,
     )
     stores.write(out(world), PROGRESS, progress.model_dump_json().encode())
