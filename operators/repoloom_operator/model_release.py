@@ -32,7 +32,7 @@ from repoloom_operator.roll_out import (
     work,
 )
 from repoloom_operator.settings import Settings
-from repoloom_operator.training_output import Output
+from repoloom_operator.training_output import Output, model_of
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def _made(seen: Observed) -> _Made:
         raise _UnknownError("TrainingNotReady", f"TrainingRun {named} is {status.get('phase', 'new')}")
     if "recipe" not in status or (release.spec.gates.decontaminated_from and "contamination" not in status):
         raise _UnknownError("LineageUnknown", _untold(seen, training))
-    model = Model(f"{training.spec.out}/model", status["weights"])
+    model = Model(model_of(status, training.spec.out), status["weights"])
     content = training.spec.recipe
     if content is None and corpus:
         content = corpus.spec.recipe
@@ -196,6 +196,7 @@ class _Release:
                 "corpus": made.training["corpus"],
                 "recipe": made.recipe,
             },
+            "model": self.model.uri,
             "evaluation": made.evaluation,
             "contamination": made.training.get("contamination"),
         }

@@ -52,7 +52,7 @@ class Attempts:
             self.fields["moved"] = None
             return
         moved = self.fields["moved"]
-        at = output.progress
+        at = output.progress_of(self.fields["run"])
         place = {"job": job.uid, "stage": at.stage if at else "", "step": at.step if at else 0}
         place["prepared"] = at.prepared if at else 0
         if moved is None or output.trouble or place != {name: moved.get(name, 0) for name in place}:

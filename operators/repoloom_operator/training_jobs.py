@@ -44,7 +44,7 @@ def training_job(
     command += ["--rdzv-conf", ",".join(f"{name}={_RENDEZVOUS_SECONDS}" for name in _WAITS)]
     command += ["-m", "repoloom", "train", runners.RECIPE_FILE]
     command += ["--store", store, "--out", run.spec.out, "--parallel", run.spec.parallel]
-    command += ["--hang-seconds", str(run.spec.hang_seconds)]
+    command += ["--hang-seconds", str(run.spec.hang_seconds), "--keep", "--work", work]
     pod = runners.pod(
         settings,
         settings.training,

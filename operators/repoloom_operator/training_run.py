@@ -23,7 +23,7 @@ from repoloom_operator.rivals import Rival, writer
 from repoloom_operator.settings import Settings
 from repoloom_operator.training_attempts import Attempts
 from repoloom_operator.training_jobs import resume, training_job
-from repoloom_operator.training_output import Output, place_of
+from repoloom_operator.training_output import Output, model_of, place_of
 from repoloom_operator.training_plan import Blocked, Plan, plan_of
 
 
@@ -86,7 +86,7 @@ _ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid, a
 
 def _told(progress: TrainingProgress) -> dict[str, Any]:
     """What a status says of a training, in the digits that people read; the store has all."""
-    fields = camel(progress.model_dump(mode="json", exclude={"state", "run"}))
+    fields = camel(progress.model_dump(mode="json", exclude={"state", "run", "work"}))
     return {name: float(f"{value:.4g}") if isinstance(value, float) else value for name, value in fields.items()}
 
 
@@ -109,14 +109,14 @@ class _Training:
             "fruitless": kept.get("fruitless", 0),
             **{name: kept.get(name) for name in ("counted", "failedAt", "furthest", "moved", "progress", "startTime")},
             "placing": kept.get("placing"),
-            **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "loss")},
+            **{name: kept.get(name) for name in ("completionTime", "identity", "weights", "model", "loss")},
             **{name: told.get(name) for name in ("heldout", "contamination")},
         }
         if seen.kept.contamination is not None and seen.kept.digests.get(PACK) == plan.digest:
             found = [{"benchmark": name, "hits": hits} for name, hits in seen.kept.contamination.items()]
             self.fields |= {"heldout": seen.kept.digests[HELDOUT], "contamination": found}
         self.finished = "weights" in kept
-        if (progress := seen.output.progress) and self.job and not self.finished:
+        if self.job and not self.finished and (progress := seen.output.progress_of(plan.work)):
             self.fields["progress"] = _told(progress)
             if place_of(self.fields["progress"]) > place_of(self.fields["furthest"]):
                 self.fields |= {"fruitless": 0, "failedAt": None}
@@ -223,13 +223,14 @@ class _Training:
             "completionTime": timestamp(job.ended or self.now),
             "identity": trained.identity,
             "weights": trained.weights,
+            "model": f"{self.spec.out.rstrip('/')}/{trained.kept}" if trained.kept else None,
             "loss": trained.final_loss,
             "moved": None,
         }
         return self._outcome("Succeeded", self._trained())
 
     def _trained(self) -> Condition:
-        said = f"loss {self.fields['loss']:.3f}; the model is {self.spec.out}/model"
+        said = f"loss {self.fields['loss']:.3f}; the model is {model_of(self.fields, self.spec.out)}"
         return Condition("Ready", True, "Trained", said)
 
     def _retire(self) -> Iterator[Action]:

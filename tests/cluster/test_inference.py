@@ -91,7 +91,7 @@ def served(
     _make_secrets(namespace, f"{NAME}.{namespace.name}.svc", tmp_path_factory.mktemp("tls"))
     released = namespace.reaches("ModelRelease", "calm", "Released", LIMIT)
     namespace.reaches("TrainingRun", "second", "Succeeded", LIMIT)
-    model = {"uri": f"{corpus}/model", "sha256": released["lineage"]["model"]}
+    model = {"uri": released["model"], "sha256": released["lineage"]["model"]}
     values = yaml.safe_dump({**_values(namespace), "model": model, "canary": {"enabled": True, "model": model}})
     where = ("--namespace", namespace.name)
     output("helm", "install", NAME, "charts/inference", *where, "--values=-", "--wait", "--timeout=5m", given=values)
@@ -167,7 +167,7 @@ def test_a_model_that_misses_a_gate_is_rejected_and_nothing_else_happens(served:
 
 
 def test_weights_that_are_not_the_trained_ones_are_refused_by_the_canary_and_rolled_back(served: Served) -> None:
-    before, weights = served.models(), f"{served.store}/second/model"
+    before, weights = served.models(), served.namespace.status("TrainingRun", "second")["model"]
     _copy(served, weights, "model.safetensors", "kept")
     _copy(served, weights, "config.json", "model.safetensors")
     _deadline(served, 30)
@@ -211,7 +211,8 @@ def test_a_release_and_an_upgrade_cost_no_request_and_the_model_is_known_to_its_
     assert status["lineage"]["recipe"] == check(recipe).identity
     for operator in namespace.pods("operator"):  # its successor looks at all releases, the one that was rolled back too
         namespace.kill(operator)
-    model = {"uri": f"{served.store}/second/model", "sha256": second}
+    assert status["model"] == f"{served.store}/second/models/{second}"
+    model = {"uri": status["model"], "sha256": second}
     pods = served.names()
     served.upgrade(model=model, canary={"model": model})
     assert served.names() == pods  # it is there already

@@ -68,6 +68,11 @@ def train(
     hang_seconds: Annotated[
         float, typer.Option(min=1, help="How long they wait for one another, as for a checkpoint; then all end.")
     ] = 1800,
+    keep: Annotated[
+        bool,
+        typer.Option("--keep", help="Keep a copy at OUT/models/SHA256: a later training overwrites OUT/model."),
+    ] = False,
+    work: Annotated[str, typer.Option(help="What OUT/training-progress.json calls it, for whoever began it.")] = "",
     parameters: Annotated[  # noqa: ARG001 - its callback answers it
         bool,
         typer.Option(
@@ -93,7 +98,7 @@ def train(
     with open_plan(parallel, hang_seconds) as plan:
         console = Console(stderr=True, quiet=not plan.is_main)
         corpus = _corpus(store or out)
-        trained = train_and_show(stages_of(checked, corpus, out), corpus, out, plan, console)
+        trained = train_and_show(stages_of(checked, corpus, out), corpus, out, plan, console, keep=keep, work=work)
     if as_json and plan.is_main:
         print_json(trained.model_dump())
 

@@ -16,8 +16,8 @@ from repoloom.evaluation.compare import Status
 from repoloom.evaluation.result import Evaluation, Sample
 from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import Recipe
-from repoloom.recipe.model_path import MODEL, TRAIN, Stopped, evaluate_model, train_stages
-from repoloom.recipe.results import Conversations, StageName, Trained
+from repoloom.recipe.model_path import TRAIN, Stopped, evaluate_model, train_stages
+from repoloom.recipe.results import MODEL, Conversations, StageName, Trained
 from repoloom.recipe.training_stages import Stage, stages_of
 from repoloom.text import visible
 from repoloom.training.loop import StepReport
@@ -39,11 +39,20 @@ def evaluate_and_watch(recipe: Recipe, trained: Trained, corpus: Corpus, out: st
         return evaluate_model(recipe.evaluate, trained, recipe.train.seed, corpus, out, view.status)
 
 
-def train_and_show(stages: Sequence[Stage], corpus: Corpus, out: str, plan: ParallelPlan, console: Console) -> Trained:
+def train_and_show(
+    stages: Sequence[Stage],
+    corpus: Corpus,
+    out: str,
+    plan: ParallelPlan,
+    console: Console,
+    *,
+    keep: bool = False,
+    work: str = "",
+) -> Trained:
     """Trains while one watches. Raises Exit where it was asked to stop, having said what is kept."""
     kept = f"kept are the checkpoints below {out}/{TRAIN}; the same command goes on from the newest"
     with stoppable("the training", kept, console), TrainingView(console) as view:
-        ended = train_stages(stages, corpus, out, plan, view)
+        ended = train_stages(stages, corpus, out, plan, view, keep=keep, work=work)
     if isinstance(ended, Stopped):
         kept = f"kept is its checkpoint, {ended.checkpoint}; the same command goes on from there"
         console.print(

@@ -2,7 +2,8 @@
 
 A training has stages, each of which goes on from the model of the one before. The last one's model is OUT/model, with
 OUT/training.json beside it; the others' are kept in the same form at OUT/stages/<stage>, so that a stage that changes
-is done again and those before it are not.
+is done again and those before it are not. Where it is asked for, a copy of the last one's model is kept at
+OUT/models/<SHA-256 of its weights>, for those who serve it while OUT is trained anew.
 """
 
 import tempfile
@@ -34,6 +35,8 @@ from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
 from repoloom.recipe.results import (
     EVALUATION,
+    MODEL,
+    MODELS,
     TRAINING,
     Evaluated,
     StageName,
@@ -54,7 +57,7 @@ from repoloom.training.parallel import ParallelPlan, SingleProcess
 from repoloom.training.progress_file import ProgressFile, peak_flops
 from repoloom.training.sizes import Architecture
 
-MODEL, TRAIN, STAGES = "model", "train", "stages"
+TRAIN, STAGES = "train", "stages"
 _STEPS = "steps.jsonl"
 _DROPPED = "dropped.jsonl"
 _WEIGHTS = "model.safetensors"
@@ -83,10 +86,18 @@ class View(Protocol):
 
 
 def train_stages(
-    stages: Sequence[Stage], corpus: Corpus, out: str, plan: ParallelPlan, view: View
+    stages: Sequence[Stage],
+    corpus: Corpus,
+    out: str,
+    plan: ParallelPlan,
+    view: View,
+    *,
+    keep: bool = False,
+    work: str = "",
 ) -> Trained | Stopped:
     """Trains, or goes on training, stage after stage, and exports. Stopped where it was asked to, before the end.
 
+    `keep`: also to an address that no later training writes to. `work`: what the record of its progress calls it.
     Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError.
     """
     store = open_store(out)
@@ -96,7 +107,7 @@ def train_stages(
     base: Base | None = None
     for stage in stages:
         place = _place(stage, stages)
-        with ProgressFile(store, plan, stage.name, is_last=stage is stages[-1]) as told:
+        with ProgressFile(store, plan, stage.name, work=work, is_last=stage is stages[-1]) as told:
             begun = stage.begin(base, told)
             identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
             told.identify(identity)
@@ -107,6 +118,8 @@ def train_stages(
                 before = trained.stages if trained else ()
                 run = _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, told, view)
                 ended = run.run()
+            if keep and stage is stages[-1] and isinstance(ended, Trained):
+                ended = told.on_main(partial(_keep, store, ended))
         if isinstance(ended, Stopped):
             return ended
         trained = ended
@@ -154,6 +167,18 @@ def _put_model(store: Store, place: str, folder: Path, heartbeat: Heartbeat) -> 
     """Puts an exported model, once the record of the former one is gone; returns the SHA-256 of its weights."""
     store.delete(f"{place}{TRAINING}")
     return upload(folder, store, f"{place}{MODEL}", heartbeat)[_WEIGHTS]
+
+
+def _keep(store: Store, trained: Trained, heartbeat: Heartbeat) -> Trained:
+    """Copies the last stage's model to where it is kept; its record is told last."""
+    if trained.kept:
+        return trained
+    key = f"{MODELS}/{trained.weights}"
+    with _fetched(store, MODEL, trained.weights, heartbeat) as folder:
+        upload(folder, store, key, heartbeat)
+    kept = trained.model_copy(update={"kept": key})
+    _put_record(store, "", kept)
+    return kept
 
 
 def _put_record(store: Store, place: str, trained: Trained) -> None:

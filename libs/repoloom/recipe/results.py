@@ -10,6 +10,8 @@ from repoloom.evaluation.result import Evaluation
 from repoloom.recipe.model import EvaluateParams
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
+MODEL, MODELS = "model", "models"
+"""The folder of the model that was trained last, and that of the folders of models which are kept, named by weights."""
 
 
 class StageName(StrEnum):
@@ -56,6 +58,7 @@ class Trained(Record):
     steps: int
     seconds: float
     stages: tuple[TrainedStage, ...] = ()
+    kept: str = ""  # where a copy of the model lies that no later training overwrites; empty: nowhere
 
 
 class Evaluated(Record):

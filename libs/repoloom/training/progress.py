@@ -22,6 +22,7 @@ class TrainingProgress(Record):
     state: RunState
     stage: str = ""  # at work, or the last one: pretrain, extend or instruct
     run: str = ""  # the stage's identity; empty: not known yet
+    work: str = ""  # what whoever began it calls it
     step: int = 0  # done, of the stage
     steps: int  # of the whole stage; 0: not known yet
     prepared: int = 0  # pieces of what comes before and after a stage's steps: files read, tasks done, MiB copied

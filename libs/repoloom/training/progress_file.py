@@ -50,6 +50,7 @@ class ProgressFile:
         plan: ParallelPlan,
         stage: str,
         *,
+        work: str = "",
         is_last: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -57,7 +58,8 @@ class ProgressFile:
         self._store = store
         self._plan = plan
         self._clock = clock
-        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, steps=0)
+        self._work = work
+        self._progress = TrainingProgress(state=RunState.RUNNING, stage=stage, work=work, steps=0)
         self._ended = RunState.DONE if is_last else RunState.RUNNING
         self._former: TrainingProgress | None = None
         self._restored = False
@@ -95,7 +97,7 @@ class ProgressFile:
     def identify(self, run: str) -> None:
         """Says which training it is: the record keeps the step of this very one, and of no other."""
         if self._former and self._former.run == run:
-            self._progress = self._former.model_copy(update={"state": RunState.RUNNING})
+            self._progress = self._former.model_copy(update={"state": RunState.RUNNING, "work": self._work})
         else:
             self._progress = self._progress.model_copy(update={"run": run})
 
@@ -103,7 +105,7 @@ class ProgressFile:
         """Has the record say again what it said before: the stage was done long since. Raises StoreError."""
         self._restored = self._former is not None
         if self._former:
-            self._progress = self._former
+            self._progress = self._former.model_copy(update={"work": self._work})
             self._write()
 
     def begin(self, steps: int, sequence_length: int, peak: float | None) -> None:
@@ -132,6 +134,7 @@ class ProgressFile:
             state=RunState.RUNNING,
             stage=self._progress.stage,
             run=self._progress.run,
+            work=self._work,
             step=report.step,
             steps=report.steps,
             tokens=tokens,

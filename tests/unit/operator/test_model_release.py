@@ -34,6 +34,7 @@ def a_world(folder: Path) -> World:
         "phase": "Succeeded",
         "observedGeneration": 1,
         "weights": "new",
+        "model": "s3://models/new",
         "identity": "i",
         "corpus": world.built(TRAINED),
         "recipe": recipe(TRAINED).identity,
@@ -144,6 +145,9 @@ def test_a_model_is_measured_let_through_and_served_by_few_first_then_by_all(wor
     assert status["phase"] == "Released"
     corpus = world.objects["TrainingRun", "t"]["status"]["corpus"]
     assert status["lineage"] | {"recipe": ""} == {"model": "new", "training": "i", "corpus": corpus, "recipe": ""}
+    assert status["model"] == "s3://models/new"
+    [container] = world.objects["Deployment", "web"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "REPOLOOM_MODEL", "value": "s3://models/new"} in container["env"]
     assert status["scores"]["bitsPerByte"] == 2.0
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from trainings import a_world, admit, finish, happen, look, phase, settle, stepped
+from trainings import TRAINED, a_world, admit, finish, happen, look, phase, settle, stepped
 from worlds import World, resource
 
 
@@ -193,6 +193,23 @@ def test_a_training_that_got_further_than_when_it_failed_does_not_rest_when_its_
     happen(world, "delete job")
     settle(world)
     assert len(world.jobs()) == 1
+
+
+def test_how_far_another_training_came_in_the_same_place_is_not_how_far_this_one_has(world: World) -> None:
+    settle(world)
+    world.pods_start()
+    stepped(world, 9)
+    world.edit("TrainingRun", "t", recipe={**TRAINED, "seed": 7})
+    settle(world)
+    world.pods_start()
+    look(world)
+    assert "progress" not in world.status("TrainingRun", "t")
+    world.pods_end("Failed")
+    settle(world)
+    for step in (2, 4, 6, 8):
+        assert phase(world) != "Failed"
+        fails_at(world, "", step)
+    assert phase(world) != "Failed"
 
 
 def fails_at(world: World, stage: str, step: int) -> None:

@@ -59,6 +59,7 @@ def assert_trains(world: World, template: dict[str, Any], container: str) -> Non
         *("-m", "repoloom", "train", "/recipe/recipe.yaml"),
         *("--store", str(world.folder), "--out", world.objects["TrainingRun", "t"]["spec"]["out"]),
         *("--parallel", "zero1", "--hang-seconds", "1800"),
+        *("--keep", "--work", template["metadata"]["labels"]["repoloom.dev/work"]),
     ]
 
 

@@ -31,6 +31,7 @@ def test_progress_and_the_model_are_told(world: World) -> None:
     settle(world)
     status = world.status("TrainingRun", "t")
     assert (status["phase"], status["weights"], status["identity"], status["loss"]) == ("Succeeded", "w", "i", 2.5)
+    assert status["model"] == f"{world.objects['TrainingRun', 't']['spec']['out']}/models/w"
 
 
 def test_progress_is_told_in_the_digits_that_people_read(world: World) -> None:
@@ -46,7 +47,7 @@ def test_the_definition_has_a_place_for_all_that_is_told_of_progress() -> None:
     text = "".join(line for line in DEFINITION.read_text().splitlines(keepends=True) if "{{" not in line)
     schema = yaml.safe_load(text)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
     fields = schema["properties"]["status"]["properties"]["progress"]["properties"]
-    told = TrainingProgress.model_fields.keys() - {"state", "run"}  # the phase says the one, lineage the other
+    told = TrainingProgress.model_fields.keys() - {"state", "run", "work"}  # phase and lineage say what these do
     assert fields.keys() == camel(dict.fromkeys(told, 0)).keys()
 
 

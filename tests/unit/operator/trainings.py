@@ -9,6 +9,7 @@ from repoloom import store as stores
 from repoloom.recipe.results import TRAINING, Trained
 from repoloom.store import open_store
 from repoloom.training.progress import PROGRESS, RunState, TrainingProgress
+from repoloom_operator.children import WORK_LABEL
 
 TRAINED: dict[str, Any] = {
     **RECIPE,
@@ -45,9 +46,11 @@ def out(world: World) -> stores.Store:
 
 
 def stepped(world: World, step: int, stage: str = "", prepared: int = 0, loss: float = 2.5, rate: float = 7) -> None:
+    """The job that is there, if any, writes where it is."""
     progress = TrainingProgress(
         state=RunState.RUNNING,
         stage=stage,
+        work=world.jobs()[0]["metadata"]["labels"][WORK_LABEL] if world.jobs() else "",
         step=step,
         steps=9,
         prepared=prepared,
@@ -63,7 +66,15 @@ def stepped(world: World, step: int, stage: str = "", prepared: int = 0, loss: f
 def trained(world: World) -> None:
     packed = world.objects["CorpusBuild", "c"]["status"]["digest"]
     record = Trained(
-        identity="i", packed=packed, weights="w", parameters=1, unigram_loss=3, final_loss=2.5, steps=9, seconds=1
+        identity="i",
+        packed=packed,
+        weights="w",
+        parameters=1,
+        unigram_loss=3,
+        final_loss=2.5,
+        steps=9,
+        seconds=1,
+        kept="models/w",
     )
     stores.write(out(world), TRAINING, record.model_dump_json().encode())
 

@@ -96,6 +96,39 @@ def test_what_is_trained_is_not_trained_again_unless_its_weights_are_not_there(c
     assert weights.read_bytes() == before
 
 
+def test_a_model_that_is_kept_stays_where_it_is_when_its_place_is_trained_anew(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    first, _ = trained(corpus, out)
+    kept = keep(corpus, out)
+    assert kept == first.model_copy(update={"kept": f"models/{first.weights}"})
+    other, _ = trained(corpus, out, learning_rate=0.02)
+    assert other.weights != first.weights
+    assert other.kept == ""
+    store = open_store(str(out))
+    assert sha256(store, f"{kept.kept}/model.safetensors") == first.weights
+    assert sha256(store, "model/model.safetensors") == other.weights
+    names = {path.name for path in (out / kept.kept).iterdir()}
+    assert names == {path.name for path in (out / "model").iterdir()}
+
+
+def keep(corpus: Corpus, out: Path) -> Trained:
+    found = train_stages([Pretrain(params(), corpus)], corpus, str(out), SingleProcess(), Seen(), keep=True)
+    assert isinstance(found, Trained)
+    return found
+
+
+def test_a_training_killed_as_it_keeps_its_model_keeps_it_the_next_time(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    first, _ = trained(corpus, out)
+    with monkeypatch.context() as killed:
+        killed.setattr(stores, "write", _killed_at("training.json", stores.write))
+        with pytest.raises(KeyboardInterrupt):
+            keep(corpus, out)
+    assert keep(corpus, out).kept == f"models/{first.weights}"
+
+
 def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -128,11 +128,20 @@ def test_a_stage_that_was_done_long_since_leaves_the_record_as_it_was(tmp_path: 
     with training(tmp_path) as progress:
         progress.step(report(100))
     done = read(tmp_path)
-    with file(tmp_path, seconds=5) as progress:
+    with file(tmp_path, seconds=5, work="again") as progress:
         progress.heartbeat()
         assert read(tmp_path).state == "running"
         progress.restore()
-    assert read(tmp_path) == done
+    assert read(tmp_path) == done.model_copy(update={"work": "again"})
+
+
+def test_it_is_told_by_the_name_that_whoever_began_it_last_gave_it(tmp_path: Path) -> None:
+    with training(tmp_path, work="first") as progress:
+        progress.step(report(30))
+    with training(tmp_path, work="second") as progress:
+        assert (read(tmp_path).step, read(tmp_path).work) == (30, "second")
+        progress.step(report(31))
+    assert read(tmp_path).work == "second"
 
 
 def test_that_a_work_gets_on_is_told_every_five_seconds_to_ranks_and_in_the_record(tmp_path: Path) -> None:
