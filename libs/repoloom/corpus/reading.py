@@ -4,6 +4,7 @@ import functools
 import hashlib
 import io
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import BinaryIO
 
 import pyarrow as pa
@@ -64,6 +65,14 @@ def open_part(store: Store, part: Part) -> io.BufferedIOBase:
     return _copies.open(part.sha256, lambda file: fetch_part(store, part, file))
 
 
+def open_parquet(file: io.BufferedIOBase | Path) -> pq.ParquetFile:
+    """A Parquet file that is read by the thread that asks for its rows.
+
+    One of Arrow's own may let go of what it read as Python ends, which aborts the process.
+    """
+    return pq.ParquetFile(file, pre_buffer=False)
+
+
 def _missing(store: Store, part: Part) -> CorruptDataError:
     return CorruptDataError(f"{store.uri}/{part.key} is missing; {WAY_OUT.format(store.uri)}")
 
@@ -93,7 +102,7 @@ class TableReader:
         """The names of the columns, none where the table has no part."""
         store = open_store(self._root)
         for part in self._parts[:1]:
-            with open_part(store, part) as file, pq.ParquetFile(file) as parquet:
+            with open_part(store, part) as file, open_parquet(file) as parquet:
                 return list(parquet.schema_arrow.names)
         return []
 
@@ -125,7 +134,7 @@ class TableReader:
     def _row_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         store = open_store(self._root)
         for part in self._parts:
-            with open_part(store, part) as file, pq.ParquetFile(file) as parquet:
+            with open_part(store, part) as file, open_parquet(file) as parquet:
                 present = columns and [name for name in columns if name in parquet.schema_arrow.names]
                 for group in range(parquet.num_row_groups):
                     rows = parquet.read_row_group(group, columns=present, use_threads=False)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from repoloom import store as stores
 from repoloom.corpus.ledger import Counts, Ledger
-from repoloom.corpus.reading import WAY_OUT
+from repoloom.corpus.reading import WAY_OUT, open_parquet
 from repoloom.engine.task import Commit
 from repoloom.errors import CorruptDataError
 from repoloom.store import Store
@@ -124,7 +124,7 @@ class CommitLog:
         if key != _name(content, _rows_in(key)):
             raise corrupt
         try:
-            rows = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)
+            rows = open_parquet(io.BytesIO(content)).read(use_threads=False)
         except pa.ArrowException as error:
             raise corrupt from error
         if rows.schema != COMMITS:

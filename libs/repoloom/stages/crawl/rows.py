@@ -136,10 +136,10 @@ def _json_object(line: bytes) -> dict[str, Any] | None:
 
 
 def _parquet_rows(source: ParquetSource, table: Path, budget: Budget) -> Iterator[Mapping[str, Any]]:
-    import pyarrow.parquet as pq
+    from repoloom.corpus.reading import open_parquet
 
     packed, size = table.stat().st_size, 0
-    with damage_reported(str(source)), pq.ParquetFile(table, pre_buffer=False) as file:
+    with damage_reported(str(source)), open_parquet(table) as file:
         for batch in file.iter_batches(_BATCH_ROWS, columns=_check_columns(source.columns, file.schema_arrow.names)):
             size += batch.nbytes
             budget.check_ratio(size, packed)
