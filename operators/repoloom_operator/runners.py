@@ -63,7 +63,7 @@ def pod(
                 "image": image,
                 "imagePullPolicy": settings.images.pull_policy,
                 "command": list(command),
-                "env": [*settings.env, *env],
+                "env": [*settings.env, *pods.env, *env],
                 "envFrom": list(settings.env_from),
                 "resources": dict(resources or pods.resources),
                 "securityContext": {

@@ -34,6 +34,7 @@ class Images(_Settings):
 class Pods(_Settings):
     """What differs between the pods of the data path, of training and of evaluation."""
 
+    env: tuple[Object, ...] = ()  # besides that of all
     priority_class: str = ""
     node_selector: Mapping[str, str] = {}
     tolerations: tuple[Object, ...] = ()

@@ -169,6 +169,24 @@ def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
     assert operator_settings(objects)["envFrom"][1:] == secrets
 
 
+@pytest.mark.parametrize("service", ["", "local-files"])
+def test_what_a_crawl_may_reach_is_said_to_who_crawls_and_to_the_service_by_itself(service: str) -> None:
+    objects = render(
+        DEVELOPMENT, services={"crawler": {"crawlAllow": service}}, workers={"crawlAllow": "local-files,ssh"}
+    )
+    told = {
+        template["metadata"]["labels"]["app.kubernetes.io/component"]: entry["value"]
+        for template in templates(objects)
+        for entry in template["spec"]["containers"][0].get("env", ())
+        if entry["name"] == "REPOLOOM_CRAWL_ALLOW"
+    }
+    assert told == {"crawler": service} | dict.fromkeys(WORKERS, "local-files,ssh")
+    assert "REPOLOOM_CRAWL_ALLOW" not in named(objects, "ConfigMap", "environment")["data"]
+    settings = operator_settings(objects)
+    assert settings["data"]["env"] == [{"name": "REPOLOOM_CRAWL_ALLOW", "value": "local-files,ssh"}]
+    assert "env" not in settings["training"] | settings["evaluation"]
+
+
 def test_another_image_is_another_build() -> None:
     builds = {
         named(render(DEVELOPMENT, **more), "ConfigMap", "environment")["data"]["REPOLOOM_BUILD"]
