@@ -112,7 +112,7 @@ def _values(namespace: Namespace) -> dict[str, Any]:
         "tls": {"secretName": f"{NAME}-tls", "clientCertificates": True},
         "callers": {"secretName": f"{NAME}-callers"},
         "test": {"clientTlsSecretName": f"{NAME}-tls"},
-        "serving": {"slots": 1, "drainSeconds": 150},
+        "serving": {"slots": 1, "requestSeconds": 150, "drainSeconds": 150},
         "resources": {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"cpu": "1", "memory": "1Gi"}},
     }
 
