@@ -82,6 +82,18 @@ def test_no_probe_asks_a_port_that_wants_tls_or_a_certificate(values: str) -> No
     assert probed == {8080, 9090} | ({6379, 9000} if values == DEVELOPMENT else set())
 
 
+@pytest.mark.parametrize(("own", "shown"), [("", "given"), ("client", "client")])
+def test_helm_test_shows_a_certificate_of_its_own_or_the_services(own: str, shown: str) -> None:
+    spec = helm.named(render(PRODUCTION, tls={"testSecretName": own}), "Pod", "loom-repoloom-test")["spec"]
+    (container,) = spec["containers"]
+    secrets = {volume["name"]: volume["secret"] for volume in spec["volumes"] if "secret" in volume}
+    mounted = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
+    for name in ("CERT", "KEY"):
+        (file,) = (entry["value"] for entry in container["env"] if entry["name"] == f"REPOLOOM_CLIENT_{name}_FILE")
+        assert mounted[str(Path(file).parent)] == {"secretName": shown}
+    assert mounted["/etc/repoloom/tls"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
 def test_one_service_may_differ_from_the_defaults() -> None:
     objects = render(DEVELOPMENT, services={"filter": {"replicas": 3, "resources": {"limits": {"memory": "9Gi"}}}})
     assert named(objects, "Deployment", "filter")["spec"]["replicas"] == 3

@@ -89,6 +89,12 @@ def test_the_variables_are_those_that_the_server_knows() -> None:
         from_environment(InferenceSettings, "REPOLOOM_INFERENCE", found)
 
 
+@pytest.mark.parametrize(("values", "scheme"), [(INSECURE, "http"), (SECURE, "https")])
+def test_helm_test_asks_by_the_name_that_the_certificate_is_of(values: Mapping[str, Any], scheme: str) -> None:
+    [address] = (one for one in rendered(values)["Pod", "code-test"]["spec"]["containers"][0]["env"])
+    assert address == {"name": "ADDRESS", "value": f"{scheme}://code.here.svc:8000"}
+
+
 def test_a_canary_is_a_second_deployment_behind_the_same_service() -> None:
     objects = rendered({**SECURE, **CANARY})
     stable, canary = objects["Deployment", "code"], objects["Deployment", "code-canary"]
