@@ -64,7 +64,7 @@ def pod(
                 "imagePullPolicy": settings.images.pull_policy,
                 "command": list(command),
                 "env": [*settings.env, *pods.env, *env],
-                "envFrom": list(settings.env_from),
+                "envFrom": [*settings.env_from, *pods.env_from],
                 "resources": dict(resources or pods.resources),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

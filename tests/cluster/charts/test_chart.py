@@ -166,19 +166,24 @@ def test_without_keda_workers_are_of_a_fixed_number_or_it_is_said_what_lacks() -
 
 def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
     objects = render(PRODUCTION, redis={"port": 6380, "database": 3, "secretName": "password"})
-    environment = named(objects, "ConfigMap", "environment")["data"]
-    assert environment["AWS_ENDPOINT_URL"] == "https://s3.example"
-    assert environment["REPOLOOM_REDIS_URL"] == "rediss://given:6380/3"
+    assert named(objects, "ConfigMap", "environment")["data"]["AWS_ENDPOINT_URL"] == "https://s3.example"
+    assert named(objects, "ConfigMap", "queue")["data"] == {"REPOLOOM_REDIS_URL": "rediss://given:6380/3"}
     for trigger in named(objects, "ScaledObject", "worker-cpu")["spec"]["triggers"]:
         told = trigger["metadata"]
         assert (told["address"], told["databaseIndex"], told["enableTLS"]) == ("given:6380", "3", "true")
         assert trigger["authenticationRef"] == {"name": "loom-repoloom-redis"}
     (password,) = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
     assert (password["name"], password["key"]) == ("password", "REPOLOOM_REDIS_PASSWORD")
-    secrets = [{"secretRef": {"name": name}} for name in ("given", "password")]
+    store, queue = (
+        [{"configMapRef": {"name": f"loom-repoloom-{settings}"}}, {"secretRef": {"name": secret}}]
+        for settings, secret in (("environment", "given"), ("queue", "password"))
+    )
     for name in SERVICES | WORKERS:
-        assert pod(objects, name)["containers"][0]["envFrom"][1:] == secrets
-    assert operator_settings(objects)["envFrom"][1:] == secrets
+        assert pod(objects, name)["containers"][0]["envFrom"] == [*store, *queue]
+    assert pod(objects, "operator")["containers"][0]["envFrom"] == store
+    started = operator_settings(objects)
+    assert (started["envFrom"], started["data"]["envFrom"]) == (store, queue)
+    assert "envFrom" not in started["training"] | started["evaluation"]
 
 
 @pytest.mark.parametrize("service", ["", "local-files"])
