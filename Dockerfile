@@ -3,11 +3,14 @@
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
 #   development-redis    a Redis for clusters that have none at hand
-# Versions are pinned, and neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
+# Versions of Python's packages are pinned, but for what torch's wheel and GPU_PACKAGES bring; Debian's packages, and the base
+# behind its tag, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
 
-# Where packages are installed: Python 3.11 as the image below has it, and CUDA's compiler where one is to be compiled.
-ARG BASE=python:3.11-slim-bookworm
-FROM python:3.11-slim-bookworm AS base
+# What all run on: Python 3.11 on Debian 12. Its digest says which.
+ARG PYTHON=python:3.11-slim-bookworm
+# Where packages are installed: Python 3.11 as that image has it, and CUDA's compiler where one is to be compiled.
+ARG BASE=$PYTHON
+FROM $PYTHON AS base
 RUN groupadd --gid 1000 repoloom \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin repoloom \
  && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
@@ -37,7 +40,7 @@ RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requir
 
 FROM environment AS inference-environment
 COPY requirements/inference.txt /requirements/
-# An index of torch's builds, such as one of CUDA's; else pip's own has the say.
+# An index of torch's builds, for CPUs or for a CUDA; else pip's own has the say.
 ARG TORCH_INDEX=
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-compile ${TORCH_INDEX:+--extra-index-url $TORCH_INDEX} --requirement /requirements/inference.txt \

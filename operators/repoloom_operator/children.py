@@ -150,8 +150,9 @@ def labels(resource: Resource[S], work: str) -> dict[str, str]:
 
 
 def pod_labels(resource: Resource[S], work: str) -> dict[str, str]:
-    """The labels of its pods: one lets them through the chart's network policies to Redis and the store."""
-    return {**labels(resource, work), f"{GROUP}/data": "true"}
+    """The labels of its pods: the chart's network policies let them to the store, and those of a build to Redis too."""
+    reached = ("data", "queue") if resource.kind == "CorpusBuild" else ("data",)
+    return {**labels(resource, work), **{f"{GROUP}/{name}": "true" for name in reached}}
 
 
 @dataclass(frozen=True)

@@ -63,8 +63,8 @@ def pod(
                 "image": image,
                 "imagePullPolicy": settings.images.pull_policy,
                 "command": list(command),
-                "env": [*settings.env, *env],
-                "envFrom": list(settings.env_from),
+                "env": [*settings.env, *pods.env, *env],
+                "envFrom": [*settings.env_from, *pods.env_from],
                 "resources": dict(resources or pods.resources),
                 "securityContext": {
                     "allowPrivilegeEscalation": False,

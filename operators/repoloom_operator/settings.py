@@ -34,6 +34,8 @@ class Images(_Settings):
 class Pods(_Settings):
     """What differs between the pods of the data path, of training and of evaluation."""
 
+    env_from: tuple[Object, ...] = ()  # besides those of all: Redis, of those that give it tasks
+    env: tuple[Object, ...] = ()
     priority_class: str = ""
     node_selector: Mapping[str, str] = {}
     tolerations: tuple[Object, ...] = ()

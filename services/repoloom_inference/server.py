@@ -8,6 +8,7 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import uvicorn
 
@@ -15,16 +16,18 @@ from repoloom.errors import InputError
 from repoloom.rpc.server import running
 from repoloom.rpc.settings import ServerSettings, split_address
 from repoloom.telemetry import endpoint
+from repoloom_inference.connection import Connection
 from repoloom_inference.grpc_service import service
 from repoloom_inference.http import app
 from repoloom_inference.served import Served
 from repoloom_inference.settings import InferenceSettings
 from repoloom_inference.state import State
-from repoloom_inference.tls import Protocol, server_context
+from repoloom_inference.tls import server_context
 
 _logger = logging.getLogger(__name__)
 _LISTEN = 1024  # connections that wait to be accepted
 _KEEP_ALIVE_SECONDS = 75  # longer than proxies keep theirs, so that none sends a request into one that is being closed
+_HEAD_SECONDS = 30  # at most, until a connection has brought the head of a request
 
 
 @dataclass(frozen=True)
@@ -97,7 +100,7 @@ async def _http(state: State, setup: Setup) -> AsyncIterator[_Http]:
     settings = setup.http
     config = uvicorn.Config(
         app(state, settings, setup.inference.request_seconds),
-        http=Protocol,
+        http=partial(Connection, head_seconds=min(settings.quiet_seconds, _HEAD_SECONDS)),  # type: ignore[arg-type]
         ws="none",
         lifespan="off",
         log_config=None,

@@ -1,12 +1,9 @@
 """TLS over HTTP, as repoloom.rpc.security has it over gRPC: the same files, and what a client's certificate says."""
 
-import asyncio
 import logging
 import os
 import ssl
 from collections.abc import Mapping, Sequence
-
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from repoloom.errors import InputError
 from repoloom.rpc.settings import ServerSettings
@@ -55,16 +52,6 @@ def server_context(settings: ServerSettings) -> ssl.SSLContext | None:
 
     context.sni_callback = look
     return context
-
-
-class Protocol(H11Protocol):
-    """HTTP/1.1 that tells the application whose certificate the connection bears."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
-        if certificate := transport.get_extra_info("peercert"):
-            names, app = certificate_names(certificate), self.app
-            self.app = lambda scope, receive, send: app({**scope, CERTIFICATE: names}, receive, send)
 
 
 def certificate_names(certificate: Mapping[str, Sequence[Sequence[object]]]) -> dict[str, list[bytes]]:

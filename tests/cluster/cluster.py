@@ -140,6 +140,7 @@ class Namespace:
             "securityContext": {**RESTRICTED, "runAsUser": 1000},
             "envFrom": [
                 {"configMapRef": {"name": "repoloom-environment"}},
+                {"configMapRef": {"name": "repoloom-queue"}},
                 {"secretRef": {"name": "repoloom-store"}},
                 {"secretRef": {"name": "repoloom-redis"}},
             ],
@@ -161,7 +162,7 @@ class Namespace:
             "containers": [container],
             "volumes": [{"name": volume, **source} for volume, (_, source) in volumes.items()],
         }
-        labels = {f"repoloom.dev/{name}": "true" for name in ("data", "crawls", "calls")}
+        labels = {f"repoloom.dev/{name}": "true" for name in ("data", "queue", "crawls", "calls")}
         job = {"backoffLimit": 0, "template": {"metadata": {"labels": labels}, "spec": pod}}
         head = {"name": name}
         self.apply(

@@ -56,6 +56,9 @@ seccompProfile:
 {{- if and .Values.tls.clientCertificates (not (and .Values.tls.secretName .Values.callers.secretName)) }}
 {{- fail "tls.clientCertificates needs tls.secretName, and callers.secretName, which says what each certificate may do" }}
 {{- end }}
+{{- if lt (float64 .Values.serving.drainSeconds) (float64 .Values.serving.requestSeconds) }}
+{{- fail (printf "serving.drainSeconds is %v and serving.requestSeconds %v: a pod that is stopped would cut off requests that may still run; give both, the first no less than the second" .Values.serving.drainSeconds .Values.serving.requestSeconds) }}
+{{- end }}
 {{- $policy := .Values.networkPolicy }}
 {{- if and $policy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled) (not $policy.clients) }}
 {{- fail "an ingress or httpRoute needs networkPolicy.clients: the peers that it comes from, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}

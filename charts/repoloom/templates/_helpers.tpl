@@ -107,10 +107,15 @@ topologySpreadConstraints:
 {{ sha256sum .Values.images.repoloom | trunc 12 }}
 {{- end }}
 
-{{/* The store and Redis, for services, workers, and the pods that run recipes: not secret, and secret. */}}
-{{- define "repoloom.envFrom" -}}
+{{/* The store, of all that moves data: not secret, and secret. */}}
+{{- define "repoloom.storeFrom" -}}
 - configMapRef: {name: {{ include "repoloom.fullname" . }}-environment}
 - secretRef: {name: {{ include "repoloom.storeSecret" . }}}
+{{- end }}
+
+{{/* Redis, of services, workers, and the pods that run recipes: not secret, and secret. */}}
+{{- define "repoloom.queueFrom" -}}
+- configMapRef: {name: {{ include "repoloom.fullname" . }}-queue}
 - secretRef: {name: {{ include "repoloom.redisSecret" . }}}
 {{- end }}
 

@@ -82,6 +82,18 @@ def test_no_probe_asks_a_port_that_wants_tls_or_a_certificate(values: str) -> No
     assert probed == {8080, 9090} | ({6379, 9000} if values == DEVELOPMENT else set())
 
 
+@pytest.mark.parametrize(("own", "shown"), [("", "given"), ("client", "client")])
+def test_helm_test_shows_a_certificate_of_its_own_or_the_services(own: str, shown: str) -> None:
+    spec = helm.named(render(PRODUCTION, tls={"testSecretName": own}), "Pod", "loom-repoloom-test")["spec"]
+    (container,) = spec["containers"]
+    secrets = {volume["name"]: volume["secret"] for volume in spec["volumes"] if "secret" in volume}
+    mounted = {mount["mountPath"]: secrets.get(mount["name"]) for mount in container["volumeMounts"]}
+    for name in ("CERT", "KEY"):
+        (file,) = (entry["value"] for entry in container["env"] if entry["name"] == f"REPOLOOM_CLIENT_{name}_FILE")
+        assert mounted[str(Path(file).parent)] == {"secretName": shown}
+    assert mounted["/etc/repoloom/tls"]["items"] == [{"key": "ca.crt", "path": "ca.crt"}]
+
+
 def test_one_service_may_differ_from_the_defaults() -> None:
     objects = render(DEVELOPMENT, services={"filter": {"replicas": 3, "resources": {"limits": {"memory": "9Gi"}}}})
     assert named(objects, "Deployment", "filter")["spec"]["replicas"] == 3
@@ -154,19 +166,42 @@ def test_without_keda_workers_are_of_a_fixed_number_or_it_is_said_what_lacks() -
 
 def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
     objects = render(PRODUCTION, redis={"port": 6380, "database": 3, "secretName": "password"})
-    environment = named(objects, "ConfigMap", "environment")["data"]
-    assert environment["AWS_ENDPOINT_URL"] == "https://s3.example"
-    assert environment["REPOLOOM_REDIS_URL"] == "rediss://given:6380/3"
+    assert named(objects, "ConfigMap", "environment")["data"]["AWS_ENDPOINT_URL"] == "https://s3.example"
+    assert named(objects, "ConfigMap", "queue")["data"] == {"REPOLOOM_REDIS_URL": "rediss://given:6380/3"}
     for trigger in named(objects, "ScaledObject", "worker-cpu")["spec"]["triggers"]:
         told = trigger["metadata"]
         assert (told["address"], told["databaseIndex"], told["enableTLS"]) == ("given:6380", "3", "true")
         assert trigger["authenticationRef"] == {"name": "loom-repoloom-redis"}
     (password,) = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
     assert (password["name"], password["key"]) == ("password", "REPOLOOM_REDIS_PASSWORD")
-    secrets = [{"secretRef": {"name": name}} for name in ("given", "password")]
+    store, queue = (
+        [{"configMapRef": {"name": f"loom-repoloom-{settings}"}}, {"secretRef": {"name": secret}}]
+        for settings, secret in (("environment", "given"), ("queue", "password"))
+    )
     for name in SERVICES | WORKERS:
-        assert pod(objects, name)["containers"][0]["envFrom"][1:] == secrets
-    assert operator_settings(objects)["envFrom"][1:] == secrets
+        assert pod(objects, name)["containers"][0]["envFrom"] == [*store, *queue]
+    assert pod(objects, "operator")["containers"][0]["envFrom"] == store
+    started = operator_settings(objects)
+    assert (started["envFrom"], started["data"]["envFrom"]) == (store, queue)
+    assert "envFrom" not in started["training"] | started["evaluation"]
+
+
+@pytest.mark.parametrize("service", ["", "local-files"])
+def test_what_a_crawl_may_reach_is_said_to_who_crawls_and_to_the_service_by_itself(service: str) -> None:
+    objects = render(
+        DEVELOPMENT, services={"crawler": {"crawlAllow": service}}, workers={"crawlAllow": "local-files,ssh"}
+    )
+    told = {
+        template["metadata"]["labels"]["app.kubernetes.io/component"]: entry["value"]
+        for template in templates(objects)
+        for entry in template["spec"]["containers"][0].get("env", ())
+        if entry["name"] == "REPOLOOM_CRAWL_ALLOW"
+    }
+    assert told == {"crawler": service} | dict.fromkeys(WORKERS, "local-files,ssh")
+    assert "REPOLOOM_CRAWL_ALLOW" not in named(objects, "ConfigMap", "environment")["data"]
+    settings = operator_settings(objects)
+    assert settings["data"]["env"] == [{"name": "REPOLOOM_CRAWL_ALLOW", "value": "local-files,ssh"}]
+    assert "env" not in settings["training"] | settings["evaluation"]
 
 
 def test_another_image_is_another_build() -> None:

@@ -89,6 +89,12 @@ def test_the_variables_are_those_that_the_server_knows() -> None:
         from_environment(InferenceSettings, "REPOLOOM_INFERENCE", found)
 
 
+@pytest.mark.parametrize(("values", "scheme"), [(INSECURE, "http"), (SECURE, "https")])
+def test_helm_test_asks_by_the_name_that_the_certificate_is_of(values: Mapping[str, Any], scheme: str) -> None:
+    [address] = (one for one in rendered(values)["Pod", "code-test"]["spec"]["containers"][0]["env"])
+    assert address == {"name": "ADDRESS", "value": f"{scheme}://code.here.svc:8000"}
+
+
 def test_a_canary_is_a_second_deployment_behind_the_same_service() -> None:
     objects = rendered({**SECURE, **CANARY})
     stable, canary = objects["Deployment", "code"], objects["Deployment", "code-canary"]
@@ -114,12 +120,19 @@ def test_probes_need_no_certificate() -> None:
 
 
 def test_a_roll_out_takes_no_pod_before_another_is_ready_and_gives_each_time_to_finish() -> None:
-    objects = rendered({**INSECURE, "serving": {"drainSeconds": 40, "preStopSeconds": 7}})
+    objects = rendered({**INSECURE, "serving": {"requestSeconds": 40, "drainSeconds": 40, "preStopSeconds": 7}})
     assert objects["Deployment", "code"]["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     spec = pod(objects)
     assert spec["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "7"]
     assert environment(objects)["REPOLOOM_SERVER_DRAIN_SECONDS"] == "40"
     assert spec["terminationGracePeriodSeconds"] > 47
+
+
+@pytest.mark.parametrize("serving", [{"drainSeconds": 299}, {"requestSeconds": 301}])
+def test_a_pod_that_is_stopped_has_as_long_as_a_request_may_take(serving: Mapping[str, Any]) -> None:
+    found = environment(rendered(INSECURE))
+    assert float(found["REPOLOOM_SERVER_DRAIN_SECONDS"]) >= float(found["REPOLOOM_INFERENCE_REQUEST_SECONDS"])
+    assert "serving.drainSeconds is" in helm.refused("inference", **{**INSECURE, "serving": serving})
 
 
 def test_pods_are_made_anew_when_their_settings_change() -> None:

@@ -31,7 +31,7 @@ def ends(objects: Objects) -> Iterator[tuple[str, End]]:
     for kind in PLURALS:
         yield kind, End(pod_labels(of_kind(kind), "work"))
         yield f"{kind} there", End(pod_labels(of_kind(kind), "work"), "there")
-    yield "run", End({"repoloom.dev/data": "true", "repoloom.dev/crawls": "true"})
+    yield "run", End({f"repoloom.dev/{name}": "true" for name in ("data", "queue", "crawls")})
     yield from ((name, End(namespace=name)) for name in ("keda", "monitoring", "kube-system", "elsewhere"))
     yield "public host", End(namespace="", address="93.184.216.34")
     yield "API server", End(namespace="", address="10.96.0.1")
@@ -111,26 +111,27 @@ def is_peer(peer: Mapping[str, Any], end: End, namespace: str) -> bool:
     return end.namespace == namespace and selects(peer.get("podSelector", {}), end)
 
 
-KEPT = {"kube-system": {53}, "redis": {6379}, "store": {9000}}
+STORE = {"kube-system": {53}, "store": {9000}}
+BOTH = STORE | {"redis": {6379}}
 CRAWLED = {"public host": {80, 443}}
 OUTSIDE = ("API server", "public host", "keda", "monitoring", "elsewhere")  # wherever the API server may be
 REACHED: dict[str, dict[str, set[int]]] = {
-    "filter": KEPT,
-    "crawler": KEPT | CRAWLED,
-    "worker-cpu": KEPT | CRAWLED,
-    "run": KEPT | CRAWLED,
-    "CorpusBuild": KEPT | CRAWLED,
-    "TrainingRun": KEPT | {"TrainingRun": ANY},
-    "ModelRelease": KEPT,
-    "CorpusBuild there": KEPT | CRAWLED,
-    "TrainingRun there": KEPT | {"TrainingRun there": ANY},
-    "ModelRelease there": KEPT,
-    "inference": KEPT | {name: {53} for name in (*OUTSIDE, "kube-system")},
-    "operator": KEPT | {name: {443, 6443} for name in OUTSIDE} | {"kube-system": {53, 443, 6443}},
+    "filter": BOTH,
+    "crawler": BOTH | CRAWLED,
+    "worker-cpu": BOTH | CRAWLED,
+    "run": BOTH | CRAWLED,
+    "CorpusBuild": BOTH | CRAWLED,
+    "TrainingRun": STORE | {"TrainingRun": ANY},
+    "ModelRelease": STORE,
+    "CorpusBuild there": BOTH | CRAWLED,
+    "TrainingRun there": STORE | {"TrainingRun there": ANY},
+    "ModelRelease there": STORE,
+    "inference": STORE | {name: {53} for name in (*OUTSIDE, "kube-system")},
+    "operator": STORE | {name: {443, 6443} for name in OUTSIDE} | {"kube-system": {53, 443, 6443}},
     "test": {"kube-system": {53}, "filter": {7000}, "crawler": {7000}},
     "redis": {},
     "store": {},
-    "keda": {"redis": {6379, 9000}, "store": {6379, 9000}},
+    "keda": {"redis": {6379}},
     "monitoring": {name: {9090} for name in ("filter", "crawler", "worker-cpu", "operator")},
     "elsewhere": {},
 }

@@ -18,6 +18,7 @@ SERVES = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
         ({"store": {"development": {"x": 1}}}, "at '/store/development': additional properties 'x' not allowed"),
         ({"services": {"x": {}}}, "at '/services': additional properties 'x' not allowed"),
         ({"services": {"filter": {"x": 1}}}, "at '/services/filter': additional properties 'x' not allowed"),
+        ({"services": {"filter": {"crawlAllow": ""}}}, "at '/services/filter': additional properties 'crawlAllow'"),
         ({"workers": {"cpu": {"autoscaling": {"x": 1}}}}, "at '/workers/cpu/autoscaling': additional properties 'x'"),
         ({"images": {"repoloom": "repoloom"}}, "at '/images/repoloom': 'repoloom' does not match pattern"),
         ({"store": {"address": "gs://a/b"}}, "at '/store/address': 'gs://a/b' does not match pattern '^s3://"),

@@ -3,6 +3,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trainings
 import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -62,6 +63,30 @@ def test_a_build_runs_the_recipe_into_its_store_and_tells_its_digest_and_funnel(
     assert (status["phase"], status["digest"], status["observedGeneration"]) == ("Ready", digest, 1)
     assert status["funnel"][0] == {"step": "filter", "entering": 9, "kept": 7, "quarantined": 0, "dropped": {"long": 2}}
     assert ("Built", f"the corpus is {digest}") in world.events
+
+
+def test_of_the_pods_that_it_starts_only_those_of_a_build_have_redis(tmp_path: Path) -> None:
+    store, queue = ({"secretRef": {"name": name}} for name in ("store", "redis"))
+    world = trainings.a_world(tmp_path)
+    world.settings = Settings.model_validate(
+        {"images": IMAGES, "envFrom": [store], "data": {"envFrom": [queue], "env": [{"name": "A", "value": "b"}]}}
+    )
+    world.put(resource("CorpusBuild", "d", recipe=RECIPE, store=str(tmp_path / "d")))
+    trainings.settle(world)
+    world.settle("CorpusBuild", "d")
+    training, build = (
+        next(job["spec"] for job in world.jobs() if job["kind"] == kind) for kind in ("PyTorchJob", "Job")
+    )
+    for template, queued, sources, variables in (
+        (build["template"], True, [store, queue], ["A"]),
+        (training["pytorchReplicaSpecs"]["Worker"]["template"], False, [store], []),
+    ):
+        labels = template["metadata"]["labels"]
+        assert labels["repoloom.dev/data"] == "true"
+        assert ("repoloom.dev/queue" in labels) is queued
+        [container] = template["spec"]["containers"]
+        assert container["envFrom"] == sources
+        assert [entry["name"] for entry in container["env"] if entry["name"] == "A"] == variables
 
 
 def test_the_recipe_of_a_pod_is_the_one_of_the_resource(world: World) -> None:
