@@ -20,7 +20,7 @@ class Readable(Protocol):
 
 
 def upload(folder: Path, store: Store, prefix: str, heartbeat: Heartbeat = unheard) -> dict[str, str]:
-    """Puts the files of a folder below a prefix, and removes what else lies there.
+    """Puts the files of a folder below a prefix, and removes what else lies there; what is in folders there stays.
 
     Returns the SHA-256 of each, by name, in hexadecimal. Raises StoreError.
     """
@@ -29,7 +29,8 @@ def upload(folder: Path, store: Store, prefix: str, heartbeat: Heartbeat = unhea
         with path.open("rb") as source, store.create(f"{prefix}/{path.name}") as target:
             digests[path.name] = copy(source, target, heartbeat)
     for key in list(store.list(prefix)):
-        if key.removeprefix(f"{prefix}/") not in digests:
+        name = key.removeprefix(f"{prefix}/")
+        if "/" not in name and name not in digests:
             store.delete(key)
     return digests
 

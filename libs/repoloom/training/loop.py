@@ -89,14 +89,16 @@ def train(
     plan.agree({"dataset": data_digest, "run": identity, "software": software})
     make_deterministic(params.threads)
     ranks, architecture = ranks or plan, params.architecture(vocabulary)
-    state: State | None = None
-    model: Llama | None = None
+    origin: Llama | None = None
+    moments: dict[str, Tensor] | None = None
 
     def restore(heartbeat: Heartbeat) -> Progress:
-        nonlocal state, model
+        nonlocal origin, moments
         progress, state = checkpoints.restore(identity, heartbeat)
-        if begin and state is None:
-            model = begin(heartbeat)
+        if state is not None:
+            origin, moments = Llama.of(architecture, state.weights), state.moments
+        elif begin:
+            origin = begin(heartbeat)
         if progress.software not in ("", software):
             logger.warning(
                 "the run has come to step %d by %s and goes on by %s: its weights may differ in their last bits from "
@@ -112,7 +114,9 @@ def train(
         checkpoints.save(state, progress, heartbeat)
 
     progress = ranks.on_main(restore)
-    objective = plan.place(model or new_model(architecture, params.seed), params, state)
+    model = Llama.without_weights(architecture)
+    objective = plan.place(model, origin.parameters() if origin else model.first_weights(params.seed), params, moments)
+    origin = moments = None  # else what was read stays in memory until the run ends
     sampler = Sampler(len(data), params.seed)
     steps = params.total_steps(len(data))
 
@@ -176,11 +180,8 @@ def read(data: Sequences, samples: list[int], architecture: Architecture) -> Bat
 
 def new_model(architecture: Architecture, seed: int) -> Llama:
     """A freshly initialised model: a pure function of its arguments."""
-    with torch.device("meta"):
-        model = Llama(architecture)
-    model.to_empty(device="cpu")
-    model.initialise(seed)
-    return model
+    shapes = Llama.without_weights(architecture)
+    return Llama.of(architecture, dict(zip(shapes.state_dict(), shapes.first_weights(seed), strict=True)))
 
 
 def run_identity(params: TrainParams, vocabulary: int, data_digest: str) -> str:

@@ -1,6 +1,6 @@
 """A Llama, its parameters named and shaped as Hugging Face's `LlamaForCausalLM` names and shapes them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Self
 
 import torch
@@ -104,10 +104,15 @@ class Llama(nn.Module):
             self.lm_head = nn.Linear(architecture.hidden_size, architecture.vocab_size, bias=False)
 
     @classmethod
+    def without_weights(cls, architecture: Architecture) -> Self:
+        """A model whose parameters have shapes and no memory: they are on the meta device."""
+        with torch.device("meta"):
+            return cls(architecture)
+
+    @classmethod
     def of(cls, architecture: Architecture, weights: Mapping[str, Tensor]) -> Self:
         """A model that has these very tensors as weights, by name. Raises RuntimeError where they do not fit."""
-        with torch.device("meta"):
-            model = cls(architecture)
+        model = cls.without_weights(architecture)
         model.load_state_dict(weights, assign=True)
         return model
 
@@ -134,15 +139,17 @@ class Llama(nn.Module):
         """Hidden states (..., hidden) -> (..., vocab)."""
         return functional.linear(hidden, self.output_weight)
 
-    @torch.no_grad()
-    def initialise(self, seed: int) -> None:
-        """Normal weights of the architecture's range, norms of one; a pure function of shapes and seed."""
-        generator = torch.Generator(device=self.output_weight.device).manual_seed(seed)
-        for parameter in self.parameters():
-            if parameter.ndim == 1:
-                parameter.fill_(1.0)
+    def first_weights(self, seed: int) -> Iterator[Tensor]:
+        """Normal weights of the architecture's range, norms of one, parameter by parameter; made on the CPU.
+
+        A pure function of shapes and seed.
+        """
+        generator = torch.Generator().manual_seed(seed)
+        for shape in [parameter.shape for parameter in self.parameters()]:
+            if len(shape) == 1:
+                yield torch.ones(shape)
             else:
-                parameter.normal_(0.0, self.architecture.initializer_range, generator=generator)
+                yield torch.empty(shape).normal_(0.0, self.architecture.initializer_range, generator=generator)
 
     def new_cache(self, batch: int, capacity: int) -> list[LayerCache]:
         """Empty caches for every layer, for `capacity` tokens in all."""

@@ -11,6 +11,8 @@ from repoloom.training.model import Llama
 
 F = TypeVar("F", bound=Callable[..., object])
 
+_NORM = "norm.weight"
+
 
 def _bare(method: F) -> F:
     """A method of torch's optimizers without what torch, as far as 2.13, has around it for its compiler."""
@@ -26,8 +28,9 @@ class LeanAdamW(AdamW):
 
 
 def new_optimizer(model: Llama, params: TrainParams) -> LeanAdamW:
-    """The optimizer of a model's parameters."""
-    matrices = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    norms = [parameter for parameter in model.parameters() if parameter.ndim == 1]
+    """The optimizer of a model's parameters, which it knows by their names: a rank's share of a matrix is none."""
+    named = list(model.named_parameters())
+    matrices = [parameter for name, parameter in named if not name.endswith(_NORM)]
+    norms = [parameter for name, parameter in named if name.endswith(_NORM)]
     groups = [{"params": matrices, "weight_decay": params.weight_decay}, {"params": norms, "weight_decay": 0.0}]
     return LeanAdamW(groups, lr=params.learning_rate, betas=params.betas, fused=True)

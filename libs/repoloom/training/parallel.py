@@ -3,7 +3,7 @@
 import gc
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol, TypeVar
 
@@ -55,10 +55,13 @@ class ParallelPlan(Ranks, Protocol):
         """What the main rank gave."""
         ...
 
-    def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
+    def place(
+        self, model: Llama, weights: Iterator[Tensor], params: TrainParams, moments: Mapping[str, Tensor] | None
+    ) -> nn.Module:
         """The objective on its device, with its optimizer, sharded or replicated as the plan has it.
 
-        It goes on from the state that the main rank gives, where it gives one, and from the model as it is elsewhere.
+        The model comes without weights, and gets those that the main rank gives, which are in its parameters' order and
+        are taken one at a time. The optimizer goes on from the moments of that rank, where it gives some.
         """
         ...
 
@@ -113,14 +116,18 @@ class SingleProcess:
     def on_main(self, work: Callable[[Heartbeat], T]) -> T:
         return work(unheard)
 
-    def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
-        self._model = model.to(self.device)
+    def place(
+        self, model: Llama, weights: Iterator[Tensor], params: TrainParams, moments: Mapping[str, Tensor] | None
+    ) -> nn.Module:
+        self._model = model.to_empty(device=self.device)
+        for parameter, weight in zip(model.parameters(), weights, strict=True):
+            parameter.data.copy_(weight)
         if self.device.type == "cuda":
             compile_layers(self._model)
         self._optimizer = new_optimizer(self._model, params)
         self._clip = params.gradient_clip
-        if state:
-            self._load(state)
+        if moments:
+            self._load(moments)
         return Objective(self._model)
 
     def backward(self, loss: Tensor) -> None:
@@ -153,10 +160,9 @@ class SingleProcess:
         del self._model, self._optimizer
         gc.collect()
 
-    def _load(self, state: State) -> None:
-        self._model.load_state_dict(state.weights)
+    def _load(self, moments: Mapping[str, Tensor]) -> None:
         parameters = dict(self._model.named_parameters())
-        for path, value in state.moments.items():
+        for path, value in moments.items():
             name, _, key = path.rpartition("/")
             parameter = parameters[name]
             # A fused AdamW keeps its step counts where the parameter is, in float32.

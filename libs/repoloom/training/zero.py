@@ -1,8 +1,9 @@
 """ZeRO over the ranks that torchrun started: each holds a share of what training remembers (arXiv 1910.02054).
 
-DeepSpeed shards the optimizer's moments (stage 1), the gradients (2) and the weights (3). What a checkpoint holds is
-gathered whole on the main rank, so that a run goes on with any number of ranks, and with any stage. That rank alone
-reads and writes checkpoints; the others have what it read from it.
+DeepSpeed shards the optimizer's moments (stage 1), the gradients (2) and the weights (3), these from the beginning: a
+model may then be larger than what one device holds. What a checkpoint holds is gathered whole on the main rank, so that
+a run goes on with any number of ranks, and with any stage. That rank alone reads and writes checkpoints; the others
+have what it read from it.
 """
 
 import gc
@@ -134,14 +135,13 @@ class Zero:
         self.share((made,))
         return made
 
-    def place(self, model: Llama, params: TrainParams, state: State | None) -> nn.Module:
-        goes_on = self.any(state is not None)
-        if state:
-            model.load_state_dict(state.weights)
-        self._model = model.to(self.device)
-        for parameter in model.parameters():
-            distributed.broadcast(parameter.data, 0)
+    def place(
+        self, model: Llama, weights: Iterator[Tensor], params: TrainParams, moments: Mapping[str, Tensor] | None
+    ) -> nn.Module:
+        goes_on = self.any(moments is not None)
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        self._model = model
+        self._set_weights(weights)
         self._engine, *_ = deepspeed.initialize(
             model=Objective(model), optimizer=new_optimizer(model, params), config=self._config(params)
         )
@@ -149,7 +149,7 @@ class Zero:
             deepspeed.zero.register_external_parameter(self._engine.module, model.output_weight)
         self._begin_moments()
         if goes_on:
-            self._set_moments(shapes, state)
+            self._set_moments(shapes, moments)
         return self._engine  # type: ignore[no-any-return]
 
     def backward(self, loss: Tensor) -> None:
@@ -192,6 +192,18 @@ class Zero:
         """AdamW over this rank's share, inside DeepSpeed's own."""
         return self._engine.optimizer.optimizer  # type: ignore[no-any-return]
 
+    def _set_weights(self, weights: Iterator[Tensor]) -> None:
+        """Deals out those that the main rank has; at stage 3 a rank has its share of them, and one module's whole."""
+        for module in self._model.modules():
+            own = list(module.to_empty(device=self.device, recurse=False).parameters(recurse=False))
+            for parameter in own:
+                if self.is_main:
+                    parameter.data.copy_(next(weights))
+                if self._stage < 3:
+                    distributed.broadcast(parameter.data, 0)
+            if own and self._stage == 3:
+                deepspeed.zero.Init(module=module)  # sends them, and leaves each rank its share
+
     def _begin_moments(self) -> None:
         """As AdamW begins them; it would do so too late for DeepSpeed to know where each parameter's moments are."""
         sharded = self._engine.optimizer
@@ -202,13 +214,13 @@ class Zero:
         if self._stage < 3:
             sharded._lazy_init_hp_params_optimizer_state()
 
-    def _set_moments(self, shapes: Mapping[str, torch.Size], state: State | None) -> None:
+    def _set_moments(self, shapes: Mapping[str, torch.Size], moments: Mapping[str, Tensor] | None) -> None:
         """Deals out those that the main rank has."""
         for name, parameter in self._model.named_parameters():
             for key in (*_MOMENTS, _STEP):
                 value = torch.empty(shapes[name] if key != _STEP else (), device=self.device)
-                if state:
-                    value.copy_(state.moments[f"{name}/{key}"])
+                if moments:
+                    value.copy_(moments[f"{name}/{key}"])
                 distributed.broadcast(value, 0)
                 if key != _STEP:
                     safe_set_full_optimizer_state(parameter, value, key)

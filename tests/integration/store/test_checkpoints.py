@@ -12,7 +12,7 @@ from repoloom.errors import CorruptDataError, InputError
 from repoloom.store import Naming, Store, write
 from repoloom.training.checkpoint import MODEL, OPTIMIZER, PROGRESS, Checkpoints, Progress, State
 from repoloom.training.config import TrainParams
-from repoloom.training.loop import new_model
+from repoloom.training.model import Llama
 from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
 from repoloom.training.tensors import serialized
@@ -33,8 +33,9 @@ PARAMS = TrainParams(size=SHAPE, batch_size=1, micro_batch_size=1, steps=9, lear
 def trained(steps: int, state: State | None = None) -> State:
     """The state that a training has after some steps more."""
     plan = SingleProcess(torch.device("cpu"))
-    model = new_model(SHAPE, seed=0)
-    plan.place(model, PARAMS, state)
+    model = Llama.without_weights(SHAPE)
+    weights = iter(state.weights.values()) if state else model.first_weights(seed=0)
+    plan.place(model, weights, PARAMS, state.moments if state else None)
     for _ in range(steps):
         plan.backward(sum(parameter.square().sum() for parameter in model.parameters()))
         plan.step(0.1)

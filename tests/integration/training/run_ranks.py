@@ -12,6 +12,7 @@ import time
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from run_tiny import PARAMS
 from safetensors.torch import save_file
@@ -26,8 +27,10 @@ from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.data import PackedDataset
 from repoloom.training.forms import Parallel
 from repoloom.training.loop import StepReport, train
+from repoloom.training.model import Llama
 from repoloom.training.parallel import open_plan
 
+SEVERAL_LAYERS = PARAMS.architecture(300).model_copy(update={"num_hidden_layers": 8})
 TINY = PARAMS.model_copy(update={"steps": 6, "threads": 1, "batch_size": 8})
 
 
@@ -97,6 +100,29 @@ def ask_main(environment: dict[str, str], out: Path) -> None:
                 plan.on_main(partial(fail, error))
             except Exception as raised:
                 asked.write(f"{type(raised).__name__}: {raised}\n")
+
+
+def place(environment: dict[str, str], out: Path, parallel: str) -> None:
+    """Has ranks begin with a new model; writes the most bytes of it that this one held to OUT/held-<rank>.
+
+    The main rank writes what all of them hold together to OUT/weights.
+    """
+    _begin(environment, out)
+    model, held, send = Llama.without_weights(SEVERAL_LAYERS), [0], distributed.broadcast
+
+    def broadcast(*given: Any, **options: Any) -> Any:
+        having = [parameter for parameter in model.parameters() if not parameter.is_meta]
+        shares = [parameter.ds_tensor for parameter in having if hasattr(parameter, "ds_tensor")]
+        held.append(sum(tensor.nbytes for tensor in (*having, *shares) if tensor is not None))
+        return send(*given, **options)
+
+    distributed.broadcast = broadcast
+    with open_plan(Parallel(parallel), 120) as plan:
+        plan.place(model, model.first_weights(TINY.seed), TINY, None)
+        whole = plan.state().weights
+        if plan.is_main:
+            save_file(whole, out / "weights")
+        (out / f"held-{plan.rank}").write_text(str(max(held)))
 
 
 def _begin(environment: dict[str, str], out: Path) -> None:

@@ -20,6 +20,8 @@ from processes import READY
 from safetensors.torch import load_file
 from torch import distributed
 
+from repoloom.training.loop import new_model
+
 SCRIPT = Path(run_ranks.__file__)
 STAGES = ("zero1", "zero2", "zero3")
 SUMMATION = {"rtol": 2e-4, "atol": 2e-5}
@@ -161,6 +163,21 @@ def test_two_ranks_lose_what_one_process_loses(alone: Training, two: Callable[[s
     for one, other in zip(alone.steps(), ranks.steps(), strict=True):
         assert other == pytest.approx(one, rel=1e-5)
     assert close(ranks, alone)
+
+
+def test_ranks_of_zero3_begin_with_shares_of_a_new_model_that_none_of_them_holds_whole(tmp_path: Path) -> None:
+    new = new_model(run_ranks.SEVERAL_LAYERS, run_ranks.TINY.seed).state_dict()
+    with forked(4, run_ranks.place, tmp_path, "zero3") as processes:
+        for process in processes:
+            process.join()
+        assert [process.exitcode for process in processes] == [0] * 4, (tmp_path / "said-0").read_text()
+    shared = load_file(tmp_path / "weights")
+    assert shared.keys() == new.keys()
+    assert all(torch.equal(weight, shared[name]) for name, weight in new.items())
+    whole, largest = sum(weight.nbytes for weight in new.values()), max(weight.nbytes for weight in new.values())
+    assert whole / 4 + largest < whole / 2
+    for rank in range(4):
+        assert int((tmp_path / f"held-{rank}").read_text()) <= whole / 4 + largest
 
 
 def test_where_nothing_is_compiled_no_compiler_is_imported(alone: Training, two: Callable[[str], Training]) -> None:
