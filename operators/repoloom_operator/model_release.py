@@ -29,6 +29,7 @@ from repoloom_operator.roll_out import (
     deployment_missing,
     ended,
     not_ready,
+    on_its_way,
     rejected,
     released,
     under_way,
@@ -300,8 +301,7 @@ class _Release:
         elif served == self.model and serving.ready:
             yield from self._rest("Released", released(SERVED), passed)
         elif served == self.model:  # by another's will: there is nothing to go back to
-            said = serving.said or "all replicas get the model"
-            yield from self._rest("RollingOut", not_ready("RollingOut", said), passed)
+            yield from self._rest("RollingOut", on_its_way(serving), passed)
             yield self.look
         elif serving.holder == me:
             self.fields |= {"candidate": asdict(self.model), "former": asdict(served)}

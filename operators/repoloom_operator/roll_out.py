@@ -52,6 +52,19 @@ def deployment_missing(release: Resource[ModelReleaseSpec]) -> Condition:
     return not_ready("DeploymentMissing", said, alarming=True)
 
 
+def on_its_way(serving: Deployment) -> Condition:
+    """That all replicas are to serve it, and what keeps them from that."""
+    if not serving.replicas:
+        return no_replicas(serving)
+    return not_ready("RollingOut", serving.said or "all replicas get the model")
+
+
+def no_replicas(deployment: Deployment) -> Condition:
+    """That a Deployment is switched off."""
+    said = f"{deployment.name} has no replicas to serve the model; this goes on when it is scaled up"
+    return not_ready("NoReplicas", said, alarming=True)
+
+
 def rejected() -> Condition:
     """That it never will be."""
     return not_ready("GatesMissed", "nothing was rolled out")
@@ -97,11 +110,11 @@ class RollOut:
         elif serving is None or serving.model is None:
             yield from self._write(self.phase, deployment_missing(self.release))
             yield self.look
-        elif canary and canary.replicas and self.phase == "Canary":
+        elif self.phase == "Canary" and canary and (canary.replicas or canary.model == self.model):
             yield from self._try(canary)
             yield self.look
         elif serving.model != self.model:
-            news = [not_ready("RollingOut", "all replicas get the model")] if self.phase == "Canary" else []
+            news = [on_its_way(serving)] if self.phase == "Canary" else []
             yield from self._write("RollingOut", *news)  # once: what is refused stays told
             yield serving.serve(self.model)
             yield self.look
@@ -111,7 +124,7 @@ class RollOut:
             yield from self._write("Released", released(SERVED))
             yield Requeue(0)
         else:
-            yield from self._write("RollingOut", not_ready("RollingOut", "all replicas get the model"))
+            yield from self._write("RollingOut", on_its_way(serving))
             yield self.look
 
     def back(self) -> Iterator[Action]:
@@ -136,7 +149,8 @@ class RollOut:
             self.fields["canarySince"] = timestamp(self.now)
             yield from self._write("Canary", not_ready("Canary", "the canary serves the model"))
         elif not since:
-            yield from self._write("Canary", not_ready("Canary", canary.said))
+            waits = not_ready("Canary", canary.said) if canary.replicas else no_replicas(canary)
+            yield from self._write("Canary", waits)
 
     def _broken(self, deployment: Deployment) -> Iterator[Action]:
         why = f"{deployment.name} did not serve the model"
