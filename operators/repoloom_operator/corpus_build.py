@@ -14,6 +14,7 @@ from repoloom_operator.conditions import Condition, Outcome, fields
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import FINALIZER, CorpusBuildSpec, Resource, camel, timestamp
 from repoloom_operator.settings import Settings
+from repoloom_operator.store_roots import outside
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,11 @@ def reconcile(seen: Observed) -> Iterator[Action]:
     if FINALIZER not in build.finalizers:
         yield AddFinalizer()
         return
-    try:
-        recipe = check(build.spec.recipe)
-    except InputError as error:
+    recipe = _accepted(seen)
+    if isinstance(recipe, Condition):
         yield from children.stop()
-        yield from _refused(str(error), fields(build.status)).write(build, seen.now)
+        idle = Condition("Ready", False, recipe.reason, "nothing runs; see the condition Accepted")
+        yield from Outcome("Refused", (recipe, idle), fields(build.status)).write(build, seen.now)
         return
     if build.status.get("recipe") == recipe.identity and "digest" in build.status:
         yield from _built(seen, seen.kept.of(recipe.identity))
@@ -117,12 +118,15 @@ ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid")
 _GOES_ON = Condition("Suspended", False, "NotSuspended")
 
 
-def _refused(said: str, former: Mapping[str, Any]) -> Outcome:
-    conditions = (
-        Condition("Accepted", False, "RecipeRefused", said, alarming=True),
-        Condition("Ready", False, "RecipeRefused", "nothing runs; see the condition Accepted"),
-    )
-    return Outcome("Refused", conditions, former)
+def _accepted(seen: Observed) -> Checked | Condition:
+    """The recipe, or why nothing is done for it."""
+    spec = seen.resource.spec
+    if refused := outside("spec.store", spec.store, seen.settings.store_roots):
+        return refused
+    try:
+        return check(spec.recipe)
+    except InputError as error:
+        return Condition("Accepted", False, "RecipeRefused", str(error), alarming=True)
 
 
 def _built(seen: Observed, kept: Kept) -> Iterator[Action]:

@@ -83,6 +83,22 @@ def test_a_wrong_recipe_is_refused_with_where_what_and_the_nearest_and_nothing_r
     assert world.events[0] == ("RecipeRefused", said["message"])
 
 
+def test_a_store_below_none_of_the_roots_is_refused_and_nothing_runs(world: World, tmp_path: Path) -> None:
+    world.write_below(tmp_path / "a", tmp_path / "b")
+    settle(world)
+    said = world.condition("CorpusBuild", "c", "Accepted")
+    assert (said["status"], said["reason"]) == ("False", "OutsideRoots")
+    below = f"{tmp_path} lies below none of the stores that the chart's store.address names: {tmp_path}/a, {tmp_path}/b"
+    assert said["message"] == f"spec.store: {below}"
+    assert (world.status("CorpusBuild", "c")["phase"], world.jobs()) == ("Refused", [])
+    world.write_below(tmp_path / "a", tmp_path)
+    finish(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+    world.write_below(tmp_path / "a")
+    settle(world)
+    assert (world.status("CorpusBuild", "c")["phase"], world.jobs()) == ("Refused", [])
+
+
 def test_progress_is_shown_while_it_runs_and_that_of_a_former_recipe_is_not(world: World) -> None:
     world.built(OTHER)
     settle(world)
