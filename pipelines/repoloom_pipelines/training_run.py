@@ -14,6 +14,7 @@ from repoloom.errors import ConflictError, InputError, RepoloomError, Unavailabl
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import RunRecord
 from repoloom_pipelines.claim import check_claim
+from repoloom_pipelines.patience import TIMEOUT, patiently
 from repoloom_pipelines.settings import Workers
 
 if TYPE_CHECKING:
@@ -82,15 +83,16 @@ class _Resources:
         }
         where = (_GROUP, _VERSION, self._namespace, plural)
         try:
-            self._api.create_namespaced_custom_object(*where, body)
+            patiently(lambda: self._api.create_namespaced_custom_object(*where, body, _request_timeout=TIMEOUT))
         except ApiException as error:
             if error.status != 409:
                 raise _refused(error, f"create {plural}") from error
             found = self._get(plural)["spec"]
             if found == {**found, **spec}:
                 return
+            this, change = (*where, self._names[plural]), {"spec": dict(spec)}
             try:
-                self._api.patch_namespaced_custom_object(*where, self._names[plural], {"spec": dict(spec)})
+                patiently(lambda: self._api.patch_namespaced_custom_object(*this, change, _request_timeout=TIMEOUT))
             except ApiException as error:
                 raise _refused(error, f"patch {plural}") from error
 
@@ -121,9 +123,11 @@ class _Resources:
         return status if status.get("observedGeneration") == found["metadata"]["generation"] else {}
 
     def _get(self, plural: _Plural) -> Mapping[str, Any]:
+        this = (_GROUP, _VERSION, self._namespace, plural, self._names[plural])
         try:
-            where = (_GROUP, _VERSION, self._namespace, plural)
-            found: Mapping[str, Any] = self._api.get_namespaced_custom_object(*where, self._names[plural])
+            found: Mapping[str, Any] = patiently(
+                lambda: self._api.get_namespaced_custom_object(*this, _request_timeout=TIMEOUT)
+            )
         except ApiException as error:
             raise _refused(error, f"get {plural}") from error
         return found
