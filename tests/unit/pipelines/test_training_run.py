@@ -16,6 +16,7 @@ from kubernetes.client.exceptions import ApiException
 
 from repoloom.errors import ConflictError, UnavailableError
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.progress import Progress
 from repoloom.recipe.run import Made, RunRecord
 from repoloom_pipelines import model_path, patience, training_run
 from repoloom_pipelines.claim import claim
@@ -152,8 +153,8 @@ def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kube
     client.Configuration.set_default(None)
 
 
-def packed(store: Path, digest: str) -> None:
-    RunRecord(recipe=RECIPE.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
+def packed(store: Path, digest: str, by: Recipe = RECIPE) -> None:
+    RunRecord(recipe=by.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
 
 
 def train(store: Path, corpus: str, workers: int = 2) -> None:
@@ -169,11 +170,43 @@ def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
         packed(tmp_path, corpus)
         train(tmp_path, corpus)
     [build] = kubernetes.names("corpusbuilds")
+    assert kubernetes.found["corpusbuilds", build]["spec"]["digest"] == SECOND
     runs = kubernetes.names("trainingruns")
     assert len(runs) == 2
     wanted = [kubernetes.found["trainingruns", name]["spec"]["corpusRef"] for name in runs]
     assert wanted == [{"name": build, "digest": FIRST}, {"name": build, "digest": SECOND}]
     assert all(len(name) <= 40 for name in runs)
+
+
+def test_a_corpus_is_named_by_its_digest_and_the_recipe_that_made_it_so_that_none_is_built(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    kubernetes.happens = kubernetes.trains
+    other = Recipe({**RECIPE.model_dump(), "name": "other"})
+    packed(tmp_path, FIRST, by=other)
+    train(tmp_path, FIRST)
+    [build] = kubernetes.names("corpusbuilds")
+    [run] = kubernetes.names("trainingruns")
+    made_by = RunRecord.read(str(tmp_path)).recipe
+    assert kubernetes.found["corpusbuilds", build]["spec"] == {
+        "recipe": made_by,
+        "store": str(tmp_path),
+        "digest": FIRST,
+    }
+    assert made_by["name"] == "other"
+    assert kubernetes.found["trainingruns", run]["spec"]["recipe"]["name"] == "a"
+
+
+@pytest.mark.parametrize(("state", "left"), [("running", False), ("failed", False), ("done", True)])
+def test_what_a_run_says_that_came_to_no_end_is_not_said_of_the_corpus(
+    kubernetes: Kubernetes, tmp_path: Path, state: Literal["running", "failed", "done"], left: bool
+) -> None:
+    kubernetes.happens = kubernetes.trains
+    packed(tmp_path, FIRST)
+    progress = Progress(recipe="r", state=state, steps_total=9)
+    (tmp_path / "progress.json").write_text(progress.model_dump_json())
+    train(tmp_path, FIRST)
+    assert (tmp_path / "progress.json").exists() is left
 
 
 def test_another_attempt_waits_for_the_training_that_is_there(
