@@ -19,7 +19,6 @@ from repoloom_operator.actions import (
     SetStatus,
 )
 from repoloom_operator.api import Cluster
-from repoloom_operator.children import JOB_KINDS
 from repoloom_operator.conditions import Condition, carried
 from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, timestamp
 
@@ -36,7 +35,7 @@ def apply(
 ) -> float | None:
     """Does the actions; returns after how many seconds to look again, if they say so.
 
-    Raises ApiException; where the server does not take a child, the resource has been told so. A name that is taken is
+    Raises ApiException; where the server does not take a write, the resource has been told so. A name that is taken is
     no error: nothing more is done until it is free.
     """
     after: list[float] = []
@@ -58,7 +57,7 @@ def apply(
 
 
 def _refusal(action: Action, error: ApiException) -> Condition | None:
-    """What stands on the resource when the server does not take a child: a quota, a webhook, no such kind."""
+    """What stands on the resource when the server does not take a write: a quota, a webhook, no such kind."""
     if isinstance(action, Create) and error.status == _TAKEN:
         kind, name = action.manifest["kind"], action.manifest["metadata"]["name"]
         said = f"there is a {kind} {name} that is not labelled as this resource's; delete it"
@@ -68,7 +67,7 @@ def _refusal(action: Action, error: ApiException) -> Condition | None:
     match action:
         case Create({"kind": kind, "metadata": {"name": name}}):
             reason = "CreateRefused"
-        case Patch(kind, name) if kind in JOB_KINDS:
+        case Patch(kind, name):
             reason = "PatchRefused"
         case _:
             return None

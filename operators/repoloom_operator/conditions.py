@@ -91,3 +91,8 @@ def _entry(condition: Condition, old: Mapping[str, Any] | None, generation: int,
 def holds(status: Mapping[str, Any], condition: str) -> bool:
     """Whether a condition of a status holds."""
     return any(entry["type"] == condition and entry["status"] == "True" for entry in status.get("conditions", ()))
+
+
+def reason(status: Mapping[str, Any], condition: str) -> str:
+    """Why a condition of a status is as it is; empty where there is none."""
+    return next((entry["reason"] for entry in status.get("conditions", ()) if entry["type"] == condition), "")

@@ -14,6 +14,7 @@ from repoloom_operator.conditions import Condition, Outcome, fields
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import FINALIZER, CorpusBuildSpec, Resource, camel, timestamp
 from repoloom_operator.settings import Settings
+from repoloom_operator.store_roots import outside
 
 
 @dataclass(frozen=True)
@@ -75,11 +76,17 @@ def reconcile(seen: Observed) -> Iterator[Action]:
     if FINALIZER not in build.finalizers:
         yield AddFinalizer()
         return
-    try:
-        recipe = check(build.spec.recipe)
-    except InputError as error:
+    recipe = _accepted(seen)
+    if isinstance(recipe, Condition):
         yield from children.stop()
-        yield from _refused(str(error), fields(build.status)).write(build, seen.now)
+        idle = Condition("Ready", False, recipe.reason, "nothing runs; see the condition Accepted")
+        yield from Outcome("Refused", (recipe, idle), fields(build.status)).write(build, seen.now)
+        return
+    if build.spec.digest:
+        yield from children.stop()
+        held = _held(seen, recipe, build.spec.digest)
+        yield from held.write(build, seen.now)
+        yield Requeue(None if held.phase == "Pending" else _AT_REST)
         return
     if build.status.get("recipe") == recipe.identity and "digest" in build.status:
         yield from _built(seen, seen.kept.of(recipe.identity))
@@ -117,12 +124,47 @@ ACCEPTED = Condition("Accepted", True, "RecipeChecked", "the recipe is valid")
 _GOES_ON = Condition("Suspended", False, "NotSuspended")
 
 
-def _refused(said: str, former: Mapping[str, Any]) -> Outcome:
-    conditions = (
-        Condition("Accepted", False, "RecipeRefused", said, alarming=True),
-        Condition("Ready", False, "RecipeRefused", "nothing runs; see the condition Accepted"),
-    )
-    return Outcome("Refused", conditions, former)
+def _accepted(seen: Observed) -> Checked | Condition:
+    """The recipe, or why nothing is done for it."""
+    spec = seen.resource.spec
+    if refused := outside("spec.store", spec.store, seen.settings.store_roots):
+        return refused
+    try:
+        return check(spec.recipe)
+    except InputError as error:
+        return Condition("Accepted", False, "RecipeRefused", str(error), alarming=True)
+
+
+def _held(seen: Observed, recipe: Checked, wanted: str) -> Outcome:
+    """Whether the store holds the corpus that others have made there by the recipe."""
+    build, kept = seen.resource, seen.kept.of(recipe.identity)
+    found = seen.kept.digests.get(PACK)
+    was = build.status.get("recipe") == recipe.identity and build.status.get("digest") == wanted
+    former = fields(build.status) if was else {"recipe": recipe.identity}
+    if found is None and was:  # a run is at work, or nothing is read
+        return _ready(former)
+    if found == wanted == kept.digests.get(PACK):
+        since = former.get("completionTime", timestamp(seen.now))
+        made = {**former, **_told(kept), "digest": wanted, "completionTime": since}
+        return _ready(made, _whole(kept.progress))
+    phase, reason, said = _lacks(seen, wanted, found)
+    told = {"recipe": recipe.identity, **(_told(kept) if found is None else {})}
+    return Outcome(phase, (ACCEPTED, _GOES_ON, Condition("Ready", False, reason, said, alarming=True)), told)
+
+
+def _lacks(seen: Observed, wanted: str, found: str | None) -> tuple[str, str, str]:
+    """Phase, reason and words of a build whose corpus the store does not hold."""
+    store = seen.resource.spec.store
+    if trouble := seen.kept.trouble:
+        return "Pending", "StoreUnread", trouble
+    if found is None:
+        said = f"{store} holds no corpus: a run is at work there, has failed, or is to begin; {wanted} is waited for"
+        return "Pending", "CorpusMissing", said
+    if found == wanted:
+        said = f"{store} holds {wanted} as another recipe made it; give spec.recipe the one of {store}/run.json"
+        return "Failed", "RecipeChanged", said
+    ways = "give spec.digest that one, or make the other anew; without spec.digest a corpus is built"
+    return "Pending", "CorpusChanged", f"{store} holds the corpus {found}, and {wanted} is wanted; {ways}"
 
 
 def _built(seen: Observed, kept: Kept) -> Iterator[Action]:

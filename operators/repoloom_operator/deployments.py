@@ -48,7 +48,7 @@ class Deployment:
     container: str  # that serves
     model: Model | None  # None: its pods' template names none
     replicas: int
-    ready: bool  # all replicas of the newest template serve, and none of an older
+    ready: bool  # there are replicas, all of the newest template serve, and none of an older
     stuck: bool  # Kubernetes has given up on getting there
     said: str  # what keeps pods from serving, as they tell it
     holder: Holder | None  # the release that alone may change the model
@@ -62,14 +62,15 @@ class Deployment:
         serving = next((each for each in containers if MODEL in _environment(each)), containers[0])
         environment = _environment(serving)
         current = status.get("observedGeneration", 0) >= manifest["metadata"]["generation"]
+        replicas = spec.get("replicas", 1)
         counts = [status.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
         progressing = {entry["type"]: entry for entry in status.get("conditions", ())}.get("Progressing", {})
         return cls(
             name=manifest["metadata"]["name"],
             container=serving["name"],
             model=Model(environment[MODEL], environment.get(SHA256, "")) if environment.get(MODEL) else None,
-            replicas=spec.get("replicas", 1),
-            ready=current and counts == [spec.get("replicas", 1)] * len(counts),
+            replicas=replicas,
+            ready=current and replicas > 0 and counts == [replicas] * len(counts),
             stuck=current and progressing.get("reason") == "ProgressDeadlineExceeded",
             said=said,
             holder=holder,

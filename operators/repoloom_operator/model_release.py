@@ -23,10 +23,14 @@ from repoloom_operator.resources import (
     TrainingRunSpec,
 )
 from repoloom_operator.roll_out import (
+    SERVED,
     RollOut,
     as_wanted,
     deployment_missing,
+    ended,
     not_ready,
+    on_its_way,
+    rejected,
     released,
     under_way,
     work,
@@ -73,6 +77,7 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         except _UnknownError as unknown:
             yield from _let_go(seen)
             if release.status.get("phase") in (*_ENDS, "Rejected") and as_wanted(release):
+                yield from ended(release).write(release, seen.now)
                 return  # whatever becomes of the training, what was done with its model stays on record
             if _is_of(release, seen.training):  # what is under way goes on
                 outcome = carried(release, unknown.said)
@@ -206,7 +211,7 @@ class _Release:
         release = self.seen.resource
         if release.status.get("phase") in _ENDS and release.status["work"] == self.work:
             yield from _let_go(self.seen)
-            yield from Outcome(release.status["phase"], (), release.status).write(release, self.seen.now)
+            yield from ended(release).write(release, self.seen.now)
             return
         evaluated = self.seen.output.evaluated
         if evaluated is None or evaluated.identity != self.made.evaluation:
@@ -214,7 +219,7 @@ class _Release:
             return
         passed = self._gates(evaluated)
         if not passed.holds:
-            yield from self._rest("Rejected", not_ready("GatesMissed", "nothing was rolled out"), passed)
+            yield from self._rest("Rejected", rejected(), passed)
         elif self.spec.deployment is None:
             yield from self._rest("Released", released("the model passed its gates"), passed)
         else:
@@ -295,10 +300,9 @@ class _Release:
             yield from self._rest("Pending", deployment_missing(self.seen.resource), passed)
             yield self.look
         elif served == self.model and serving.ready:
-            yield from self._rest("Released", released("all replicas serve the model"), passed)
+            yield from self._rest("Released", released(SERVED), passed)
         elif served == self.model:  # by another's will: there is nothing to go back to
-            said = serving.said or "all replicas get the model"
-            yield from self._rest("RollingOut", not_ready("RollingOut", said), passed)
+            yield from self._rest("RollingOut", on_its_way(serving), passed)
             yield self.look
         elif serving.holder == me:
             self.fields |= {"candidate": asdict(self.model), "former": asdict(served)}

@@ -23,7 +23,7 @@ from repoloom_operator.resources import (
     Spec,
     TrainingRunSpec,
 )
-from repoloom_operator.rivals import Rival, is_at_work, is_to_begin
+from repoloom_operator.rivals import Rival, is_at_work, is_to_begin, overlap
 from repoloom_operator.settings import Settings, TrainingJob
 from repoloom_operator.training_output import Output
 
@@ -67,16 +67,16 @@ def observe_training_run(
 
 
 def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[Rival]:
-    """The other TrainingRuns of the same output, the oldest first."""
+    """The other TrainingRuns whose output is the same, or lies below or above it, the oldest first."""
     every = [run for namespace in cluster.namespaces for run in cluster.labelled("TrainingRun", namespace, {})]
     mine = False
     for manifest in sorted(every, key=_age):
         run = Resource.parse("TrainingRun", manifest, TrainingRunSpec)
         if run.uid == resource.uid:
             mine = True
-        elif run.spec.out.rstrip("/") == resource.spec.out.rstrip("/"):
+        elif overlap(run.spec.out, resource.spec.out):
             at_work = any(is_at_work(run, child) for child in children(run, cluster, TrainingJob))
-            yield Rival(f"{run.namespace}/{run.name}", not mine, at_work, is_to_begin(run))
+            yield Rival(f"{run.namespace}/{run.name}", run.spec.out, not mine, at_work, is_to_begin(run))
 
 
 def _age(manifest: Manifest) -> tuple[str, str, str]:

@@ -39,6 +39,7 @@ class CorpusBuildSpec(Spec):
 
     recipe: Mapping[str, Any]
     store: str
+    digest: str | None = None  # of the corpus that the store holds already: nothing is built
     suspend: bool = False
 
 

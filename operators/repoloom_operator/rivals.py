@@ -9,12 +9,19 @@ from repoloom_operator.resources import Resource, TrainingRunSpec
 
 @dataclass(frozen=True)
 class Rival:
-    """Another TrainingRun of the same output."""
+    """Another TrainingRun whose output is the same, or lies below or above it."""
 
     name: str  # with its namespace
+    out: str
     older: bool
     at_work: bool  # pods of it may write, or what they wrote is not recorded yet
     begins: bool  # as soon as it can
+
+
+def overlap(one: str, other: str) -> bool:
+    """Whether an output is another, or lies below or above it."""
+    above, below = sorted((f"{one.rstrip('/')}/", f"{other.rstrip('/')}/"), key=len)
+    return below.startswith(above)
 
 
 def writer(rivals: Sequence[Rival], children: Sequence[Child]) -> Rival | None:

@@ -10,8 +10,8 @@ from typing import Any
 
 from repoloom_operator.actions import Action, Requeue
 from repoloom_operator.children import work_of
-from repoloom_operator.conditions import Condition, Outcome
-from repoloom_operator.deployments import Deployment, Model
+from repoloom_operator.conditions import Condition, Outcome, fields, reason
+from repoloom_operator.deployments import MODEL, Deployment, Model
 from repoloom_operator.resources import ModelReleaseSpec, Resource, moment, timestamp
 
 
@@ -38,6 +38,9 @@ def not_ready(reason: str, said: str = "", *, alarming: bool = False) -> Conditi
     return Condition("Ready", False, reason, said, alarming=alarming)
 
 
+SERVED = "all replicas serve the model"
+
+
 def released(said: str) -> Condition:
     """That it is."""
     return Condition("Ready", True, "Released", said)
@@ -45,8 +48,39 @@ def released(said: str) -> Condition:
 
 def deployment_missing(release: Resource[ModelReleaseSpec]) -> Condition:
     """That there is nothing to roll out to."""
-    said = f"there is no Deployment {release.spec.deployment} that serves a model"
+    said = f"there is no Deployment {release.spec.deployment} that serves a model, whose address {MODEL} has as a value"
     return not_ready("DeploymentMissing", said, alarming=True)
+
+
+def on_its_way(serving: Deployment) -> Condition:
+    """That all replicas are to serve it, and what keeps them from that."""
+    if not serving.replicas:
+        return no_replicas(serving)
+    return not_ready("RollingOut", serving.said or "all replicas get the model")
+
+
+def no_replicas(deployment: Deployment) -> Condition:
+    """That a Deployment is switched off."""
+    said = f"{deployment.name} has no replicas to serve the model; this goes on when it is scaled up"
+    return not_ready("NoReplicas", said, alarming=True)
+
+
+def rejected() -> Condition:
+    """That it never will be."""
+    return not_ready("GatesMissed", "nothing was rolled out")
+
+
+def rolled_back() -> Condition:
+    """That it was served, and is no more."""
+    return not_ready("RolledBack", "the former model is served again; the events tell why", alarming=True)
+
+
+def ended(release: Resource[ModelReleaseSpec]) -> Outcome:
+    """The end that a release has come to, told again where it was told since that a Deployment could not be changed."""
+    phase = release.status["phase"]
+    ends = {"Released": released(SERVED), "Rejected": rejected(), "RolledBack": rolled_back()}
+    again = (ends[phase],) if reason(release.status, "Ready") == "PatchRefused" else ()
+    return Outcome(phase, again, fields(release.status))
 
 
 class RollOut:
@@ -76,20 +110,21 @@ class RollOut:
         elif serving is None or serving.model is None:
             yield from self._write(self.phase, deployment_missing(self.release))
             yield self.look
-        elif canary and canary.replicas and self.phase == "Canary":
+        elif self.phase == "Canary" and canary and (canary.replicas or canary.model == self.model):
             yield from self._try(canary)
             yield self.look
         elif serving.model != self.model:
-            yield from self._write("RollingOut", not_ready("RollingOut", "all replicas get the model"))
+            news = [on_its_way(serving)] if self.phase == "Canary" else []
+            yield from self._write("RollingOut", *news)  # once: what is refused stays told
             yield serving.serve(self.model)
             yield self.look
         elif serving.stuck:
             yield from self._broken(serving)
         elif serving.ready:
-            yield from self._write("Released", released("all replicas serve the model"))
+            yield from self._write("Released", released(SERVED))
             yield Requeue(0)
         else:
-            yield from self._write("RollingOut", not_ready("RollingOut", "all replicas get the model"))
+            yield from self._write("RollingOut", on_its_way(serving))
             yield self.look
 
     def back(self) -> Iterator[Action]:
@@ -104,7 +139,7 @@ class RollOut:
         held = timedelta(seconds=self.release.spec.canary.seconds)
         if canary.model != self.model:  # at first, or by another's will: it is tried from its beginning
             self.fields["canarySince"] = None
-            yield from self._write("Canary", not_ready("Canary"))
+            yield from self._write("Canary")
             yield canary.serve(self.model)
         elif canary.stuck or (since and not canary.ready):
             yield from self._broken(canary)
@@ -114,7 +149,8 @@ class RollOut:
             self.fields["canarySince"] = timestamp(self.now)
             yield from self._write("Canary", not_ready("Canary", "the canary serves the model"))
         elif not since:
-            yield from self._write("Canary", not_ready("Canary", canary.said))
+            waits = not_ready("Canary", canary.said) if canary.replicas else no_replicas(canary)
+            yield from self._write("Canary", waits)
 
     def _broken(self, deployment: Deployment) -> Iterator[Action]:
         why = f"{deployment.name} did not serve the model"
@@ -129,7 +165,8 @@ class RollOut:
     def _gone_back(self) -> Iterator[Action]:
         """Once, which the status remembers: whoever serves the model later means it."""
         self.fields |= {"former": None, "candidate": None}
-        yield from self._write("RolledBack")
+        news = [rolled_back()] if reason(self.release.status, "Ready") == "PatchRefused" else []
+        yield from self._write("RolledBack", *news)
         yield Requeue(0)
 
     def _write(self, phase: str, *conditions: Condition) -> Iterator[Action]:

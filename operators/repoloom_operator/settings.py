@@ -64,6 +64,7 @@ class Settings(_Settings):
     """The file."""
 
     images: Images
+    store_roots: tuple[str, ...] = ()  # below them lies all that resources may have written; without any, anywhere
     service_account: str = "default"  # of the pods; it needs no rights
     env_from: tuple[Object, ...] = ()  # the store's credentials, by the names of their secrets
     env: tuple[Object, ...] = ()

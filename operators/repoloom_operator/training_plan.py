@@ -1,5 +1,6 @@
 """What a TrainingRun is to train, of what corpus; or what stands in the way."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from repoloom_operator.corpus_build import PACK
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import CorpusBuildSpec, Resource, TrainingRunSpec
 from repoloom_operator.rivals import Rival
+from repoloom_operator.store_roots import outside
 
 
 @dataclass(frozen=True)
@@ -32,15 +34,22 @@ class Blocked(Exception):  # noqa: N818 - it is no error
         self.stops = stops  # a training that is under way
 
 
-def plan_of(run: Resource[TrainingRunSpec], corpus: Resource[CorpusBuildSpec] | None, rival: Rival | None) -> Plan:
+def plan_of(
+    run: Resource[TrainingRunSpec],
+    corpus: Resource[CorpusBuildSpec] | None,
+    rival: Rival | None,
+    roots: Sequence[str],
+) -> Plan:
     """What the corpus that is ready asks for. While none is, a run goes on with the one that it began with.
 
-    Raises Blocked, above all where a rival has the output.
+    Raises Blocked, above all where the output lies below none of the `roots`, or a rival has it.
     """
     named = run.spec.corpus_ref
+    if refused := outside("spec.out", run.spec.out, roots):
+        raise _refusal(refused)
     if rival:
         does = "writes" if rival.at_work else "is older and about to write"
-        said = f"TrainingRun {rival.name} {does} to {run.spec.out}; this one begins when that has ended"
+        said = f"TrainingRun {rival.name} {does} to {rival.out}; this one begins when that has ended"
         raise Blocked("Pending", Condition("Ready", False, "OutputTaken", said, alarming=True))
     if corpus is None:
         raise _waits("CorpusMissing", f"there is no CorpusBuild {named.name}", stops=False)
@@ -96,8 +105,12 @@ def _checked(content: Any) -> Checked:  # noqa: ANN401
 
 
 def _refused(said: str) -> Blocked:
-    idle = Condition("Ready", False, "RecipeRefused", "nothing runs; see the condition Accepted")
-    return Blocked("Refused", Condition("Accepted", False, "RecipeRefused", said, alarming=True), idle)
+    return _refusal(Condition("Accepted", False, "RecipeRefused", said, alarming=True))
+
+
+def _refusal(accepted: Condition) -> Blocked:
+    idle = Condition("Ready", False, accepted.reason, "nothing runs; see the condition Accepted")
+    return Blocked("Refused", accepted, idle)
 
 
 def _waits(reason: str, said: str, *, stops: bool = True) -> Blocked:

@@ -54,7 +54,7 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         yield AddFinalizer()
         return
     try:
-        plan = plan_of(run, seen.corpus, writer(seen.rivals, children.found))
+        plan = plan_of(run, seen.corpus, writer(seen.rivals, children.found), seen.settings.store_roots)
     except Blocked as blocked:
         yield from _blocked(blocked, run, children, seen.now)
         return

@@ -12,8 +12,11 @@ from kubernetes.config import ConfigException
 
 from repoloom.errors import ConflictError, InputError, RepoloomError, UnavailableError
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.progress import PROGRESS, Progress
 from repoloom.recipe.run import RunRecord
+from repoloom.store import open_store
 from repoloom_pipelines.claim import check_claim
+from repoloom_pipelines.patience import TIMEOUT, patiently
 from repoloom_pipelines.settings import Workers
 
 if TYPE_CHECKING:
@@ -34,19 +37,34 @@ def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, worker
     """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
 
     Its name is of the claim, the store and the corpus: another attempt finds the one that is there and waits for it,
-    and another corpus, of sources that have moved, has another one. Raises UnavailableError where there is no
-    Kubernetes, no operator or no right to use it, ConflictError where the store does not hold the corpus any more.
+    and another corpus, of sources that have moved, has another one. Nothing is built: the CorpusBuild is of what lies
+    there, and of the recipe that made it. Raises UnavailableError where there is no Kubernetes, no operator or no right
+    to use it, ConflictError where the store does not hold the corpus any more.
     """
     from repoloom_pipelines.model_path import open_model
 
     check_claim(store, claimed)
+    _forget_progress(store)
     build = f"pipeline-{hashlib.sha256(f'{claimed} of {store}'.encode()).hexdigest()[:16]}"  # a claim may be of several
     resources = _Resources({"corpusbuilds": build, "trainingruns": f"{build}-{corpus.removeprefix('sha256:')[:12]}"})
-    resources.want("corpusbuilds", {"recipe": Recipe.parse(recipe, "recipe").model_dump(), "store": store})
-    wanted = workers.model_dump(by_alias=True, exclude_none=True)
-    resources.want("trainingruns", {"corpusRef": {"name": build, "digest": corpus}, "out": store, **wanted})
+    resources.want("corpusbuilds", {"recipe": RunRecord.read(store).recipe, "store": store, "digest": corpus})
+    wanted = {
+        "recipe": Recipe.parse(recipe, "recipe").model_dump(),
+        "corpusRef": {"name": build, "digest": corpus},
+        "out": store,
+        **workers.model_dump(by_alias=True, exclude_none=True),
+    }
+    resources.want("trainingruns", wanted)
     resources.wait(lambda: _check_corpus(store, corpus))
     return open_model(store)
+
+
+def _forget_progress(store: str) -> None:
+    """Deletes what a former run says that did not come to its end: the stages, which say nothing, went on since."""
+    kept = open_store(store)
+    progress = Progress.read(kept)
+    if progress and progress.state != "done":
+        kept.delete(PROGRESS)
 
 
 def _check_corpus(store: str, corpus: str) -> None:
@@ -82,15 +100,16 @@ class _Resources:
         }
         where = (_GROUP, _VERSION, self._namespace, plural)
         try:
-            self._api.create_namespaced_custom_object(*where, body)
+            patiently(lambda: self._api.create_namespaced_custom_object(*where, body, _request_timeout=TIMEOUT))
         except ApiException as error:
             if error.status != 409:
                 raise _refused(error, f"create {plural}") from error
             found = self._get(plural)["spec"]
             if found == {**found, **spec}:
                 return
+            this, change = (*where, self._names[plural]), {"spec": dict(spec)}
             try:
-                self._api.patch_namespaced_custom_object(*where, self._names[plural], {"spec": dict(spec)})
+                patiently(lambda: self._api.patch_namespaced_custom_object(*this, change, _request_timeout=TIMEOUT))
             except ApiException as error:
                 raise _refused(error, f"patch {plural}") from error
 
@@ -98,6 +117,7 @@ class _Resources:
         """Until it has trained. Raises InputError for a refused recipe, _NotTrainedError, and what `check` raises."""
         said = ""
         while True:
+            check()
             for plural in self._names:
                 status = self._status(plural)
                 phase = status.get("phase", "")
@@ -110,7 +130,6 @@ class _Resources:
                     raise _NotTrainedError(f"{why}; delete {plural} {self._names[plural]} to try again")
             if phase == "Succeeded":
                 return
-            check()
             if (line := _line(phase, status)) != said:
                 print(said := line, flush=True)
             time.sleep(_LOOK_SECONDS)
@@ -121,9 +140,11 @@ class _Resources:
         return status if status.get("observedGeneration") == found["metadata"]["generation"] else {}
 
     def _get(self, plural: _Plural) -> Mapping[str, Any]:
+        this = (_GROUP, _VERSION, self._namespace, plural, self._names[plural])
         try:
-            where = (_GROUP, _VERSION, self._namespace, plural)
-            found: Mapping[str, Any] = self._api.get_namespaced_custom_object(*where, self._names[plural])
+            found: Mapping[str, Any] = patiently(
+                lambda: self._api.get_namespaced_custom_object(*this, _request_timeout=TIMEOUT)
+            )
         except ApiException as error:
             raise _refused(error, f"get {plural}") from error
         return found

@@ -244,6 +244,7 @@ def test_the_operator_reads_all_that_it_is_told(tmp_path: Path) -> None:
     for name in ("data", "training", "evaluation"):
         assert {key: read[name][key] for key in told[name]} == told[name]
     assert read["serviceAccount"] == "loom-repoloom"
+    assert read["storeRoots"] == [named(objects, "ConfigMap", "environment")["data"]["REPOLOOM_STORE_ROOTS"]]
     assert read["images"] == {
         "repoloom": "repoloom:0.1.0",
         "training": "training:7",

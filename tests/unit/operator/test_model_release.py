@@ -373,6 +373,49 @@ def test_a_canary_that_falters_is_taken_back_before_others_get_the_model(world: 
     assert (phase(world), served(world, "web"), served(world, "web-canary")) == ("RolledBack", "old", "old")
 
 
+def scale(world: World, name: str, replicas: int) -> None:
+    world.edit("Deployment", name, replicas=replicas)
+    serve(world)
+    settle(world)
+
+
+@pytest.mark.parametrize("canary", [0, 1])
+def test_a_deployment_without_replicas_serves_nothing_before_it_is_scaled_up(world: World, canary: int) -> None:
+    world.edit("Deployment", "web-canary", replicas=canary)
+    world.edit("Deployment", "web", replicas=0)
+    finish(world)
+    assert (phase(world), served(world, "web")) == ("RollingOut", "new")
+    ready = world.condition("ModelRelease", "r", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "NoReplicas")
+    assert ready["message"].startswith("web has no replicas")
+    scale(world, "web", 2)
+    assert phase(world) == "Released"
+
+
+def test_a_deployment_without_replicas_that_has_the_model_already_serves_nothing_either(world: World) -> None:
+    measured(world)
+    tried = copy.deepcopy(world.objects["Deployment", "web-canary"]["spec"])
+    world.remove("ModelRelease", "r")
+    settle(world)
+    world.objects["Deployment", "web"]["spec"] = {**tried, "replicas": 0}
+    world.put(resource("ModelRelease", "r", trainingRef={"name": "t"}, deployment="web"))
+    scale(world, "web", 0)
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "NoReplicas"
+    scale(world, "web", 1)
+    assert phase(world) == "Released"
+
+
+def test_a_canary_that_is_switched_off_while_it_is_tried_lets_no_model_through(world: World) -> None:
+    measured(world)
+    scale(world, "web-canary", 0)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "NoReplicas"
+    scale(world, "web-canary", 1)
+    assert world.status("ModelRelease", "r")["canarySince"]
+    scale(world, "web-canary", 0)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
 def test_what_others_serve_after_a_release_is_left_alone(world: World) -> None:
     finish(world)
     assert phase(world) == "Released"
@@ -613,6 +656,10 @@ def others_scale(world: World) -> None:
     world.edit("Deployment", "web", replicas=3 - world.objects["Deployment", "web"]["spec"]["replicas"])
 
 
+def others_switch_off(world: World) -> None:
+    world.edit("Deployment", "web", replicas=0)
+
+
 def delete_files(world: World) -> None:
     for file in world.owned("ConfigMap", "r"):
         world.remove("ConfigMap", file["metadata"]["name"])
@@ -628,6 +675,7 @@ HAPPENINGS: dict[str, Callable[[World], object]] = {
     "delete files": delete_files,
     "others take back": others_take_back,
     "others scale": others_scale,
+    "others switch off": others_switch_off,
     "training begins anew": training_begins_anew,
     "training is looked at": training_is_looked_at,
     "another time": lambda world: world.edit("ModelRelease", "r", canary={"seconds": 70}),
@@ -640,6 +688,7 @@ def test_however_often_the_operator_dies_the_model_is_served_by_all_or_none(step
     with tempfile.TemporaryDirectory() as folder:
         world = a_world(Path(folder))
         for step in steps:
+            before = world.status("ModelRelease", "r").get("phase")
             if isinstance(step, int):
                 world.lives = step
                 look(world)
@@ -648,11 +697,14 @@ def test_however_often_the_operator_dies_the_model_is_served_by_all_or_none(step
                 HAPPENINGS[step](world)
             assert len(world.jobs()) <= 1
             status = world.status("ModelRelease", "r")
+            if status.get("phase") == "Released" != before:
+                assert world.objects["Deployment", "web"]["status"]["availableReplicas"] > 0
             if served(world, "web") == "new":  # nobody is served by what no canary has tried
                 assert status["canarySince"]
             if "new" in everywhere(world):  # and the way back is known
                 assert status["former"] == {"uri": FORMER["REPOLOOM_MODEL"], "sha256": "old"}
         training_is_looked_at(world)
+        world.edit("Deployment", "web", replicas=1)
         finish(world)
         assert phase(world) in ("Released", "RolledBack")
         assert set(everywhere(world)) == {"new" if phase(world) == "Released" else "old"}

@@ -1,10 +1,13 @@
 """What the API server does not take is told on the resource, and tried again."""
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import test_corpus_build
+import test_model_release
 from kubernetes.client.exceptions import ApiException
 from test_missed_events import WORLDS
 from worlds import World
@@ -57,6 +60,74 @@ def test_a_change_that_is_not_taken_is_told_too(tmp_path: Path) -> None:
     with pytest.raises(ApiException):
         test_corpus_build.look(world)
     assert world.condition("CorpusBuild", "c", "Ready")["reason"] == "PatchRefused"
+
+
+def canary_held(world: World) -> None:
+    test_model_release.measured(world)
+    test_model_release.serve(world)
+    test_model_release.settle(world)
+    world.advance(60)
+
+
+def canary_broke(world: World) -> None:
+    test_model_release.measured(world)
+    test_model_release.serve(world, broken=("web-canary",))
+
+
+def replicas_serve(world: World) -> None:
+    test_model_release.rolling_out(world)
+    test_model_release.serve(world)
+
+
+@pytest.mark.parametrize(
+    ("until", "phase"),
+    [
+        (test_model_release.evaluated, "Released"),
+        (canary_held, "Released"),
+        (replicas_serve, "Released"),
+        (canary_broke, "RolledBack"),
+    ],
+)
+def test_a_deployment_that_may_not_be_changed_is_told_of_until_it_may(
+    tmp_path: Path, until: Callable[[World], None], phase: str
+) -> None:
+    world = test_model_release.a_world(tmp_path)
+    until(world)
+    world.refuses["Deployment"] = ApiException(status=422, reason="may not be specified when value is not empty")
+
+    def looks() -> None:
+        for _ in range(4):
+            with suppress(ApiException):
+                test_model_release.look(world)
+
+    looks()
+    ready = world.condition("ModelRelease", "r", "Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "PatchRefused")
+    assert "may not be specified when value is not empty" in ready["message"]
+    before = world.status("ModelRelease", "r"), [*world.events]
+    looks()
+    assert (world.status("ModelRelease", "r"), world.events) == before
+    world.refuses.clear()
+    for _ in range(5):
+        test_model_release.settle(world)
+        test_model_release.serve(world, broken=("web-canary",) if phase == "RolledBack" else ())
+        world.advance(60)
+    assert test_model_release.phase(world) == phase
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == phase
+
+
+def test_the_end_of_a_release_is_told_again_though_its_training_is_gone(tmp_path: Path) -> None:
+    world = test_model_release.a_world(tmp_path)
+    replicas_serve(world)
+    world.refuses["Deployment"] = ApiException(status=403, reason="frozen")
+    for _ in range(3):
+        with suppress(ApiException):
+            test_model_release.look(world)
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "PatchRefused"
+    world.refuses.clear()
+    del world.objects["TrainingRun", "t"]
+    test_model_release.settle(world)
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "Released"
 
 
 def test_a_server_that_is_ill_refuses_nothing(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
 import copy
+from pathlib import Path
 
 import pytest
 from kubernetes.client.exceptions import ApiException
@@ -30,6 +31,17 @@ def test_of_two_trainings_of_one_output_the_older_is_first_and_one_at_work_goes_
     world.settle("TrainingRun", "a")
     settle(world)
     assert [job["metadata"]["name"] for job in world.jobs()] == ["a-train", "t-train"]
+
+
+@pytest.mark.parametrize(("out", "waits"), [("out/deeper/still", True), ("", True), ("output", False)])
+def test_an_output_below_or_above_another_is_taken_with_it(world: World, tmp_path: Path, out: str, waits: bool) -> None:
+    settle(world)
+    world.advance(1)
+    world.put(resource("TrainingRun", "a", corpusRef={"name": "c"}, out=str(tmp_path / out)))
+    world.settle("TrainingRun", "a")
+    ready = world.condition("TrainingRun", "a", "Ready")
+    assert (ready["reason"] == "OutputTaken") is waits
+    assert (f"TrainingRun here/t writes to {tmp_path}/out;" in ready["message"]) is waits
 
 
 def a_younger(world: World) -> None:

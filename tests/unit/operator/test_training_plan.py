@@ -1,3 +1,4 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,6 +60,26 @@ def test_ranks_that_have_nothing_to_share_are_refused_before_any_waits_for_a_gpu
     settle(world)
     assert (phase(world), world.jobs()) == ("Refused", [])
     assert world.condition("TrainingRun", "t", "Accepted")["message"] == said
+
+
+@pytest.mark.parametrize("out", ["out", "corpus/../out"])
+def test_an_output_below_none_of_the_roots_is_refused_and_never_written_to(
+    world: World, tmp_path: Path, out: str
+) -> None:
+    world.edit("TrainingRun", "t", out=f"{tmp_path}/{out}")
+    world.write_below(world.folder)
+    settle(world)
+    said = world.condition("TrainingRun", "t", "Accepted")
+    assert (said["status"], said["reason"]) == ("False", "OutsideRoots")
+    assert said["message"].startswith("spec.out: ")
+    assert (phase(world), world.jobs()) == ("Refused", [])
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_output_below_a_root_is_trained_into(world: World, tmp_path: Path) -> None:
+    world.write_below(world.folder, tmp_path)
+    finish(world)
+    assert phase(world) == "Succeeded"
 
 
 def test_a_running_training_goes_on_while_its_corpus_is_looked_at_anew(world: World) -> None:

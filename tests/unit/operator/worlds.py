@@ -133,6 +133,10 @@ class World(Cluster):
         self.objects[made["kind"], made["metadata"]["name"]] = made
         return made
 
+    def write_below(self, *roots: Path) -> None:
+        """The operator is told below which folders resources may have data written."""
+        self.settings = self.settings.model_copy(update={"store_roots": tuple(map(str, roots))})
+
     def edit(self, kind: str, name: str, **spec: Any) -> None:
         if found := self.objects.get((kind, name)):
             before = copy.deepcopy(found["spec"])

@@ -2,19 +2,23 @@
 
 import copy
 import json
-from collections.abc import Callable, Mapping
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import pytest
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 
-from repoloom.errors import ConflictError
+from repoloom.errors import ConflictError, UnavailableError
 from repoloom.recipe.model import Recipe
+from repoloom.recipe.progress import Progress
 from repoloom.recipe.run import Made, RunRecord
-from repoloom_pipelines import model_path, training_run
+from repoloom_pipelines import model_path, patience, training_run
 from repoloom_pipelines.claim import claim
 from repoloom_pipelines.settings import Workers
 from repoloom_pipelines.training_run import train_by_operator
@@ -22,34 +26,39 @@ from repoloom_pipelines.training_run import train_by_operator
 RECIPE = Recipe({"name": "a", "crawl": {"sources": [{"kind": "folder", "path": "/a"}]}})
 FIRST, SECOND = "sha256:" + "1" * 64, "sha256:" + "2" * 64
 
+Trouble: TypeAlias = Literal["hangs", "closes"] | int
+HEARD = 504  # what was asked for is done, and the answer lost
+SHORT = (0.5, 0.5)  # seconds
 
 CRDS = Path(__file__).parents[3] / "charts/repoloom/templates/crds"
 
 
-class Kubernetes:
+class Kubernetes(ThreadingHTTPServer):
     """The custom resources of a namespace, whose definitions hold, and an operator that does something at each look."""
 
     def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Call)
         self.found: dict[tuple[str, str], dict[str, Any]] = {}
         self.happens: Callable[[], None] = lambda: None
+        self.trouble: list[Trouble] = []  # of the next calls, one each
 
-    def create_namespaced_custom_object(self, *where: Any) -> None:
-        *_, plural, body = where
+    def create(self, plural: str, body: Mapping[str, Any]) -> dict[str, Any]:
         name = body["metadata"]["name"]
         if (plural, name) in self.found:
             raise ApiException(status=409)
-        self.found[plural, name] = {**copy.deepcopy(body), "metadata": {"name": name, "generation": 1}}
+        made = {**copy.deepcopy(body), "metadata": {"name": name, "generation": 1}}
+        self.found[plural, name] = made
+        return made
 
-    def patch_namespaced_custom_object(self, *where: Any) -> None:
-        *_, plural, name, body = where
+    def patch(self, plural: str, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         found = self.found[plural, name]
         spec = merged(found["spec"], body["spec"])
         check_unchanged(definition(plural)["properties"]["spec"], found["spec"], spec)
         found["metadata"]["generation"] += spec != found["spec"]
         found["spec"] = spec
+        return found
 
-    def get_namespaced_custom_object(self, *where: Any) -> dict[str, Any]:
-        *_, plural, name = where
+    def get(self, plural: str, name: str) -> dict[str, Any]:
         self.happens()
         return self.found[plural, name]
 
@@ -59,6 +68,41 @@ class Kubernetes:
 
     def names(self, plural: str) -> list[str]:
         return [name for each, name in self.found if each == plural]
+
+
+class _Call(BaseHTTPRequestHandler):
+    """What the API server makes of a request."""
+
+    server: Kubernetes
+
+    def do_GET(self) -> None:
+        self._answer(self.server.get)
+
+    def do_POST(self) -> None:
+        self._answer(self.server.create)
+
+    def do_PATCH(self) -> None:
+        self._answer(self.server.patch)
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _answer(self, does: Callable[..., dict[str, Any]]) -> None:
+        sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        trouble = self.server.trouble.pop(0) if self.server.trouble else None
+        if trouble == "hangs":
+            time.sleep(2 * sum(SHORT))
+        if trouble in ("hangs", "closes"):
+            return
+        status, content = trouble or 200, {}
+        if status in (200, HEARD):
+            try:
+                content = does(*self.path.split("/")[6:], *([json.loads(sent)] if sent else []))
+            except ApiException as error:
+                status = error.status
+        self.send_response(int(status))
+        self.end_headers()
+        self.wfile.write(json.dumps(content).encode())
 
 
 def definition(plural: str) -> dict[str, Any]:
@@ -89,19 +133,28 @@ def check_unchanged(schema: Mapping[str, Any], former: Any, value: Any) -> None:
 
 
 @pytest.fixture
-def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Kubernetes:
+def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kubernetes]:
     kubernetes = Kubernetes()
     (tmp_path / "namespace").write_text("here")
-    monkeypatch.setattr(config, "load_incluster_config", lambda: None)
-    monkeypatch.setattr(client, "CustomObjectsApi", lambda: kubernetes)
+    reached = client.Configuration(host=f"http://127.0.0.1:{kubernetes.server_port}")
+    reached.proxy = None
+    monkeypatch.setattr(config, "load_incluster_config", lambda: client.Configuration.set_default(reached))
     monkeypatch.setattr(training_run, "_NAMESPACE", tmp_path / "namespace")
     monkeypatch.setattr(training_run, "_LOOK_SECONDS", 0)
+    monkeypatch.setattr(training_run, "TIMEOUT", SHORT)
+    monkeypatch.setattr(patience, "_FIRST_WAIT", 0.01)
     monkeypatch.setattr(model_path, "open_model", lambda store: store)
-    return kubernetes
+    with kubernetes:
+        serving = threading.Thread(target=kubernetes.serve_forever, args=(0.01,))
+        serving.start()
+        yield kubernetes
+        kubernetes.shutdown()
+        serving.join()
+    client.Configuration.set_default(None)
 
 
-def packed(store: Path, digest: str) -> None:
-    RunRecord(recipe=RECIPE.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
+def packed(store: Path, digest: str, by: Recipe = RECIPE) -> None:
+    RunRecord(recipe=by.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
 
 
 def train(store: Path, corpus: str, workers: int = 2) -> None:
@@ -117,6 +170,7 @@ def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
         packed(tmp_path, corpus)
         train(tmp_path, corpus)
     [build] = kubernetes.names("corpusbuilds")
+    assert kubernetes.found["corpusbuilds", build]["spec"]["digest"] == SECOND
     runs = kubernetes.names("trainingruns")
     assert len(runs) == 2
     wanted = [kubernetes.found["trainingruns", name]["spec"]["corpusRef"] for name in runs]
@@ -124,14 +178,48 @@ def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
     assert all(len(name) <= 40 for name in runs)
 
 
-def test_another_attempt_waits_for_the_training_that_is_there(kubernetes: Kubernetes, tmp_path: Path) -> None:
-    def kills_the_step() -> None:
+def test_a_corpus_is_named_by_its_digest_and_the_recipe_that_made_it_so_that_none_is_built(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    kubernetes.happens = kubernetes.trains
+    other = Recipe({**RECIPE.model_dump(), "name": "other"})
+    packed(tmp_path, FIRST, by=other)
+    train(tmp_path, FIRST)
+    [build] = kubernetes.names("corpusbuilds")
+    [run] = kubernetes.names("trainingruns")
+    made_by = RunRecord.read(str(tmp_path)).recipe
+    assert kubernetes.found["corpusbuilds", build]["spec"] == {
+        "recipe": made_by,
+        "store": str(tmp_path),
+        "digest": FIRST,
+    }
+    assert made_by["name"] == "other"
+    assert kubernetes.found["trainingruns", run]["spec"]["recipe"]["name"] == "a"
+
+
+@pytest.mark.parametrize(("state", "left"), [("running", False), ("failed", False), ("done", True)])
+def test_what_a_run_says_that_came_to_no_end_is_not_said_of_the_corpus(
+    kubernetes: Kubernetes, tmp_path: Path, state: Literal["running", "failed", "done"], left: bool
+) -> None:
+    kubernetes.happens = kubernetes.trains
+    packed(tmp_path, FIRST)
+    progress = Progress(recipe="r", state=state, steps_total=9)
+    (tmp_path / "progress.json").write_text(progress.model_dump_json())
+    train(tmp_path, FIRST)
+    assert (tmp_path / "progress.json").exists() is left
+
+
+def test_another_attempt_waits_for_the_training_that_is_there(
+    kubernetes: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kills_the_step(_: float) -> None:
         raise KeyboardInterrupt
 
     packed(tmp_path, FIRST)
-    kubernetes.happens = kills_the_step
-    with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, FIRST)
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "sleep", kills_the_step)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, FIRST)
     begun = copy.deepcopy(kubernetes.found)
     kubernetes.happens = kubernetes.trains
     train(tmp_path, FIRST)
@@ -158,3 +246,37 @@ def test_a_store_that_moved_on_while_it_waited_is_a_conflict(kubernetes: Kuberne
     kubernetes.happens = lambda: packed(tmp_path, SECOND)
     with pytest.raises(ConflictError, match=f"holds the corpus {SECOND}, the task was given {FIRST}"):
         train(tmp_path, FIRST)
+
+
+@pytest.mark.parametrize("trouble", [429, 500, 503, HEARD, "closes", "hangs"])
+def test_a_server_in_trouble_is_asked_again(kubernetes: Kubernetes, tmp_path: Path, trouble: Trouble) -> None:
+    packed(tmp_path, FIRST)
+    kubernetes.happens = kubernetes.trains
+    kubernetes.trouble = [trouble] * 2
+    train(tmp_path, FIRST)
+    assert len(kubernetes.names("trainingruns")) == 1
+    kubernetes.trouble = [trouble] * 2
+    train(tmp_path, FIRST, workers=3)
+    assert not kubernetes.trouble
+
+
+def test_a_server_that_is_gone_is_waited_for_so_long_and_no_longer(
+    kubernetes: Kubernetes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(tmp_path, FIRST)
+    monkeypatch.setattr(patience, "_PATIENCE", 0.3)
+
+    def goes() -> None:
+        kubernetes.trouble = [503] * 1000
+
+    kubernetes.happens = goes
+    with pytest.raises(UnavailableError, match=r"nothing but trouble for \d+ minutes: 503"):
+        train(tmp_path, FIRST)
+
+
+def test_what_the_caller_is_to_blame_for_is_asked_once(kubernetes: Kubernetes, tmp_path: Path) -> None:
+    packed(tmp_path, FIRST)
+    kubernetes.trouble = [403]
+    with pytest.raises(UnavailableError, match="answers 403 Forbidden to create corpusbuilds"):
+        train(tmp_path, FIRST)
+    assert not kubernetes.found

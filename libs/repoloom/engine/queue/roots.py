@@ -31,13 +31,14 @@ class Roots(Record):
     def check(self, task: Task) -> None:
         """Raises InputError where a task leaves the roots, by whatever spelling."""
         for uri in (task.root, *(share.root for share in task.inputs.values())):
-            if not self._hold(uri):
+            if not self.hold(uri):
                 raise InputError(f"{uri!r} is below none of the stores this worker serves; {NAME} names them")
         for key in (key for share in task.inputs.values() for key in share.keys):
             if key.startswith("/") or "\0" in key or ".." in key.split("/"):
                 raise InputError(f"{key!r} is not a key of a store")
 
-    def _hold(self, uri: str) -> bool:
+    def hold(self, uri: str) -> bool:
+        """Whether an address lies below them. Raises InputError for what is no address of a store."""
         scheme, segments = _resolve(uri)
         return any(
             scheme == root_scheme and segments[: len(root)] == root
