@@ -1,10 +1,11 @@
 """Compiling a pipeline, running it here, and handing it to a Kubeflow that runs."""
 
 import contextlib
+import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TypeAlias
 
@@ -43,7 +44,7 @@ def run_here(name: Name, settings: Settings, given: Arguments, root: Path) -> No
 
     kfp.local leaves the exit handler out where a task failed; then it runs by itself.
     """
-    with contextlib.redirect_stdout(sys.stderr):  # kfp prints there what the tasks say
+    with contextlib.redirect_stdout(sys.stderr), _scratch():  # kfp prints to stdout what the tasks say
         try:
             _begin(root)
             pipeline(name, settings)(**given)
@@ -52,6 +53,22 @@ def run_here(name: Name, settings: Settings, given: Arguments, root: Path) -> No
                 _begin(root)
                 components.report(recipe=given["recipe"], store=given["store"])
             raise TaskFailedError(str(error)) from None
+
+
+@contextlib.contextmanager
+def _scratch() -> Iterator[None]:
+    """Removes in the end what kfp leaves where temporary files go: the code of each task, and a folder for the run."""
+    former = os.environ.get("TMPDIR")
+    with tempfile.TemporaryDirectory(prefix="repoloom-pipeline-") as folder:
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = None
+            if former is None:
+                del os.environ["TMPDIR"]
+            else:
+                os.environ["TMPDIR"] = former
 
 
 def submit(

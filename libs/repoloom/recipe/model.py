@@ -17,7 +17,7 @@ from repoloom.engine.step import Params
 from repoloom.errors import InputError
 from repoloom.recipe.paths import Where
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
-from repoloom.text import nearest
+from repoloom.text import nearest, none_of
 from repoloom.training.config import ExtendParams, InstructParams, TrainParams
 
 _INTEGER = "tag:yaml.org,2002:int"
@@ -77,7 +77,20 @@ def recipe_model() -> type[_Recipe]:
         stage: (section(stage), Field(default_factory=section(stage)) if _has_defaults(section(stage)) else ...)
         for stage in DATA_PATH
     }
-    return create_model("Recipe", __base__=_Recipe, **sections)
+    validators: dict[str, Any] = {"known_domains": field_validator("mix")(_known_domains)}
+    return create_model("Recipe", __base__=_Recipe, __validators__=validators, **sections)
+
+
+def _known_domains(mix: Params, info: ValidationInfo) -> Params:
+    """Refuses weights of domains that no file of this recipe may have: a misspelt one would drop its texts."""
+    from repoloom.stages.filter.domain import PROSE_DOMAINS
+
+    if (weights := mix.model_dump()["weights"]) and "crawl" in info.data:  # without what is wrong itself
+        known = sorted({*PROSE_DOMAINS, *(source.domain for source in info.data["crawl"].sources)})
+        for name in weights:
+            if name not in known:
+                raise ValueError(f"weights: {none_of(name, known)}")
+    return mix
 
 
 class _Loader(yaml.SafeLoader):

@@ -15,7 +15,7 @@ Where = Callable[[Sequence[str | int]], str]
 def check_paths(stage: str, values: Mapping[str, Any], where: Where) -> None:
     """Looks for what will be read of a stage's paths. Raises InputError."""
     from repoloom.stages.crawl.folder import local_path
-    from repoloom.stages.crawl.git import is_pinned
+    from repoloom.stages.crawl.git import is_pinned, local_repository
     from repoloom.stages.crawl.resolve import is_resolved
     from repoloom.stages.crawl.sources import GitSource
     from repoloom.stages.decontaminate.benchmarks import read_benchmark
@@ -24,7 +24,7 @@ def check_paths(stage: str, values: Mapping[str, Any], where: Where) -> None:
         settled = source.url or is_pinned(source) if isinstance(source, GitSource) else is_resolved(source)
         if not settled:
             with _told_where(where, stage, "sources", number):
-                local_path(source.path)
+                (local_repository if isinstance(source, GitSource) else local_path)(source.path)
     for number, source in enumerate(values.get("benchmarks", ())):
         with _told_where(where, stage, "benchmarks", number):
             read_benchmark(source.path)

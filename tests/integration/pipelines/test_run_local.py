@@ -114,11 +114,16 @@ def test_there_is_nothing_to_tune_where_the_model_is_not_the_recipes(
         find_base(text, str(whole.store))
 
 
-def test_there_is_nothing_to_evaluate_in_an_empty_store(recipe: Path, tmp_path: Path) -> None:
-    ended = repoloom("pipeline", "run-local", recipe, "--store", tmp_path / "empty", "--pipeline", "evaluation")
+def test_there_is_nothing_to_evaluate_in_an_empty_store_and_nothing_is_left_of_the_try(
+    recipe: Path, tmp_path: Path
+) -> None:
+    (scratch := tmp_path / "scratch").mkdir()
+    arguments = ("pipeline", "run-local", recipe, "--store", tmp_path / "empty", "--pipeline", "evaluation")
+    ended = repoloom(*arguments, TMPDIR=str(scratch))
     assert ended.code == 1
     assert "holds no run" in ended.err
     assert ended.err.strip().splitlines()[-1].startswith("error: ")
+    assert not list(scratch.iterdir())
 
 
 def test_where_a_task_fails_the_report_of_what_was_made_is_written_all_the_same(recipe: Path, tmp_path: Path) -> None:

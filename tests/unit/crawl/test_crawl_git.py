@@ -246,7 +246,7 @@ def test_tens_of_thousands_of_tiny_files_are_taken(repository: Repository, crawl
 
 
 def test_a_folder_that_is_no_repository_is_an_error(crawl: Any, tmp_path: Path) -> None:
-    with pytest.raises(SourceUnavailableError, match="does not appear to be a git repository"):
+    with pytest.raises(InputError, match="is no git repository"):
         crawl(kind="git", path=str(tmp_path))
     with pytest.raises(InputError, match="does not exist"):
         crawl(kind="git", path=str(tmp_path / "nowhere"))

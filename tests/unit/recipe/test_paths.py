@@ -59,3 +59,12 @@ def test_a_relative_source_is_refused_where_workers_have_other_folders(
         assert said.startswith("error: recipe.yaml:5: crawl.sources.1.path: 'there' is relative, and Celery's workers")
     recipe.write_text(HEAD + HERE)
     assert "relative" not in refused(capsys, "run", "recipe.yaml", "--engine", "celery")
+
+
+def test_a_folder_that_is_no_git_repository_is_refused_before_the_crawl(
+    recipe: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe.write_text(HEAD + HERE + "    - {kind: git, path: there}\n")
+    said = refused(capsys, "run", "recipe.yaml")
+    assert said.startswith("error: recipe.yaml:5: crawl.sources.1.path: 'there' is no git repository; ")
+    assert not Path("out").exists()

@@ -62,6 +62,14 @@ def test_a_wrong_choice_says_the_nearest_one(tmp_path: Path) -> None:
     assert "did you mean" in message
 
 
+def test_a_weight_of_a_domain_that_no_file_can_have_is_refused_with_the_nearest(tmp_path: Path) -> None:
+    mine = SMALLEST.replace("path: .", "path: ., domain: mine")
+    load(tmp_path, mine + "mix: {weights: {mine: 0.9, english: 0.1}}\n")
+    said = error(tmp_path, mine + "mix: {weights: {mine: 0.9, englsh: 0.1}}\n")
+    assert said == "/recipe.yaml:5: mix: weights: 'englsh' is none of chinese, english, mine; did you mean 'english'?"
+    assert "'code' is none of chinese, english, mine" in error(tmp_path, mine + "mix: {weights: {code: 1}}\n")
+
+
 def test_a_wrong_source_is_found_by_its_line(tmp_path: Path) -> None:
     text = SMALLEST + "    - {kind: pypi, name: six, versoin: 1.16.0}\n"
     message = error(tmp_path, text)

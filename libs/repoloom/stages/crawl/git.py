@@ -18,6 +18,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from repoloom import programs
+from repoloom.errors import InputError
 from repoloom.stages.crawl.client import Client, Job
 from repoloom.stages.crawl.entry import Entry, Refusal, Repository
 from repoloom.stages.crawl.errors import (
@@ -111,8 +112,16 @@ def repository(source: GitSource, limits: Limits, scratch: Path) -> Repository:
     return Repository(source.repository, commit, source.kind, _public(source), _entries(git, commit))
 
 
+def local_repository(path: str) -> Path:
+    """The path of a git repository of this machine, be it bare or checked out. Raises InputError."""
+    found = local_path(path)
+    if found.is_dir() and not (found / ".git").exists() and not (found / "HEAD").is_file():
+        raise InputError(f"{path!r} is no git repository; a source of kind `folder` reads any folder")
+    return found
+
+
 def _address(source: GitSource) -> str:
-    return source.url or str(local_path(source.path or "").resolve())
+    return source.url or str(local_repository(source.path or "").resolve())
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import numpy as np
 from repoloom.corpus.languages import PROSE
 
 _CODE = "code"
+PROSE_DOMAINS = ("chinese", "english")
 _PROSE = frozenset(language.name for language in PROSE)
 _CHINESE_SHARE = 0.15  # of the bytes; below it a page that quotes some Chinese is not Chinese
 
