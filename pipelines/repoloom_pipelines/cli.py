@@ -95,11 +95,17 @@ def submit(
 
     A token goes into REPOLOOM_KUBEFLOW_TOKEN.
     """
+    from repoloom.errors import InputError
     from repoloom.recipe.model import Recipe
     from repoloom_pipelines.running import arguments
     from repoloom_pipelines.running import submit as submit_run
     from repoloom_pipelines.settings import Settings
 
+    if "://" not in store and not store.startswith("/"):
+        raise InputError(
+            f"--store {store}: pods do not share this machine's folders; give s3://bucket/prefix, or a path below a "
+            "volume that they mount"
+        )
     name, checked = _name(pipeline), Recipe.load(recipe)
     url = submit_run(
         name,

@@ -3,12 +3,11 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import ConfigDict, Field, JsonValue, ValidationError
+from pydantic import ConfigDict, Field, JsonValue
 from pydantic.alias_generators import to_camel
 
 from repoloom.corpus.manifest import Record
-from repoloom.errors import InputError
-from repoloom.recipe.model import read_yaml
+from repoloom.recipe.model import read_settings
 
 
 class Toleration(Record):
@@ -68,14 +67,5 @@ class Settings(Record):
 
     @classmethod
     def load(cls, path: Path | None) -> Self:
-        """Those of a YAML file. Raises InputError."""
-        if path is None:
-            return cls()
-        try:
-            _, content = read_yaml(path.read_text(encoding="utf-8"), str(path))
-            return cls.model_validate(content)
-        except OSError as error:
-            raise InputError(f"{path} cannot be read: {error.strerror}") from error
-        except ValidationError as error:
-            said = (f"{'.'.join(map(str, problem['loc']))}: {problem['msg']}" for problem in error.errors())
-            raise InputError("\n".join(f"{path}: {line}" for line in said)) from None
+        """Those of a YAML file. Raises InputError naming each wrong line."""
+        return cls() if path is None else read_settings(path, cls)

@@ -5,7 +5,7 @@ import re
 import reprlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, create_model, field_validator
@@ -19,6 +19,8 @@ from repoloom.recipe.paths import Where
 from repoloom.recipe.sections import DATA_PATH, SHARED, section
 from repoloom.text import nearest, none_of
 from repoloom.training.config import ExtendParams, InstructParams, TrainParams
+
+M = TypeVar("M", bound=BaseModel)
 
 _INTEGER = "tag:yaml.org,2002:int"
 _QUOTED = re.compile(r"'([^']*)'")
@@ -194,18 +196,28 @@ class Recipe:
 def read_section(path: Path, stage: str) -> dict[str, Any]:
     """A stage's section out of a file that holds nothing else. Raises InputError naming each wrong line."""
     content, where = _read(path)
-    try:
-        section(stage).model_validate(content)
-    except ValidationError as error:
-        raise InputError("\n".join(explain(error, section(stage), where))) from None
+    _check(content, section(stage), where)
     return content
+
+
+def read_settings(path: Path, model: type[M]) -> M:
+    """A YAML file as a model. Raises InputError naming each wrong line."""
+    content, where = _read(path)
+    return _check(content, model, where)
+
+
+def _check(content: dict[str, Any], model: type[M], where: Where) -> M:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError("\n".join(explain(error, model, where))) from None
 
 
 def _read(path: Path) -> tuple[dict[str, Any], Where]:
     """A file's keys, and where each stands. Raises InputError."""
     try:
         if path.stat().st_size > _LARGEST_RECIPE:
-            raise InputError(f"{path} is larger than {_LARGEST_RECIPE >> 20} MiB: that is no recipe")
+            raise InputError(f"{path} is too large: more than {_LARGEST_RECIPE >> 20} MiB")
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
@@ -218,7 +230,7 @@ def _keys(text: str, name: str) -> tuple[dict[str, Any], Where]:
     """The keys of a text, and where each stands. Raises InputError."""
     tree, content = read_yaml(text, name)
     if tree is None or not isinstance(content, dict):
-        raise InputError(f"{name} is no part of a recipe: it has no keys")
+        raise InputError(f"{name} has no keys")
     return content, functools.partial(_where, name, tree)
 
 

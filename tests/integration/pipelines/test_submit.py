@@ -129,3 +129,9 @@ def test_a_wrong_recipe_never_leaves(server: Any, tmp_path: Path) -> None:
     assert ended.code == 2
     assert "wrong.yaml:3: filters: there is no such key" in ended.err
     assert not server.runs
+
+
+def test_a_folder_of_this_machine_is_no_store_of_pods(recipe: Path) -> None:
+    ended = repoloom("pipeline", "submit", recipe, "--store", "out/run", "--host", "http://127.0.0.1:1")
+    assert ended.code == 2
+    assert ended.err.startswith("error: --store out/run: pods do not share this machine's folders; give s3://")

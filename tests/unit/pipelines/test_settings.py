@@ -23,8 +23,8 @@ def test_a_file_says_what_differs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("data: {image: a, cpus: 3}", "settings.yaml: data.cpus: Extra inputs are not permitted"),
-        ("training: {cpu: '3'}", "settings.yaml: training.image: Field required"),
+        ("data: {image: a, cpus: 3}", "settings.yaml:1: data.cpus: there is no such key; did you mean 'cpu'?"),
+        ("training: {cpu: '3'}", "settings.yaml:1: training.image: this key is missing"),
         ("data: [", "settings.yaml:1: not YAML"),
     ],
 )
