@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 import yaml
-from helm import CHARTS, DEVELOPMENT, refused
+from helm import CHARTS, DEVELOPMENT, refused, render
+
+from repoloom.errors import InputError
+from repoloom.stages.crawl.policy import Policy
 
 SERVES = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
 
@@ -19,6 +22,8 @@ SERVES = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
         ({"services": {"x": {}}}, "at '/services': additional properties 'x' not allowed"),
         ({"services": {"filter": {"x": 1}}}, "at '/services/filter': additional properties 'x' not allowed"),
         ({"services": {"filter": {"crawlAllow": ""}}}, "at '/services/filter': additional properties 'crawlAllow'"),
+        ({"services": {"crawler": {"crawlAllow": "all"}}}, "at '/services/crawler/crawlAllow': 'all' does not match"),
+        ({"workers": {"crawlAllow": "localfiles"}}, "at '/workers/crawlAllow': 'localfiles' does not match pattern"),
         ({"workers": {"cpu": {"autoscaling": {"x": 1}}}}, "at '/workers/cpu/autoscaling': additional properties 'x'"),
         ({"images": {"repoloom": "repoloom"}}, "at '/images/repoloom': 'repoloom' does not match pattern"),
         ({"store": {"address": "gs://a/b"}}, "at '/store/address': 'gs://a/b' does not match pattern '^s3://"),
@@ -31,6 +36,26 @@ SERVES = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
 )
 def test_repoloom_says_what_is_wrong_and_where(wrong: Mapping[str, Any], said: str) -> None:
     assert said in refused("repoloom", DEVELOPMENT, **wrong)
+
+
+@pytest.mark.parametrize(
+    "allowed",
+    [
+        " ssh , git-protocol,, named-hosts",
+        "local-files,host:Git.Corp.Example.,host:a_b",
+        "net:10.0.0.0/8,net:10.0.0.0/255.0.0.0,net:fd00::/8,net:::ffff:10.1.2.3",
+    ],
+)
+def test_a_crawl_may_be_allowed_all_that_it_reads(allowed: str) -> None:
+    assert Policy.parse(allowed) != Policy()
+    assert render("repoloom", DEVELOPMENT, workers={"crawlAllow": allowed})
+
+
+@pytest.mark.parametrize("word", ["everything", "local_files", "SSH", "ssh named-hosts", "host:", "host:-a", "net:x"])
+def test_a_crawl_may_be_allowed_nothing_that_it_does_not_know(word: str) -> None:
+    with pytest.raises(InputError):
+        Policy.parse(f"ssh,{word}")
+    assert "at '/workers/crawlAllow': " in refused("repoloom", DEVELOPMENT, workers={"crawlAllow": f"ssh,{word}"})
 
 
 @pytest.mark.parametrize(
