@@ -72,7 +72,9 @@ def test_a_stopped_training_says_what_is_kept_and_what_goes_on(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     checkpoint = "out/train/1/step-000000004.json"
-    monkeypatch.setattr("repoloom.cli.training.train_stages", lambda *_: Stopped(StageName.EXTEND, 4, 9, checkpoint))
+    monkeypatch.setattr(
+        "repoloom.cli.training.train_stages", lambda *_, **__: Stopped(StageName.EXTEND, 4, 9, checkpoint)
+    )
     with pytest.raises(typer.Exit) as ended:
         train_and_show([], object.__new__(Corpus), "out", SingleProcess(), Console())
     assert ended.value.exit_code == STOPPED
