@@ -2,13 +2,17 @@
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # prctl(2)
+_AGAIN_SECONDS = 0.05
 _FORKED = 0x40  # of the flags in proc(5), stat: Linux' PF_FORKNOEXEC
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec
@@ -16,15 +20,25 @@ _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork 
 
 @contextlib.contextmanager
 def interrupted_by_sigterm() -> Iterator[None]:
-    """Has SIGTERM raise KeyboardInterrupt while the block runs, as Ctrl-C does.
+    """Has SIGTERM raise KeyboardInterrupt in the block, as Ctrl-C does; either is raised again where it is lost.
 
-    It is how a container is asked to stop, and its first process gets no signal that it does not handle.
+    It is how a container is asked to stop, and its first process gets no signal that it does not handle. Lost is what
+    is raised where nothing can be, such as in what a library's compiled code asks of Python.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before, told = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
+    sys.unraisablehook = functools.partial(_raise_again, told)
     try:
         yield
     finally:
+        sys.unraisablehook = told
         signal.signal(signal.SIGTERM, before)
+
+
+def _raise_again(otherwise: Callable[["sys.UnraisableHookArgs"], Any], lost: "sys.UnraisableHookArgs") -> None:
+    if isinstance(lost.exc_value, KeyboardInterrupt):
+        threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        otherwise(lost)
 
 
 def end_with_parent() -> None:

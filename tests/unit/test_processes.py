@@ -1,4 +1,5 @@
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -7,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
-from repoloom.processes import lives, mark, resident
+from repoloom.processes import interrupted_by_sigterm, lives, mark, resident
 
 _LARGE = 200 << 20
 _FORKS = f"""
@@ -86,3 +88,33 @@ def _family(program: str, *arguments: str) -> Iterator[tuple[psutil.Process, psu
         finally:
             for one in [*parent.children(), parent]:
                 one.kill()
+
+
+class _Loses:
+    """Where nothing can be raised a signal comes."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __del__(self) -> None:
+        signal.raise_signal(self._number)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_that_is_lost_comes_again(number: int) -> None:
+    with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
+        _lose_and_go_on(number)
+
+
+def _lose_and_go_on(number: int) -> None:
+    _Loses(number)
+    time.sleep(30)
+
+
+def test_what_else_cannot_be_raised_is_told_as_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda lost: told.append(lost.exc_type))
+    with interrupted_by_sigterm():
+        _Loses(-1)
+    assert told == [OSError]
+    assert sys.unraisablehook.__name__ == "<lambda>"
