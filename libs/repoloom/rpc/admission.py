@@ -68,7 +68,7 @@ class Admission:
         return False
 
     async def _refuse_the_last(self) -> None:
-        """Waits until clients have turned away: a call that meets a server going down ends as CANCELLED, unrepeated."""
+        """Waits until clients have turned away: a call that meets a server going down ends as CANCELLED."""
         for _ in range(_LOOKS):
             before = self._refused
             await asyncio.sleep(_LOOK_SECONDS)

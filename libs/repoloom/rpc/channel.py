@@ -23,6 +23,8 @@ from repoloom.telemetry import tracing
 Metadata = Iterable[tuple[str, str | bytes]]
 # The four repeats that gRPC allows, over some 14 s: a client of a server that went looks its successor up meanwhile.
 _INITIAL_BACKOFF, _MAX_BACKOFF, _BACKOFF_FACTOR = "0.2s", "10s", 4
+_REPEATED = ["UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"]
+"""With the last a server ends what reaches it just as it goes; what a caller has cancelled itself is not repeated."""
 
 
 def open_channel(settings: ChannelSettings, idempotent: Iterable[str] = ()) -> grpc.Channel:
@@ -230,7 +232,7 @@ def _service_config(settings: ChannelSettings, idempotent: Iterable[str]) -> dic
                     "initialBackoff": _INITIAL_BACKOFF,
                     "maxBackoff": _MAX_BACKOFF,
                     "backoffMultiplier": _BACKOFF_FACTOR,
-                    "retryableStatusCodes": ["UNAVAILABLE", "RESOURCE_EXHAUSTED"],
+                    "retryableStatusCodes": _REPEATED,
                 },
             }
         ]

@@ -271,6 +271,37 @@ def test_a_call_that_may_be_repeated_is_repeated_as_the_server_asks() -> None:
             assert repeated.result() == b"again"
 
 
+def test_a_call_that_a_server_ends_as_it_goes_is_repeated_and_one_that_its_caller_ends_is_not() -> None:
+    asked: list[bytes] = []
+    over = threading.Event()
+
+    def chat(said: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        asked.append(next(said))
+        if asked == [b"a"]:
+            context.abort(grpc.StatusCode.CANCELLED, "going")
+        if asked[-1] == b"held":
+            over.wait(10)
+        yield asked[-1]
+
+    server = grpc.server(ThreadPoolExecutor())
+    handlers = {"Chat": grpc.stream_stream_rpc_method_handler(chat)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(NAME, handlers),))
+    settings = ChannelSettings(target=f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}")
+    server.start()
+    with open_channel(settings, idempotent=[NAME]) as channel:
+        calls = channel.stream_stream(f"/{NAME}/Chat")
+        assert list(calls(iter([b"a"]))) == [b"a"]
+        held = calls(iter([b"held"]))
+        while len(asked) < 3:
+            time.sleep(0.01)
+        held.cancel()
+        assert held.code() is grpc.StatusCode.CANCELLED
+        time.sleep(0.5)  # longer than what goes before a repeat
+    over.set()
+    server.stop(None).wait()
+    assert asked == [b"a", b"a", b"held"]
+
+
 def test_a_stream_waits_for_the_successor_of_a_server_that_went() -> None:
     with contextlib.ExitStack() as channels:
         with served() as first:
