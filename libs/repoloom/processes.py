@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE = 1, 4  # prctl(2)
-_AGAIN_SECONDS = 0.05
+_AGAIN_SECONDS = 0.05  # in which the code that an interruption was lost in ends
 _FORKED = 0x40  # of the flags in proc(5), stat: Linux' PF_FORKNOEXEC
 _PAGE = os.sysconf("SC_PAGE_SIZE")  # bytes
 _LIBC = ctypes.CDLL(None)  # loaded here, since little may be done between fork and exec

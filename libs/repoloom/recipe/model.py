@@ -1,5 +1,6 @@
 """The recipe: read from YAML, checked to the last key; errors say where, what is allowed, and what was meant."""
 
+import contextlib
 import functools
 import re
 import reprlib
@@ -187,28 +188,29 @@ class Recipe:
 
     @classmethod
     def _checked(cls, content: dict[str, Any], where: Where) -> "Recipe":
-        try:
+        with _explained(recipe_model(), where):
             return cls(content, where)
-        except ValidationError as error:
-            raise InputError("\n".join(explain(error, recipe_model(), where))) from None
 
 
 def read_section(path: Path, stage: str) -> dict[str, Any]:
     """A stage's section out of a file that holds nothing else. Raises InputError naming each wrong line."""
     content, where = _read(path)
-    _check(content, section(stage), where)
+    with _explained(section(stage), where):
+        section(stage).model_validate(content)
     return content
 
 
 def read_settings(path: Path, model: type[M]) -> M:
     """A YAML file as a model. Raises InputError naming each wrong line."""
     content, where = _read(path)
-    return _check(content, model, where)
-
-
-def _check(content: dict[str, Any], model: type[M], where: Where) -> M:
-    try:
+    with _explained(model, where):
         return model.model_validate(content)
+
+
+@contextlib.contextmanager
+def _explained(model: type[BaseModel], where: Where) -> Iterator[None]:
+    try:
+        yield
     except ValidationError as error:
         raise InputError("\n".join(explain(error, model, where))) from None
 

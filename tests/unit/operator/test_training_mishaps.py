@@ -4,8 +4,8 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mishaps import play, steps
 from trainings import a_world, finish, happen, look, phase, seen
-from worlds import World
 
 from repoloom_operator.settings import TrainingJob
 
@@ -31,24 +31,7 @@ MISHAPS = st.sampled_from(
 )
 
 
-def play(world: World, step: Any) -> None:
-    match step:
-        case ("dies after", writes):
-            world.lives = writes
-            look(world)
-            world.lives = 10**9
-        case ("meanwhile", what):
-            world.between = lambda: happen(world, what) if what != "look" else None
-            look(world)
-            world.between = None
-        case str():
-            happen(world, step)
-
-
-STEPS = st.lists(
-    st.one_of(MISHAPS, st.tuples(st.just("dies after"), st.integers(0, 3)), st.tuples(st.just("meanwhile"), MISHAPS)),
-    max_size=20,
-)
+STEPS = steps(MISHAPS, 20)
 
 
 @given(st.sampled_from(TrainingJob), STEPS)
@@ -60,7 +43,7 @@ def test_whatever_happens_there_are_never_two_jobs_and_no_failure_counts_twice(
         failures = 0
         for step in steps:
             failures += step == "pods fail" or step == "time" or step[1] in ("pods fail", "time")  # each may be one
-            play(world, step)
+            play(world, step, happen)
             assert len(world.jobs()) <= 1
             assert world.objects["TrainingRun", "t"].get("status", {}).get("restarts", 0) <= failures
         world.edit("TrainingRun", "t", suspend=False, maxRestarts=1000)

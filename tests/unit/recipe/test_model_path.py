@@ -1,6 +1,8 @@
 """The model path: a model always stands beside the record that describes it, and results beside their data."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from repoloom.recipe.model_path import Stopped, evaluate_model, results_at, trai
 from repoloom.recipe.results import StageName, Trained
 from repoloom.recipe.training_stages import Pretrain
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
-from repoloom.store import open_store
+from repoloom.store import Store, open_store
 from repoloom.store.folders import sha256
 from repoloom.training import loop
 from repoloom.training.config import TrainParams
@@ -70,10 +72,10 @@ class Seen:
             signal.raise_signal(signal.SIGINT)
 
 
-def trained(corpus: Corpus, out: Path, **changes: object) -> tuple[Trained, int]:
+def trained(corpus: Corpus, out: Path, *, keep: bool = False, **changes: object) -> tuple[Trained, int]:
     """What training came to, and the steps it took this time."""
     seen = Seen()
-    found = train_stages([Pretrain(params(**changes), corpus)], corpus, str(out), SingleProcess(), seen)
+    found = train_stages([Pretrain(params(**changes), corpus)], corpus, str(out), SingleProcess(), seen, keep=keep)
     assert isinstance(found, Trained)
     return found, seen.steps
 
@@ -99,7 +101,7 @@ def test_what_is_trained_is_not_trained_again_unless_its_weights_are_not_there(c
 def test_a_model_that_is_kept_stays_where_it_is_when_its_place_is_trained_anew(corpus: Corpus, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first, _ = trained(corpus, out)
-    kept = keep(corpus, out)
+    kept, _ = trained(corpus, out, keep=True)
     assert kept == first.model_copy(update={"kept": f"models/{first.weights}"})
     other, _ = trained(corpus, out, learning_rate=0.02)
     assert other.weights != first.weights
@@ -111,22 +113,14 @@ def test_a_model_that_is_kept_stays_where_it_is_when_its_place_is_trained_anew(c
     assert names == {path.name for path in (out / "model").iterdir()}
 
 
-def keep(corpus: Corpus, out: Path) -> Trained:
-    found = train_stages([Pretrain(params(), corpus)], corpus, str(out), SingleProcess(), Seen(), keep=True)
-    assert isinstance(found, Trained)
-    return found
-
-
 def test_a_training_killed_as_it_keeps_its_model_keeps_it_the_next_time(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "out"
     first, _ = trained(corpus, out)
-    with monkeypatch.context() as killed:
-        killed.setattr(stores, "write", _killed_at("training.json", stores.write))
-        with pytest.raises(KeyboardInterrupt):
-            keep(corpus, out)
-    assert keep(corpus, out).kept == f"models/{first.weights}"
+    with _killed_at("training.json", monkeypatch):
+        trained(corpus, out, keep=True)
+    assert trained(corpus, out, keep=True)[0].kept == f"models/{first.weights}"
 
 
 def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
@@ -134,22 +128,27 @@ def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
 ) -> None:
     out = tmp_path / "out"
     first, _ = trained(corpus, out)
-    with monkeypatch.context() as killed:
-        killed.setattr(stores, "write", _killed_at("training.json", stores.write))
-        with pytest.raises(KeyboardInterrupt):
-            trained(corpus, out, learning_rate=0.02)
+    with _killed_at("training.json", monkeypatch):
+        trained(corpus, out, learning_rate=0.02)
     assert not (out / "training.json").exists()
     assert trained(corpus, out)[0] == first
     assert sha256(open_store(str(out)), "model/model.safetensors") == first.weights
 
 
-def _killed_at(name: str, write):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
-    def writing(store, key, content):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+@contextlib.contextmanager
+def _killed_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What the block does is killed as it writes that."""
+    write = stores.write
+
+    def writing(store: Store, key: str, content: bytes) -> None:
         if key == name:
             raise KeyboardInterrupt
         write(store, key, content)
 
-    return writing
+    with monkeypatch.context() as patched:
+        patched.setattr(stores, "write", writing)
+        with pytest.raises(KeyboardInterrupt):
+            yield
 
 
 def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_there(
