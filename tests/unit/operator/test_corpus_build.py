@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 import trainings
 import yaml
+from histories import play, steps
 from hypothesis import example, given
 from hypothesis import strategies as st
-from mishaps import play, steps
 from worlds import IMAGES, RECIPE, World, resource
 
 from repoloom import store as stores

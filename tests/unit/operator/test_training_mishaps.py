@@ -2,9 +2,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from histories import play, steps
 from hypothesis import given
 from hypothesis import strategies as st
-from mishaps import play, steps
 from trainings import a_world, finish, happen, look, phase, seen
 
 from repoloom_operator.settings import TrainingJob
