@@ -100,10 +100,19 @@ class _Loses:
         signal.raise_signal(self._number)
 
 
+@pytest.mark.usefixtures("ctrl_c")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interruption_that_is_lost_comes_again(number: int) -> None:
     with pytest.raises(KeyboardInterrupt), interrupted_by_sigterm():
         _lose_and_go_on(number)
+
+
+@pytest.fixture
+def ctrl_c() -> Iterator[None]:
+    """Ctrl-C interrupts, also where a shell started the tests in the background, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def _lose_and_go_on(number: int) -> None:
