@@ -5,7 +5,7 @@ from pathlib import Path
 
 import kopf
 import pytest
-import test_model_release
+import releases
 from worlds import NAMESPACE, World, resource
 
 from repoloom_operator.handlers import AT_REST, referrers, register
@@ -27,7 +27,7 @@ def test_of_trainings_only_jobs_of_the_kind_in_use_are_watched_since_a_cluster_m
 
 
 def test_what_refers_to_a_changed_resource_is_looked_at_and_what_refers_to_that(tmp_path: Path) -> None:
-    world = test_model_release.a_world(tmp_path)
+    world = releases.a_world(tmp_path)
     world.put(resource("TrainingRun", "other", corpusRef={"name": "d"}, out=str(tmp_path / "other")))
     build = ("CorpusBuild", NAMESPACE, "c")
     assert [*referrers(build, world)] == [("TrainingRun", NAMESPACE, "t"), ("ModelRelease", NAMESPACE, "r")]
@@ -49,8 +49,8 @@ def test_what_refers_to_a_changed_resource_is_looked_at_and_what_refers_to_that(
 
 @pytest.mark.parametrize("phase", ["Released", "Rejected"])
 def test_what_is_at_rest_is_looked_at_once_in_a_long_while_since_events_may_be_lost(tmp_path: Path, phase: str) -> None:
-    world = test_model_release.a_world(tmp_path)
+    world = releases.a_world(tmp_path)
     if phase == "Rejected":
-        test_model_release.gates(world, maxBitsPerByte=1)
-    test_model_release.finish(world)
-    assert (test_model_release.phase(world), test_model_release.look(world)) == (phase, AT_REST)
+        releases.gates(world, maxBitsPerByte=1)
+    releases.finish(world)
+    assert (releases.phase(world), releases.look(world)) == (phase, AT_REST)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import releases
 import test_corpus_build
-import test_model_release
 import trainings
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -49,7 +49,7 @@ class Deaf:
 WORLDS: dict[Kind, tuple[Callable[[Path], World], str]] = {
     "CorpusBuild": (test_corpus_build.a_world, "c"),
     "TrainingRun": (trainings.a_world, "t"),
-    "ModelRelease": (test_model_release.a_world, "r"),
+    "ModelRelease": (releases.a_world, "r"),
 }
 
 

@@ -6,8 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import releases
 import test_corpus_build
-import test_model_release
 from kubernetes.client.exceptions import ApiException
 from test_missed_events import WORLDS
 from worlds import World
@@ -63,26 +63,26 @@ def test_a_change_that_is_not_taken_is_told_too(tmp_path: Path) -> None:
 
 
 def canary_held(world: World) -> None:
-    test_model_release.measured(world)
-    test_model_release.serve(world)
-    test_model_release.settle(world)
+    releases.measured(world)
+    releases.serve(world)
+    releases.settle(world)
     world.advance(60)
 
 
 def canary_broke(world: World) -> None:
-    test_model_release.measured(world)
-    test_model_release.serve(world, broken=("web-canary",))
+    releases.measured(world)
+    releases.serve(world, broken=("web-canary",))
 
 
 def replicas_serve(world: World) -> None:
-    test_model_release.rolling_out(world)
-    test_model_release.serve(world)
+    releases.rolling_out(world)
+    releases.serve(world)
 
 
 @pytest.mark.parametrize(
     ("until", "phase"),
     [
-        (test_model_release.evaluated, "Released"),
+        (releases.evaluated, "Released"),
         (canary_held, "Released"),
         (replicas_serve, "Released"),
         (canary_broke, "RolledBack"),
@@ -91,14 +91,14 @@ def replicas_serve(world: World) -> None:
 def test_a_deployment_that_may_not_be_changed_is_told_of_until_it_may(
     tmp_path: Path, until: Callable[[World], None], phase: str
 ) -> None:
-    world = test_model_release.a_world(tmp_path)
+    world = releases.a_world(tmp_path)
     until(world)
     world.refuses["Deployment"] = ApiException(status=422, reason="may not be specified when value is not empty")
 
     def looks() -> None:
         for _ in range(4):
             with suppress(ApiException):
-                test_model_release.look(world)
+                releases.look(world)
 
     looks()
     ready = world.condition("ModelRelease", "r", "Ready")
@@ -109,24 +109,24 @@ def test_a_deployment_that_may_not_be_changed_is_told_of_until_it_may(
     assert (world.status("ModelRelease", "r"), world.events) == before
     world.refuses.clear()
     for _ in range(5):
-        test_model_release.settle(world)
-        test_model_release.serve(world, broken=("web-canary",) if phase == "RolledBack" else ())
+        releases.settle(world)
+        releases.serve(world, broken=("web-canary",) if phase == "RolledBack" else ())
         world.advance(60)
-    assert test_model_release.phase(world) == phase
+    assert releases.phase(world) == phase
     assert world.condition("ModelRelease", "r", "Ready")["reason"] == phase
 
 
 def test_the_end_of_a_release_is_told_again_though_its_training_is_gone(tmp_path: Path) -> None:
-    world = test_model_release.a_world(tmp_path)
+    world = releases.a_world(tmp_path)
     replicas_serve(world)
     world.refuses["Deployment"] = ApiException(status=403, reason="frozen")
     for _ in range(3):
         with suppress(ApiException):
-            test_model_release.look(world)
+            releases.look(world)
     assert world.condition("ModelRelease", "r", "Ready")["reason"] == "PatchRefused"
     world.refuses.clear()
     del world.objects["TrainingRun", "t"]
-    test_model_release.settle(world)
+    releases.settle(world)
     assert world.condition("ModelRelease", "r", "Ready")["reason"] == "Released"
 
 

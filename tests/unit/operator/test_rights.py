@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+import releases
 import test_corpus_build
-import test_model_release
 import trainings
 import yaml
 from worlds import World
@@ -51,10 +51,10 @@ def lives(tmp_path: Path) -> list[World]:
         training.remove("TrainingRun", "t")
         trainings.settle(training)
         trained.append(training)
-    release = test_model_release.a_world(tmp_path / "release")
-    test_model_release.settle(release)
+    release = releases.a_world(tmp_path / "release")
+    releases.settle(release)
     release.remove("Job", "r-evaluate")
-    test_model_release.finish(release)
+    releases.finish(release)
     release.remove("ModelRelease", "r")
-    test_model_release.settle(release)
+    releases.settle(release)
     return [build, *trained, release]
