@@ -3,20 +3,20 @@
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
 #   development-redis    a Redis for clusters that have none at hand
-# Versions of Python's packages are pinned, but for what torch's wheel and GPU_PACKAGES bring; Debian's packages, and the base
-# behind its tag, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
+# Versions of Python's packages are pinned, but for what torch's wheel brings; Debian's packages, and the base behind its
+# tag, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
 
 # What all run on: Python 3.11 on Debian 12. Its digest says which.
 ARG PYTHON=python:3.11-slim-bookworm
-# Where packages are installed: Python 3.11 as that image has it, and CUDA's compiler where one is to be compiled.
-ARG BASE=$PYTHON
+# What trains: `cpu`, or `gpu` with flash-attn.
+ARG ACCELERATOR=cpu
 FROM $PYTHON AS base
 RUN groupadd --gid 1000 repoloom \
  && useradd --uid 1000 --gid 1000 --home-dir /tmp --no-create-home --shell /usr/sbin/nologin repoloom \
  && rm -f /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid- \
  && sed -i 's/^repoloom:!:[0-9]*:/repoloom:!:0:/' /etc/shadow
 
-FROM $BASE AS environment
+FROM base AS environment
 ENV PATH=/opt/repoloom/bin:$PATH \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -36,7 +36,9 @@ RUN pip install --no-compile --no-deps --no-build-isolation --editable /app \
 
 FROM environment AS repoloom-environment
 COPY requirements/cluster.txt /requirements/
-RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/cluster.txt && bytecode
+# As wheels: a source package would else be installed by its setup.py, with other files, unless the cache has its wheel.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-compile --use-pep517 --requirement /requirements/cluster.txt && bytecode
 
 FROM environment AS inference-environment
 COPY requirements/inference.txt /requirements/
@@ -47,13 +49,31 @@ RUN --mount=type=cache,target=/root/.cache/pip \
  && bytecode
 
 # On top of the one before, of the same versions, so that torch is installed once.
-FROM inference-environment AS training-environment
+FROM inference-environment AS training-environment-cpu
 COPY requirements/training.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/training.txt && bytecode
-# What trains on GPUs besides, such as flash-attn, which is compiled for the torch that is there.
-ARG GPU_PACKAGES=
-RUN [ -z "$GPU_PACKAGES" ] \
- || { pip install --no-compile wheel && pip install --no-compile --no-build-isolation $GPU_PACKAGES && bytecode; }
+
+# flash-attn, compiled for that torch by the compiler of torch's own CUDA, which comes from pip too and stays here.
+FROM training-environment-cpu AS flash-attn
+RUN python -c "import torch; torch.version.cuda or exit(f'torch {torch.__version__} is for CPUs: TORCH_INDEX is to have it for a CUDA')"
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --no-compile wheel==0.48.0 "cuda-toolkit[nvcc,cccl]" \
+ && cd /opt/repoloom/lib/python3.11/site-packages/nvidia/cu* \
+ && ln -s "$PWD" /cuda \
+ && ln -s libcudart.so.* lib/libcudart.so
+COPY requirements/gpu.txt /requirements/
+# Compute capabilities, and how many files are compiled at once, each in up to 9 GiB of memory; by itself half of the cores.
+ARG FLASH_ATTN_CUDA_ARCHS="80;90;100;120"
+ARG MAX_JOBS=
+RUN CUDA_HOME=/cuda FLASH_ATTENTION_FORCE_BUILD=TRUE \
+    pip wheel --no-deps --no-build-isolation --wheel-dir /wheels --requirement /requirements/gpu.txt
+
+FROM training-environment-cpu AS training-environment-gpu
+RUN --mount=type=bind,from=flash-attn,source=/wheels,target=/wheels \
+    pip install --no-compile --no-deps /wheels/*.whl && bytecode && python -c "import flash_attn"
+
+FROM training-environment-$ACCELERATOR AS training-environment
 
 FROM base AS runtime
 ENV PATH=/opt/repoloom/bin:$PATH \

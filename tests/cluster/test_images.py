@@ -32,7 +32,8 @@ def files(target: str, *options: str) -> Mapping[str, tuple[str, int, int, str]]
 def test_an_image_built_anew_has_the_same_files(target: str) -> None:
     before, after = files(target), files(target, "--no-cache")
     assert len(before) > 1000
-    assert {path for path in before.keys() | after.keys() if before.get(path) != after.get(path)} == set()
+    differ = sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))
+    assert not differ, "\n".join(f"{path}: {before.get(path)} {after.get(path)}" for path in differ[:100])
 
 
 def test_the_commands_run_as_nobody_in_particular_and_write_nothing() -> None:
