@@ -8,8 +8,8 @@ import kopf
 import typer
 from kubernetes import client, config
 
-from repoloom.errors import InputError, RepoloomError
-from repoloom.processes import conceal
+from repoloom.cli.entry import enter
+from repoloom.errors import InputError
 from repoloom.telemetry.logging import configure
 from repoloom_operator.api import Cluster
 from repoloom_operator.handlers import register
@@ -58,9 +58,4 @@ def _kopf() -> kopf.OperatorSettings:
 
 def main() -> None:
     """The entry point."""
-    conceal()
-    try:
-        app()
-    except RepoloomError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
+    enter(app)

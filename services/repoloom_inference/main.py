@@ -5,9 +5,7 @@ from typing import Annotated
 
 import typer
 
-from repoloom.cli.extras import lacks
-from repoloom.errors import RepoloomError
-from repoloom.processes import conceal
+from repoloom.cli.entry import enter
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -49,14 +47,4 @@ def serve(
 
 def main() -> None:
     """The entry point."""
-    conceal()
-    try:
-        app()
-    except RepoloomError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
-    except ModuleNotFoundError as error:
-        if (said := lacks(error)) is None:
-            raise
-        typer.echo(f"error: {said}", err=True)
-        raise SystemExit(1) from None
+    enter(app)

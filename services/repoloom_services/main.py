@@ -13,8 +13,7 @@ from typing import Annotated
 
 import typer
 
-from repoloom.errors import RepoloomError
-from repoloom.processes import conceal
+from repoloom.cli.entry import enter
 from repoloom.rpc.catalog import STAGES, Name
 
 _LAST_SECONDS = 2  # for threads that are about to end
@@ -109,9 +108,4 @@ def _queues_watched() -> AbstractContextManager[None]:
 
 def main() -> None:
     """The entry point."""
-    conceal()
-    try:
-        app()
-    except RepoloomError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise SystemExit(1) from None
+    enter(app)
