@@ -3,6 +3,7 @@
 # services.txt (data path, services, workers), dev.txt (all of it, with tools); of the images: cluster.txt (services,
 # workers, operator, pipelines), training.txt, inference.txt.
 # torch's own dependencies are left to its wheel, since the CPU and the CUDA builds of one version differ in them.
+# gpu.txt is kept by hand: what flash-attn asks for is only known where a torch for CUDA is installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}"

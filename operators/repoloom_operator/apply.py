@@ -25,7 +25,7 @@ from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, 
 _log = logging.getLogger(__name__)
 
 
-_TAKEN = 409
+_UNKNOWN, _TAKEN = 404, 409
 _NO_REFUSALS = (401, 408, _TAKEN, 429)
 """Of the answers that blame the caller those that are of the moment, not of what was asked for."""
 
@@ -75,11 +75,14 @@ def _refusal(action: Action, error: ApiException) -> Condition | None:
 
 
 def _message(error: ApiException) -> str:
-    """The server's own words: those of a Status, or what a path that it does not know is answered with."""
+    """The words of the API server's Status; a path that it does not know is answered without one, as by a proxy."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, LookupError):
-        return str(error.body or error.reason).strip()
+        if error.status == _UNKNOWN:
+            return "the cluster does not know this kind; docs/kubernetes.md, Prerequisites, says what brings it"
+        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
+        return (body or error.reason or "").strip()
 
 
 def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) -> None:
@@ -96,7 +99,7 @@ def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) 
             try:
                 cluster.patch(kind, resource.namespace, name, body)
             except ApiException as error:
-                if error.status != 404:
+                if error.status != _UNKNOWN:
                     raise
                 _log.warning("%s %s is gone; that it went is news of its own", kind, name)
         case SetStatus(status):

@@ -14,7 +14,7 @@ from worlds import World
 
 from repoloom_operator.resources import Kind
 
-QUOTA = json.dumps({"kind": "Status", "message": "exceeded quota: gpus"})
+QUOTA = json.dumps({"kind": "Status", "message": "exceeded quota: gpus"}).encode()
 
 
 def looks(world: World, kind: Kind, name: str) -> None:
@@ -28,10 +28,16 @@ def looks(world: World, kind: Kind, name: str) -> None:
 )
 @pytest.mark.parametrize(
     ("status", "body", "said"),
-    [(403, QUOTA, "exceeded quota: gpus"), (404, "404 page not found\n", "404 page not found"), (422, "", "no reason")],
+    [
+        (403, QUOTA, "exceeded quota: gpus"),
+        (403, b"blocked by a proxy\n", ": blocked by a proxy"),
+        (404, b"404 page not found\n", ": the cluster does not know this kind"),
+        (404, b'{"message": "namespaces not found"}', ": namespaces not found"),
+        (422, b"", "no reason"),
+    ],
 )
 def test_a_job_that_is_not_taken_is_told_once_and_made_when_it_is(
-    tmp_path: Path, kind: Kind, job: str, status: int, body: str, said: str
+    tmp_path: Path, kind: Kind, job: str, status: int, body: bytes, said: str
 ) -> None:
     make, name = WORLDS[kind]
     world = make(tmp_path)
