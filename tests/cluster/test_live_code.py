@@ -32,6 +32,8 @@ def test_a_changed_file_is_live_within_seconds(namespace: Namespace, tmp_path: P
             code.write_text(changed)
             wait_for("the change", LIMIT, lambda: "this is new" in _said(namespace) and bool(_answer(namespace)))
             print(f"live after {time.monotonic() - began:.1f} s")
+            wait_for("skaffold is done", LIMIT, lambda: log.read_text().count("Watching for changes") == 2)
+            assert "sync error" not in log.read_text(), "a pod did not take the file"
         finally:
             dev.terminate()
     before = str(json.loads(history)[0]["revision"])

@@ -57,6 +57,17 @@ def test_every_pod_is_of_the_restricted_kind_and_only_the_operator_has_a_token(v
         assert restricted(spec)
 
 
+def test_changed_code_can_be_put_into_every_pod_that_runs_it_and_has_it_start_anew() -> None:
+    objects = render(DEVELOPMENT, "--set=development.sync=true")
+    for name in (*SERVICES, *WORKERS, "operator"):
+        spec = pod(objects, name)
+        [container], [code] = spec["containers"], spec["initContainers"]
+        assert container["command"][:3] == ["python", "-m", "repoloom.up.reload"]
+        assert {"name": "code", "mountPath": "/app"} in container["volumeMounts"]
+        assert {"name": "code", "emptyDir": {}} in spec["volumes"]
+        assert (code["image"], code["command"]) == (container["image"], ["cp", "-r", "/app/.", "/code"])
+
+
 def test_each_service_has_all_that_it_needs() -> None:
     objects = render(PRODUCTION)
     for service in SERVICES:
