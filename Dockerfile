@@ -2,7 +2,6 @@
 #   repoloom             services, workers, operator, pipelines; no torch
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
-#   development-redis    a Redis for clusters that have none at hand
 # Versions of Python's packages are pinned, but for what torch's wheel brings; Debian's packages, and the base behind its
 # tag, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
 
@@ -130,13 +129,3 @@ ENV REPOLOOM_SERVER_METRICS_ADDRESS=127.0.0.1:9090
 HEALTHCHECK CMD ["python", "-m", "repoloom.telemetry.probe"]
 LABEL org.opencontainers.image.title="repoloom-inference" \
       org.opencontainers.image.description="repoloom's inference server"
-
-FROM base AS development-redis
-RUN apt-get update -qq \
- && apt-get install -y -qq --no-install-recommends redis-server \
- && rm -rf /var/lib/apt/lists/* /var/cache/apt /var/cache/debconf/*-old /var/cache/ldconfig/aux-cache \
-           /var/log/apt /var/log/dpkg.log /var/log/alternatives.log \
- && sed -i 's/^\(redis:[^:]*\):[0-9]*:/\1:0:/' /etc/shadow
-USER 1000:1000
-LABEL org.opencontainers.image.title="development-redis" \
-      org.opencontainers.image.description="A Redis for development clusters"
