@@ -58,14 +58,16 @@ RUN python -c "import torch; torch.version.cuda or exit(f'torch {torch.__version
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-compile wheel==0.48.0 "cuda-toolkit[nvcc,cccl]" \
- && cd /opt/repoloom/lib/python3.11/site-packages/nvidia/cu* \
- && ln -s "$PWD" /cuda \
- && ln -s libcudart.so.* lib/libcudart.so
+ && ln -s /opt/repoloom/lib/python3.11/site-packages/nvidia/cu* /cuda \
+ && ln -s /cuda/lib/libcudart.so.* /cuda/lib/libcudart.so \
+ && echo "int main() {}" | g++ -x c++ - -L/cuda/lib -lcudart -o /dev/null
 COPY requirements/gpu.txt /requirements/
 # Compute capabilities, and how many files are compiled at once, each in up to 9 GiB of memory; by itself half of the cores.
 ARG FLASH_ATTN_CUDA_ARCHS="80;90;100;120"
 ARG MAX_JOBS=
-RUN CUDA_HOME=/cuda FLASH_ATTENTION_FORCE_BUILD=TRUE \
+# Without what no training asks for, which would have each kernel compiled in as many forms more.
+RUN unused="$(printf -- '-DFLASHATTENTION_DISABLE_%s ' DROPOUT ALIBI SOFTCAP LOCAL)" \
+ && CUDA_HOME=/cuda FLASH_ATTENTION_FORCE_BUILD=TRUE CFLAGS="$unused" NVCC_APPEND_FLAGS="$unused" \
     pip wheel --no-deps --no-build-isolation --wheel-dir /wheels --requirement /requirements/gpu.txt
 
 FROM training-environment-cpu AS training-environment-gpu
