@@ -58,7 +58,7 @@ RUN python -c "import torch; torch.version.cuda or exit(f'torch {torch.__version
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --no-compile wheel==0.48.0 "cuda-toolkit[nvcc,cccl]" \
- && ln -s /opt/repoloom/lib/python3.11/site-packages/nvidia/cu* /cuda \
+ && ln -s /opt/repoloom/lib/python3.11/site-packages/nvidia/cu[0-9]* /cuda \
  && ln -s /cuda/lib/libcudart.so.* /cuda/lib/libcudart.so \
  && echo "int main() {}" | g++ -x c++ - -L/cuda/lib -lcudart -o /dev/null
 COPY requirements/gpu.txt /requirements/
