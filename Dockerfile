@@ -2,8 +2,8 @@
 #   repoloom             services, workers, operator, pipelines; no torch
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
-# Versions of Python's packages are pinned, but for what torch's wheel brings; Debian's packages, and the base behind its
-# tag, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
+# Versions of Python's packages are pinned, but for what torch's wheel brings, and for what builds source packages; Debian's
+# packages, and the base behind its tag, with its pip, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
 
 # What all run on: Python 3.11 on Debian 12. Its digest says which.
 ARG PYTHON=python:3.11-slim-bookworm
@@ -52,17 +52,18 @@ FROM inference-environment AS training-environment-cpu
 COPY requirements/training.txt /requirements/
 RUN --mount=type=cache,target=/root/.cache/pip pip install --no-compile --requirement /requirements/training.txt && bytecode
 
-# flash-attn, compiled for that torch by the compiler of torch's own CUDA, which comes from pip too and stays here.
-FROM training-environment-cpu AS flash-attn
-RUN python -c "import torch; torch.version.cuda or exit(f'torch {torch.__version__} is for CPUs: TORCH_INDEX is to have it for a CUDA')"
+# flash-attn, compiled for that torch by the compiler of torch's own CUDA, which comes from pip too and stays here. On top of
+# the least that has torch, since it takes long and whatever changes below has it compiled anew.
+FROM inference-environment AS flash-attn
+RUN python -c "import torch; (torch.version.cuda or '0') >= '13' or exit(f'torch {torch.__version__} is for no CUDA from 13 on, whose compiler pip brings: see TORCH_INDEX')"
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends g++ python3-dev
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip install --no-compile wheel==0.48.0 "cuda-toolkit[nvcc,cccl]" \
+    pip install --no-compile ninja==1.13.2 wheel==0.48.0 "cuda-toolkit[nvcc,cccl]" \
  && ln -s /opt/repoloom/lib/python3.11/site-packages/nvidia/cu[0-9]* /cuda \
  && ln -s /cuda/lib/libcudart.so.* /cuda/lib/libcudart.so \
  && echo "int main() {}" | g++ -x c++ - -L/cuda/lib -lcudart -o /dev/null
 COPY requirements/gpu.txt /requirements/
-# Compute capabilities, and how many files are compiled at once, each in up to 9 GiB of memory; by itself half of the cores.
+# Compute capabilities, and how many files are compiled at once; by itself as many as flash-attn finds cores and memory for.
 ARG FLASH_ATTN_CUDA_ARCHS="80;90;100;120"
 ARG MAX_JOBS=
 # Without what no training asks for, which would have each kernel compiled in as many forms more.

@@ -18,7 +18,7 @@ from repoloom_operator.actions import (
     Requeue,
     SetStatus,
 )
-from repoloom_operator.api import Cluster
+from repoloom_operator.api import APIS, Cluster
 from repoloom_operator.conditions import Condition, carried
 from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, timestamp
 
@@ -71,18 +71,19 @@ def _refusal(action: Action, error: ApiException) -> Condition | None:
             reason = "PatchRefused"
         case _:
             return None
-    return Condition("Ready", False, reason, f"{kind} {name}: {_message(error)}", alarming=True)
+    return Condition("Ready", False, reason, f"{kind} {name}: {_message(kind, error)}", alarming=True)
 
 
-def _message(error: ApiException) -> str:
+def _message(kind: str, error: ApiException) -> str:
     """The words of the API server's Status; a path that it does not know is answered without one, as by a proxy."""
     try:
         return str(json.loads(error.body)["message"])
     except (TypeError, ValueError, LookupError):
-        if error.status == _UNKNOWN:
-            return "the cluster does not know this kind; docs/kubernetes.md, Prerequisites, says what brings it"
         body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
-        return (body or error.reason or "").strip()
+        text = (body or error.reason or "").strip()
+    if error.status == _UNKNOWN and not (api := APIS[kind]).strategic:
+        text += f"; {api.plural}.{api.group} are Kubeflow's, and have to be there (docs/kubernetes.md, Prerequisites)"
+    return text
 
 
 def _do(action: Action, resource: Resource[S], cluster: Cluster, now: datetime) -> None:

@@ -1,6 +1,5 @@
 """The commands and how they end: an error is one line, or one JSON object with --json, and an exit code."""
 
-import errno
 import logging
 import sys
 from collections.abc import Sequence
@@ -11,10 +10,8 @@ import typer
 
 from repoloom import __version__
 from repoloom.cli import datasets, models, run, services, stages
-from repoloom.cli.extras import lacks
+from repoloom.cli.ends import TOLD, USAGE, code, said
 from repoloom.cli.output import ShowWarnings, print_json_error, show_error
-from repoloom.cli.up import FOLDER
-from repoloom.errors import InputError, RepoloomError, UnsetError
 
 _HELP = """From git repositories to a trained and evaluated code model.
 
@@ -22,14 +19,6 @@ Start with `repoloom run RECIPE`: it crawls, filters, orders, deduplicates, toke
 and goes on where it was if it is stopped. Every stage is a command of its own too. Exit codes: 0 done; 1 something
 failed at work; 2 what was given cannot be used: an argument, a file or address it names, a variable of the environment;
 3 done, but some tasks are quarantined (`repoloom retry` runs them again); 130 stopped by Ctrl-C."""
-
-_ENV = FOLDER / "env"
-
-_REFUSALS = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EIO}
-"""What the file system says of itself and its permissions, not of a mistake of ours."""
-
-_USAGE: Any = typer.BadParameter.__mro__[1]
-"""What typer raises of the words of a command; of its kinds it exports one."""
 
 
 class _Group(typer.core.TyperGroup):
@@ -40,28 +29,14 @@ class _Group(typer.core.TyperGroup):
         words = sys.argv[1:] if args is None else args
         try:
             sys.exit(super().main(words, **{**kwargs, "standalone_mode": False}) or 0)
-        except (RepoloomError, ModuleNotFoundError, OSError, _USAGE) as error:
-            if (message := _said(error)) is None:
+        except (*TOLD, USAGE) as error:
+            if (message := said(error)) is None:
                 raise
             if "--json" in words:  # which may not have been parsed
-                print_json_error("UsageError" if isinstance(error, _USAGE) else type(error).__name__, message)
+                print_json_error("UsageError" if isinstance(error, USAGE) else type(error).__name__, message)
             elif message:
                 show_error(message)
-            sys.exit(2 if isinstance(error, (InputError, _USAGE)) else 1)
-
-
-def _said(error: Exception) -> str | None:
-    """An error in one line with a way out; nothing where the help was shown instead; None of a mistake of ours."""
-    if isinstance(error, UnsetError) and _ENV.exists():
-        return f"{error}, or `. {_ENV}` for the stack of `repoloom up`"
-    if isinstance(error, ModuleNotFoundError):
-        return lacks(error)
-    if isinstance(error, OSError):
-        return f"{error.filename or 'input or output'}: {error.strerror}" if error.errno in _REFUSALS else None
-    if isinstance(error, _USAGE):
-        message = error.format_message().removesuffix(".")
-        return message and f"{message} (see `{error.ctx.command_path} --help`)"
-    return str(error)
+            sys.exit(code(error))
 
 
 app = typer.Typer(

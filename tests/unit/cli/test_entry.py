@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 import typer
 
@@ -11,6 +13,7 @@ from repoloom.errors import InputError, StoreError
         (InputError("no model is at s3://models/none"), 2, "error: no model is at s3://models/none"),
         (StoreError("the disk is full"), 1, "error: the disk is full"),
         (ModuleNotFoundError(name="uvicorn"), 1, "repoloom[inference]"),
+        (PermissionError(errno.EACCES, "Permission denied", "/models"), 1, "error: /models: Permission denied"),
     ],
 )
 def test_the_exit_code_of_a_server_tells_whose_fault_it_is(
@@ -23,9 +26,10 @@ def test_the_exit_code_of_a_server_tells_whose_fault_it_is(
     assert said in line
 
 
-def test_a_mistake_of_ours_is_told_with_where_it_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ModuleNotFoundError, match="repoloom_typo"):
-        enter(_fails_with(ModuleNotFoundError("repoloom_typo", name="repoloom_typo"), monkeypatch))
+@pytest.mark.parametrize("error", [ModuleNotFoundError("no typo", name="typo"), OSError(errno.EBADF, "no typo")])
+def test_a_mistake_of_ours_is_told_with_where_it_was_made(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(type(error), match="no typo"):
+        enter(_fails_with(error, monkeypatch))
 
 
 def _fails_with(error: Exception, monkeypatch: pytest.MonkeyPatch) -> typer.Typer:

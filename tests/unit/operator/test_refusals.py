@@ -31,7 +31,7 @@ def looks(world: World, kind: Kind, name: str) -> None:
     [
         (403, QUOTA, "exceeded quota: gpus"),
         (403, b"blocked by a proxy\n", ": blocked by a proxy"),
-        (404, b"404 page not found\n", ": the cluster does not know this kind"),
+        (404, b"404 page not found\n", ": 404 page not found"),
         (404, b'{"message": "namespaces not found"}', ": namespaces not found"),
         (422, b"", "no reason"),
     ],
@@ -56,6 +56,20 @@ def test_a_job_that_is_not_taken_is_told_once_and_made_when_it_is(
     world.settle(kind, name)
     assert world.condition(kind, name, "Ready")["reason"] != "CreateRefused"
     assert len(world.jobs()) == 1
+
+
+def test_where_kubeflow_is_lacking_that_is_said_of_a_training_and_of_no_job(tmp_path: Path) -> None:
+    said = {}
+    for kind, job in (("CorpusBuild", "Job"), ("TrainingRun", "PyTorchJob")):
+        make, name = WORLDS[kind]
+        world = make(tmp_path / kind)
+        world.refuses[job] = ApiException(status=404)
+        world.refuses[job].body = b"404 page not found"
+        with pytest.raises(ApiException):
+            looks(world, kind, name)
+        said[kind] = world.condition(kind, name, "Ready")["message"]
+    assert "pytorchjobs.kubeflow.org are Kubeflow's" in said["TrainingRun"]
+    assert "Kubeflow" not in said["CorpusBuild"]
 
 
 def test_a_change_that_is_not_taken_is_told_too(tmp_path: Path) -> None:
