@@ -1,4 +1,4 @@
-"""How a program that fails ends: the one line that is said of its error, and the exit code that tells whose fault it is."""
+"""How a program that fails ends: with one line of its error, and an exit code that tells whose fault it is."""
 
 import errno
 from typing import Any
