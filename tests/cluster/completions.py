@@ -22,6 +22,7 @@ from typing import Any
 from repoloom.client import Inference
 
 TLS = Path("/etc/repoloom/tls")
+STREAMS = 8  # of 16 answers each: more than a fast machine writes before a pod that is stopped takes nothing new
 TOKEN = Path("/etc/repoloom/caller/token").read_text()
 ASKED: dict[str, Any] = {"prompt": "def add(a, b):\n", "suffix": "\n", "max_tokens": 8, "temperature": 0}
 
@@ -105,9 +106,9 @@ def load(host: str) -> dict[str, Any]:
 
 def drain(host: str, address: str) -> dict[str, Any]:
     """Streams long answers from one pod, says so, and waits for the pod to take nothing new: how many went on then."""
-    with ThreadPoolExecutor() as pool:
-        begun = [Event() for _ in range(4)]
-        asked = {"n": 16, "max_tokens": 100, "temperature": 0}
+    with ThreadPoolExecutor(STREAMS) as pool:
+        begun = [Event() for _ in range(STREAMS)]
+        asked = {"n": 16, "max_tokens": 200, "temperature": 0}
         streams = [pool.submit(streamed, host, address, event.set, **asked) for event in begun]
         assert all(event.wait(60) for event in begun)
         print("streaming", flush=True)

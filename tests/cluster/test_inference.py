@@ -216,7 +216,7 @@ def test_a_release_and_an_upgrade_cost_no_request_and_the_model_is_known_to_its_
     pods = served.names()
     served.upgrade(model=model, canary={"model": model})
     assert served.names() == pods  # it is there already
-    served.upgrade(serving={"queue": 65, "preStopSeconds": 3})  # of the new pods: the next test stops one of them
+    served.upgrade(serving={"queue": 400, "preStopSeconds": 3})  # of the new pods: the next test stops one of them
     assert not served.names() & pods
     wait_for("former pods have ended", 120, lambda: len(served.pods()) == 2)
     namespace.kubectl("exec", "job/load", "--", "sh", "-c", "kill -TERM 1")
@@ -234,4 +234,4 @@ def test_a_pod_that_is_stopped_finishes_the_streams_that_it_has_begun(served: Se
     served.namespace.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
     said = served.said("drain")
     assert said["open"] >= 1
-    assert said["ended"] == [16] * 4
+    assert set(said["ended"]) == {16}
