@@ -3,7 +3,8 @@
 #   repoloom-training    training and evaluation
 #   repoloom-inference   the inference server
 # Versions of Python's packages are pinned, but for what torch's wheel brings, and for what builds source packages; Debian's
-# packages, and the base behind its tag, with its pip, are of the day. Neither clock nor hash seed is in the files: tests/cluster/test_images.py compares two builds.
+# packages, and the base behind its tag, with its pip, are of the day. Neither clock nor hash seed is in the files:
+# tests/cluster/test_images.py compares two builds.
 
 # What all run on: Python 3.11 on Debian 12. Its digest says which.
 ARG PYTHON=python:3.11-slim-bookworm

@@ -1,4 +1,5 @@
-# A Redis for development clusters. A file of its own, since skaffold has all that is copied in a file build all its images.
+# A Redis for development clusters. A file of its own, since skaffold builds every image of a file anew when what any of
+# them copies changes.
 ARG PYTHON=python:3.11-slim-bookworm
 FROM $PYTHON
 RUN apt-get update -qq \
