@@ -51,10 +51,9 @@ def scraped(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Sample]]
     at = {who: f"127.0.0.1:{free_port()}" for who in ("service", "worker")}
     with pytest.MonkeyPatch.context() as patch, LocalPool(1, Limits()) as pool:
         patch.setenv("PYTHONPATH", str(EXTRA_STAGES))
-        # Large enough for a task to be still under way when a worker next looks at its limits.
-        made = next(
-            run_stage("probe", {"repositories": 1, "size": 8_000_000}, {}, str(folder / "out/probe"), pool, Policy())
-        )
+        # So many files that a task takes seconds, of which a worker looks at its limits each twentieth.
+        wanted = {"repositories": 1000, "size": 8000}
+        made = next(run_stage("probe", wanted, {}, str(folder / "out/probe"), pool, Policy()))
     with a_fleet(folder) as fleet:
         fleet.start(REPOLOOM_WORKER_METRICS_ADDRESS=at["worker"])
         with (
