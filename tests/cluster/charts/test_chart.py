@@ -200,7 +200,10 @@ def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
 @pytest.mark.parametrize("service", ["", "local-files"])
 def test_what_a_crawl_may_reach_is_said_to_who_crawls_and_to_the_service_by_itself(service: str) -> None:
     objects = render(
-        DEVELOPMENT, services={"crawler": {"crawlAllow": service}}, workers={"crawlAllow": "local-files,ssh"}
+        DEVELOPMENT,
+        services={"crawler": {"crawlAllow": service}},
+        workers={"crawlAllow": "local-files,ssh"},
+        networkPolicies={"crawl": [{"ports": [{"port": 22}]}]},
     )
     told = {
         template["metadata"]["labels"]["app.kubernetes.io/component"]: entry["value"]

@@ -55,8 +55,9 @@ INFERENCE = {
 class Network:
     """A release whose operator watches the namespace `there` too, and an inference server beside it."""
 
-    def __init__(self) -> None:
-        objects = render("repoloom", DEVELOPMENT, operator={"namespaces": ["there"]}) + render("inference", **INFERENCE)
+    def __init__(self, **values: Any) -> None:
+        values = {"operator": {"namespaces": ["there"]}, **values}
+        objects = render("repoloom", DEVELOPMENT, **values) + render("inference", **INFERENCE)
         self.policies = [
             (one["metadata"].get("namespace", "here"), one["spec"]) for one in objects if one["kind"] == "NetworkPolicy"
         ]
@@ -147,3 +148,12 @@ def test_each_pod_reaches_what_it_needs_and_nothing_else(source: str) -> None:
     targets -= others if source in others else set()
     reached = {target: ports for target in targets if (ports := network.ports(source, target))}
     assert reached == REACHED[source]
+
+
+def test_a_crawl_reaches_what_values_name_and_none_but_who_crawls_does() -> None:
+    rule = {"to": [{"ipBlock": {"cidr": "10.96.0.0/16"}}], "ports": [{"port": 29400}]}
+    network = Network(networkPolicies={"crawl": [rule]})
+    reach = {source for source in REACHED if 29400 in network.ports(source, "API server")}
+    assert reach - {"keda", "monitoring", "elsewhere"} == {
+        who for who, whom in REACHED.items() if CRAWLED.items() <= whom.items()
+    }

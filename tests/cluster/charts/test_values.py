@@ -38,6 +38,9 @@ def test_repoloom_says_what_is_wrong_and_where(wrong: Mapping[str, Any], said: s
     assert said in refused("repoloom", DEVELOPMENT, **wrong)
 
 
+CORP = {"crawlAllow": "local-files, host:git.corp.example"}
+
+
 @pytest.mark.parametrize(
     "allowed",
     [
@@ -48,7 +51,19 @@ def test_repoloom_says_what_is_wrong_and_where(wrong: Mapping[str, Any], said: s
 )
 def test_a_crawl_may_be_allowed_all_that_it_reads(allowed: str) -> None:
     assert Policy.parse(allowed) != Policy()
-    assert render("repoloom", DEVELOPMENT, workers={"crawlAllow": allowed})
+    reached = {"crawl": [{"ports": [{"port": 22}]}]}
+    assert render("repoloom", DEVELOPMENT, workers={"crawlAllow": allowed}, networkPolicies=reached)
+    assert render("repoloom", DEVELOPMENT, workers={"crawlAllow": allowed}, networkPolicies={"enabled": False})
+
+
+@pytest.mark.parametrize(
+    ("who", "where"), [({"services": {"crawler": CORP}}, "services.crawler"), ({"workers": CORP}, "workers")]
+)
+def test_a_crawl_is_allowed_nothing_that_the_network_policies_keep_off(who: dict[str, Any], where: str) -> None:
+    said = (
+        f"{where}.crawlAllow allows host:git.corp.example, and the network policies let a crawl reach ports 80 and 443"
+    )
+    assert said in refused("repoloom", DEVELOPMENT, **who)
 
 
 @pytest.mark.parametrize("word", ["everything", "local_files", "SSH", "ssh named-hosts", "host:", "host:-a", "net:x"])
