@@ -13,6 +13,7 @@ from repoloom_operator.children import Child, Children, State, Wanted, work_of
 from repoloom_operator.conditions import Condition, Outcome, fields
 from repoloom_operator.recipes import Checked, check
 from repoloom_operator.resources import FINALIZER, CorpusBuildSpec, Resource, camel, timestamp
+from repoloom_operator.rivals import Rival, builder
 from repoloom_operator.settings import Settings
 from repoloom_operator.store_roots import outside
 
@@ -54,6 +55,7 @@ class Observed:
     resource: Resource[CorpusBuildSpec]
     children: Sequence[Child]
     kept: Kept
+    rivals: Sequence[Rival]
 
 
 _AT_REST = 60
@@ -87,6 +89,11 @@ def reconcile(seen: Observed) -> Iterator[Action]:
         held = _held(seen, recipe, build.spec.digest)
         yield from held.write(build, seen.now)
         yield Requeue(None if held.phase == "Pending" else _AT_REST)
+        return
+    if rival := builder(seen.rivals, children.found):
+        yield from children.stop()
+        yield from _taken(rival).write(build, seen.now)
+        yield Requeue()
         return
     if build.status.get("recipe") == recipe.identity and "digest" in build.status:
         yield from _built(seen, seen.kept.of(recipe.identity))
@@ -133,6 +140,13 @@ def _accepted(seen: Observed) -> Checked | Condition:
         return check(spec.recipe)
     except InputError as error:
         return Condition("Accepted", False, "RecipeRefused", str(error), alarming=True)
+
+
+def _taken(rival: Rival) -> Outcome:
+    """Nothing of a former status is kept: once the store is free, what is there has to be looked at anew."""
+    ways = "give another spec.store, spec.digest to wait for what is built there, or delete one of the two"
+    said = f"CorpusBuild {rival.name} builds at {rival.out}, and began before or still writes: {ways}"
+    return Outcome("Pending", (ACCEPTED, _GOES_ON, Condition("Ready", False, "StoreTaken", said, alarming=True)), {})
 
 
 def _held(seen: Observed, recipe: Checked, wanted: str) -> Outcome:

@@ -23,7 +23,7 @@ from repoloom_operator.resources import (
     Spec,
     TrainingRunSpec,
 )
-from repoloom_operator.rivals import Rival, is_at_work, is_to_begin, overlap
+from repoloom_operator.rivals import Rival, builds, is_at_work, is_to_begin, overlap
 from repoloom_operator.settings import Settings, TrainingJob
 from repoloom_operator.training_output import Output
 
@@ -40,7 +40,17 @@ def observe_corpus_build(
 ) -> corpus_build.Observed:
     """What decides on a CorpusBuild."""
     found = tuple(children(resource, cluster, ("Job", "ConfigMap")))
-    return corpus_build.Observed(now(), settings, resource, found, kept.corpus(resource.spec.store))
+    rivals = tuple(_other_builds(resource, cluster))
+    return corpus_build.Observed(now(), settings, resource, found, kept.corpus(resource.spec.store), rivals)
+
+
+def _other_builds(resource: Resource[CorpusBuildSpec], cluster: Cluster) -> Iterator[Rival]:
+    """The other CorpusBuilds of the same store, the oldest first."""
+    for build, older in _others(resource, CorpusBuildSpec, cluster):
+        if build.spec.store.rstrip("/") == resource.spec.store.rstrip("/"):
+            unfinished = any(job.deleting or not job.finished for job in children(build, cluster, ("Job",)))
+            at_work = unfinished or _has_pods(build, cluster)
+            yield Rival(f"{build.namespace}/{build.name}", build.spec.store, older, at_work, builds(build))
 
 
 def observe_training_run(
@@ -61,22 +71,37 @@ def observe_training_run(
         corpus,
         held,
         kept.output(resource.spec.out),
-        tuple(_rivals(resource, cluster)),
+        tuple(_other_runs(resource, cluster)),
     )
     return replace(seen, unwritable=kept.unwritable(resource.spec.out)) if training_run.begins(seen) else seen
 
 
-def _rivals(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[Rival]:
+def _other_runs(resource: Resource[TrainingRunSpec], cluster: Cluster) -> Iterator[Rival]:
     """The other TrainingRuns whose output is the same, or lies below or above it, the oldest first."""
-    every = [run for namespace in cluster.namespaces for run in cluster.labelled("TrainingRun", namespace, {})]
-    mine = False
+    for run, older in _others(resource, TrainingRunSpec, cluster):
+        if overlap(run.spec.out, resource.spec.out):
+            unfinished = any(is_at_work(run, child) for child in children(run, cluster, TrainingJob))
+            at_work = unfinished or _has_pods(run, cluster)
+            yield Rival(f"{run.namespace}/{run.name}", run.spec.out, older, at_work, is_to_begin(run))
+
+
+def _has_pods(resource: Resource[S], cluster: Cluster) -> bool:
+    """Whether a pod of it may still write: one of a job that has failed has its grace period."""
+    pods = cluster.labelled("Pod", resource.namespace, _labels(resource))
+    return any(pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") for pod in pods)
+
+
+def _others(resource: Resource[T], spec: type[T], cluster: Cluster) -> Iterator[tuple[Resource[T], bool]]:
+    """The others of its kind, the oldest first, and whether they are older."""
+    kind = resource.kind
+    every = [found for namespace in cluster.namespaces for found in cluster.labelled(kind, namespace, {})]
+    older = True
     for manifest in sorted(every, key=_age):
-        run = Resource.parse("TrainingRun", manifest, TrainingRunSpec)
-        if run.uid == resource.uid:
-            mine = True
-        elif overlap(run.spec.out, resource.spec.out):
-            at_work = any(is_at_work(run, child) for child in children(run, cluster, TrainingJob))
-            yield Rival(f"{run.namespace}/{run.name}", run.spec.out, not mine, at_work, is_to_begin(run))
+        other = Resource.parse(kind, manifest, spec)
+        if other.uid == resource.uid:
+            older = False
+        else:
+            yield other, older
 
 
 def _age(manifest: Manifest) -> tuple[str, str, str]:
@@ -129,13 +154,17 @@ def referred(kind: Kind, by: Resource[S], ref: Ref, spec: type[T], cluster: Clus
 
 def children(resource: Resource[S], cluster: Cluster, kinds: Iterable[str]) -> Iterator[Child]:
     """What is labelled as the resource's; of a former resource of its name, too, which is to end."""
-    labels = {KIND_LABEL: resource.kind, NAME_LABEL: resource.name}
+    labels = _labels(resource)
     said: str | None = None
     for kind in kinds:
         for manifest in cluster.labelled(kind, resource.namespace, labels):
             if said is None and kind in JOB_KINDS:
                 said = pods_say(cluster.labelled("Pod", resource.namespace, labels))
             yield Child.parse(kind, manifest, said or "")
+
+
+def _labels(resource: Resource[S]) -> dict[str, str]:
+    return {KIND_LABEL: resource.kind, NAME_LABEL: resource.name}
 
 
 def pods_say(pods: Iterable[Manifest]) -> str:

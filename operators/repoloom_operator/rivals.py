@@ -1,15 +1,15 @@
-"""Who has an output that several TrainingRuns would write to: one at a time."""
+"""Who has an output that several TrainingRuns, or a store that several CorpusBuilds, would write to: one at a time."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repoloom_operator.children import Child, State
-from repoloom_operator.resources import Resource, TrainingRunSpec
+from repoloom_operator.resources import CorpusBuildSpec, Resource, TrainingRunSpec
 
 
 @dataclass(frozen=True)
 class Rival:
-    """Another TrainingRun whose output is the same, or lies below or above it."""
+    """Another CorpusBuild of the same store; or another TrainingRun of the same output, or of one below or above it."""
 
     name: str  # with its namespace
     out: str
@@ -36,6 +36,18 @@ def writer(rivals: Sequence[Rival], children: Sequence[Child]) -> Rival | None:
         if rival.at_work and (rival.older or not begun):
             return rival
     return next((rival for rival in rivals if rival.older and rival.begins and not begun), None)
+
+
+def builder(rivals: Sequence[Rival], children: Sequence[Child]) -> Rival | None:
+    """Who has the store: the oldest for as long as it is there, since what lies there is its; and who still writes."""
+    begun = any(child.is_job and not child.finished for child in children)
+    return next((rival for rival in rivals if (rival.older and rival.begins) or (rival.at_work and not begun)), None)
+
+
+def builds(build: Resource[CorpusBuildSpec]) -> bool:
+    """Whether a CorpusBuild writes to its store, as far as its status tells; one with a digest reads there."""
+    refused = build.status.get("phase") == "Refused" and build.status.get("observedGeneration") == build.generation
+    return not build.spec.digest and not refused
 
 
 def is_at_work(run: Resource[TrainingRunSpec], job: Child) -> bool:

@@ -105,3 +105,19 @@ def test_a_training_that_has_ended_is_recorded_though_an_older_one_is_at_work_on
     world.put(other)
     world.settle("TrainingRun", "a")
     assert world.status("TrainingRun", "a")["weights"] == "w"
+
+
+def test_a_training_that_has_failed_has_its_output_until_the_last_of_its_pods_has_ended(world: World) -> None:
+    world.edit("TrainingRun", "t", maxRestarts=0)
+    settle(world)
+    world.pods_start()
+    pod = world.put({"kind": "Pod", "metadata": {"name": "p", "labels": world.jobs()[0]["metadata"]["labels"]}})
+    pod["status"] = {"phase": "Running"}
+    world.pods_end("Failed")
+    settle(world)
+    assert world.status("TrainingRun", "t")["phase"] == "Failed"
+    a_younger(world)
+    assert world.condition("TrainingRun", "a", "Ready")["reason"] == "OutputTaken"
+    pod["status"] = {"phase": "Failed"}
+    world.settle("TrainingRun", "a")
+    assert [job["metadata"]["name"] for job in world.jobs()] == ["t-train", "a-train"]
