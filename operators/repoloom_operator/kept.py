@@ -4,19 +4,15 @@ import functools
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TypeVar
-
-from pydantic import ValidationError
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Count
-from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, RepoloomError
 from repoloom.recipe.progress import Progress, recipe_identity
-from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
+from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained, stored
 from repoloom.recipe.run import RUN, RunRecord
-from repoloom.store import Store, open_store
+from repoloom.store import open_store
 from repoloom.store.s3_requests import hurried
 from repoloom.training.progress import PROGRESS, TrainingProgress
 from repoloom_operator.corpus_build import Kept, Passage
@@ -27,8 +23,6 @@ _BENCHMARKS, _DECONTAMINATED = "decontaminate.benchmarks", "decontaminate"
 PROBE = ".writable"
 
 _PATIENCE = 5.0  # seconds: the operator looks again
-
-R = TypeVar("R", bound=Record)
 
 
 def corpus(uri: str) -> Kept:
@@ -74,8 +68,8 @@ def output(uri: str) -> Output:
     try:
         with hurried(_PATIENCE):
             store = open_store(uri)
-            progress = _record(store, PROGRESS, TrainingProgress)
-            return Output(progress, _record(store, TRAINING, Trained), _record(store, EVALUATION, Evaluated))
+            progress = stored(store, PROGRESS, TrainingProgress)
+            return Output(progress, stored(store, TRAINING, Trained), stored(store, EVALUATION, Evaluated))
     except RepoloomError as error:
         return Output(trouble=str(error))
 
@@ -90,14 +84,6 @@ def unwritable(uri: str) -> str:
     except RepoloomError as error:
         return str(error)
     return ""
-
-
-def _record(store: Store, key: str, record: type[R]) -> R | None:
-    """A record, None where there is none yet, or one of another form, which is made anew."""
-    try:
-        return record.model_validate_json(store.read(key))
-    except (FileNotFoundError, ValidationError):
-        return None
 
 
 @functools.lru_cache(maxsize=4096)

@@ -37,26 +37,50 @@ def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, worker
     """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
 
     Its name is of the claim, the store and the corpus: another attempt finds the one that is there and waits for it,
-    and another corpus, of sources that have moved, has another one. Nothing is built: the CorpusBuild is of what lies
-    there, and of the recipe that made it. Raises UnavailableError where there is no Kubernetes, no operator or no right
-    to use it, ConflictError where the store does not hold the corpus any more.
+    and another corpus, of sources that have moved, has another one. Where one has trained, and STORE/model is another's
+    since, the next of that name trains: from the newest checkpoint, which is soon done. Nothing is built: the
+    CorpusBuild is of what lies there, and of the recipe that made it. Raises UnavailableError where there is no
+    Kubernetes, no operator or no right to use it, ConflictError where the store does not hold the corpus, or the model
+    that was made just now, any more.
     """
     from repoloom_pipelines.model_path import open_model
 
     check_claim(store, claimed)
     _forget_progress(store)
     build = f"pipeline-{hashlib.sha256(f'{claimed} of {store}'.encode()).hexdigest()[:16]}"  # a claim may be of several
-    resources = _Resources({"corpusbuilds": build, "trainingruns": f"{build}-{corpus.removeprefix('sha256:')[:12]}"})
-    resources.want("corpusbuilds", {"recipe": RunRecord.read(store).recipe, "store": store, "digest": corpus})
+    told = {"recipe": RunRecord.read(store).recipe, "store": store, "digest": corpus}
     wanted = {
         "recipe": Recipe.parse(recipe, "recipe").model_dump(),
         "corpusRef": {"name": build, "digest": corpus},
         "out": store,
         **workers.model_dump(by_alias=True, exclude_none=True),
     }
-    resources.want("trainingruns", wanted)
-    resources.wait(lambda: _check_corpus(store, corpus))
-    return open_model(store)
+    number = 1
+    while True:
+        name = _name(build, corpus, number)
+        resources = _Resources({"corpusbuilds": build, "trainingruns": name})
+        resources.want("corpusbuilds", told)
+        is_new = resources.want("trainingruns", wanted)
+        weights = resources.wait(lambda: _check_corpus(store, corpus))
+        if _weights_at(store) == weights:
+            return open_model(store)
+        if is_new:
+            raise ConflictError(f"{store} does not hold the model that TrainingRun {name} made, {weights}")
+        number += 1
+
+
+def _name(build: str, corpus: str, number: int) -> str:
+    """The name of the TrainingRun of that number on a corpus: 38 characters, of the 40 that it may have."""
+    end = f"-{number}" if number > 1 else ""
+    return f"{build}-{corpus.removeprefix('sha256:')[: 12 - len(end)]}{end}"
+
+
+def _weights_at(store: str) -> str | None:
+    """The SHA-256 of the weights of whatever was trained there last."""
+    from repoloom.recipe.results import TRAINING, Trained, stored
+
+    trained = stored(open_store(store), TRAINING, Trained)
+    return trained.weights if trained else None
 
 
 def _forget_progress(store: str) -> None:
@@ -89,8 +113,8 @@ class _Resources:
             ) from error
         self._api = client.CustomObjectsApi()
 
-    def want(self, plural: _Plural, spec: Mapping[str, Any]) -> None:
-        """Makes the resource, or, where it is there with another spec, gives it this one."""
+    def want(self, plural: _Plural, spec: Mapping[str, Any]) -> bool:
+        """Makes the resource, or, where it is there with another spec, gives it this one; whether it was not there."""
         kind = {"corpusbuilds": "CorpusBuild", "trainingruns": "TrainingRun"}[plural]
         body = {
             "apiVersion": f"{_GROUP}/{_VERSION}",
@@ -101,20 +125,25 @@ class _Resources:
         where = (_GROUP, _VERSION, self._namespace, plural)
         try:
             patiently(lambda: self._api.create_namespaced_custom_object(*where, body, _request_timeout=TIMEOUT))
+            return True
         except ApiException as error:
             if error.status != 409:
                 raise _refused(error, f"create {plural}") from error
             found = self._get(plural)["spec"]
             if found == {**found, **spec}:
-                return
+                return False
             this, change = (*where, self._names[plural]), {"spec": dict(spec)}
             try:
                 patiently(lambda: self._api.patch_namespaced_custom_object(*this, change, _request_timeout=TIMEOUT))
             except ApiException as error:
                 raise _refused(error, f"patch {plural}") from error
+            return False
 
-    def wait(self, check: Callable[[], None]) -> None:
-        """Until it has trained. Raises InputError for a refused recipe, _NotTrainedError, and what `check` raises."""
+    def wait(self, check: Callable[[], None]) -> str:
+        """Until it has trained; the SHA-256 of the weights.
+
+        Raises InputError for a refused recipe, _NotTrainedError, and what `check` raises.
+        """
         said = ""
         while True:
             check()
@@ -129,7 +158,7 @@ class _Resources:
                 if phase == "Failed":
                     raise _NotTrainedError(f"{why}; delete {plural} {self._names[plural]} to try again")
             if phase == "Succeeded":
-                return
+                return str(status["weights"])
             if (line := _line(phase, status)) != said:
                 print(said := line, flush=True)
             time.sleep(_LOOK_SECONDS)

@@ -1,4 +1,4 @@
-"""Where a model comes from, out of the record that training keeps beside it."""
+"""Where a model comes from, out of the record that training keeps with it."""
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,10 +16,13 @@ class Lineage(BaseModel):
 
 
 def lineage(uri: str, digest: str) -> Lineage | None:
-    """The record beside the model at an address; None where there is none, or it tells of other weights."""
-    parent, _, _ = uri.rstrip("/").rpartition("/")
-    try:
-        found = Lineage.model_validate_json(open_store(parent or ".").read("training.json"))
-    except (FileNotFoundError, ValidationError, RepoloomError):  # the model is served without, if it may not be read
-        return None
-    return found if found.weights.removeprefix("sha256:") == digest.removeprefix("sha256:") else None
+    """The record in the model's folder, or beside that; None where there is none that tells of these weights."""
+    folder = uri.rstrip("/")
+    for place in (folder, folder.rpartition("/")[0] or "."):
+        try:
+            found = Lineage.model_validate_json(open_store(place).read("training.json"))
+        except (FileNotFoundError, ValidationError, RepoloomError):  # served without, if it may not be read
+            continue
+        if found.weights.removeprefix("sha256:") == digest.removeprefix("sha256:"):
+            return found
+    return None

@@ -3,7 +3,7 @@
 A training has stages, each of which goes on from the model of the one before. The last one's model is OUT/model, with
 OUT/training.json beside it; the others' are kept in the same form at OUT/stages/<stage>, so that a stage that changes
 is done again and those before it are not. Where it is asked for, a copy of the last one's model is kept at
-OUT/models/<SHA-256 of its weights>, for those who serve it while OUT is trained anew.
+OUT/models/<SHA-256 of its weights>, with the record among its files, for those who serve it while OUT is trained anew.
 """
 
 import tempfile
@@ -12,17 +12,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import torch
-from pydantic import ValidationError
 from safetensors.torch import load_file
 from torch import Tensor
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.local_copies import scratch_errors
-from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import draw_holes
@@ -43,6 +41,7 @@ from repoloom.recipe.results import (
     Trained,
     TrainedStage,
     evaluation_identity,
+    stored,
 )
 from repoloom.recipe.training_stages import Base, Begun, Reading, Stage
 from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
@@ -61,8 +60,6 @@ TRAIN, STAGES = "train", "stages"
 _STEPS = "steps.jsonl"
 _DROPPED = "dropped.jsonl"
 _WEIGHTS = "model.safetensors"
-
-R = TypeVar("R", bound=Record)
 
 
 @dataclass(frozen=True)
@@ -156,7 +153,7 @@ def _kept(store: Store, stage: StageName, place: str, identity: str, heartbeat: 
 def _found(store: Store, stage: StageName, identity: str, heartbeat: Heartbeat = unheard) -> tuple[str, Trained] | None:
     """What the same stage came to, and where its model is, whole."""
     for place in ("", _aside(stage)):
-        trained = _stored(store, f"{place}{TRAINING}", Trained)
+        trained = stored(store, f"{place}{TRAINING}", Trained)
         same = trained and trained.identity == identity and trained.stages
         if trained and same and sha256(store, f"{place}{MODEL}/{_WEIGHTS}", heartbeat) == trained.weights:
             return place, trained
@@ -170,14 +167,17 @@ def _put_model(store: Store, place: str, folder: Path, heartbeat: Heartbeat) -> 
 
 
 def _keep(store: Store, trained: Trained, heartbeat: Heartbeat) -> Trained:
-    """Copies the last stage's model to where it is kept; its record is told last."""
-    if trained.kept:
-        return trained
+    """Copies the last stage's model to where it is kept, unless it is there; a copy without its record is not whole."""
     key = f"{MODELS}/{trained.weights}"
-    with _fetched(store, MODEL, trained.weights, heartbeat) as folder:
-        upload(folder, store, key, heartbeat)
     kept = trained.model_copy(update={"kept": key})
-    _put_record(store, "", kept)
+    record = f"{key}/{TRAINING}"
+    if stored(store, record, Trained) != kept or sha256(store, f"{key}/{_WEIGHTS}", heartbeat) != trained.weights:
+        store.delete(record)
+        with _fetched(store, MODEL, trained.weights, heartbeat) as folder:
+            upload(folder, store, key, heartbeat)
+        _put_record(store, f"{key}/", kept)
+    if trained != kept:
+        _put_record(store, "", kept)
     return kept
 
 
@@ -349,7 +349,7 @@ def _begun_stages(
 
 def trained_at(out: str, corpus: Corpus) -> Trained:
     """What was trained on a corpus. Raises InputError where nothing was."""
-    trained = _stored(open_store(out), TRAINING, Trained)
+    trained = stored(open_store(out), TRAINING, Trained)
     if trained is None or trained.packed != corpus.packed.digest:
         raise InputError(f"{out} holds no model that was trained on these tokens; `repoloom train` makes one")
     return trained
@@ -361,7 +361,7 @@ def evaluate_model(
     """Measures OUT/model and its untrained twin on held-out repositories. Raises CorruptDataError, InputError."""
     store = open_store(out)
     identity = evaluation_identity(params, seed, trained.weights, corpus.heldout.digest)
-    evaluated = _stored(store, EVALUATION, Evaluated)
+    evaluated = stored(store, EVALUATION, Evaluated)
     if evaluated and evaluated.identity == identity:
         return evaluated.evaluation
     with _fetched(store, MODEL, trained.weights) as folder:
@@ -380,7 +380,7 @@ def results_at(out: str, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | 
     """The finished training of these datasets, step by step, and its evaluation; None for what there is not."""
     store = open_store(out)
     digests = {dataset.digest for dataset in datasets}
-    trained = _stored(store, TRAINING, Trained)
+    trained = stored(store, TRAINING, Trained)
     if trained is None or trained.packed not in digests:
         return None, None
     first = trained.stages[0] if trained.stages else trained
@@ -391,7 +391,7 @@ def results_at(out: str, datasets: Iterable[Dataset]) -> tuple[TrainingRecord | 
         seconds=first.seconds,
         stages=tuple(map(_told, trained.stages)),
     )
-    evaluated = _stored(store, EVALUATION, Evaluated)
+    evaluated = stored(store, EVALUATION, Evaluated)
     if evaluated is None or evaluated.weights != trained.weights or evaluated.heldout not in digests:
         return record, None
     return record, evaluated.evaluation
@@ -404,14 +404,6 @@ def _told(stage: TrainedStage) -> TrainingStage:
         left_out=counts.read - counts.kept if counts else None,
         **stage.model_dump(include=set(TrainingStage.model_fields) - {"conversations"}),
     )
-
-
-def _stored(store: Store, key: str, record: type[R]) -> R | None:
-    """A record of what was made; None where there is none, or one of another form, which is made anew."""
-    try:
-        return record.model_validate_json(store.read(key))
-    except (FileNotFoundError, ValidationError):
-        return None
 
 
 def _training_folder(identity: str) -> str:

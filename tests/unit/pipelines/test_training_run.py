@@ -1,6 +1,7 @@
 """A training by the operator: the resources that are made for it, and what becomes of a store whose corpus moved."""
 
 import copy
+import hashlib
 import json
 import threading
 import time
@@ -13,18 +14,28 @@ import pytest
 import yaml
 from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
+from report.written import TOKENIZER, Writer, row
 
+from repoloom.corpus.ledger import Ledger
+from repoloom.corpus.manifest import Cut, Manifest
 from repoloom.errors import ConflictError, UnavailableError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.progress import Progress
+from repoloom.recipe.results import Trained
 from repoloom.recipe.run import Made, RunRecord
-from repoloom_pipelines import model_path, patience, training_run
+from repoloom_pipelines import patience, training_run
 from repoloom_pipelines.claim import claim
 from repoloom_pipelines.settings import Workers
 from repoloom_pipelines.training_run import train_by_operator
 
 RECIPE = Recipe({"name": "a", "crawl": {"sources": [{"kind": "folder", "path": "/a"}]}})
-FIRST, SECOND = "sha256:" + "1" * 64, "sha256:" + "2" * 64
+VERSIONS = {
+    Manifest(
+        step="pack", version=version, params={}, inputs={}, tables={}, ledger=Ledger(), cut=Cut(task_bytes=1, tasks=1)
+    ).digest(): version
+    for version in (1, 2)
+}
+FIRST, SECOND = VERSIONS  # corpora, by their digests
 
 Trouble: TypeAlias = Literal["hangs", "closes"] | int
 HEARD = 504  # what was asked for is done, and the answer lost
@@ -63,8 +74,13 @@ class Kubernetes(ThreadingHTTPServer):
         return self.found[plural, name]
 
     def trains(self) -> None:
-        for found in self.found.values():
-            found["status"] = {"observedGeneration": found["metadata"]["generation"], "phase": "Succeeded"}
+        """Does what each resource asks for that was not done."""
+        for (plural, _), found in self.found.items():
+            generation = found["metadata"]["generation"]
+            if found.get("status", {}).get("observedGeneration") != generation:
+                found["status"] = {"observedGeneration": generation, "phase": "Succeeded"}
+                if plural == "trainingruns":
+                    found["status"]["weights"] = trains_on(found["spec"]["out"], found["spec"]["corpusRef"]["digest"])
 
     def names(self, plural: str) -> list[str]:
         return [name for each, name in self.found if each == plural]
@@ -143,7 +159,6 @@ def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kube
     monkeypatch.setattr(training_run, "_LOOK_SECONDS", 0)
     monkeypatch.setattr(training_run, "TIMEOUT", SHORT)
     monkeypatch.setattr(patience, "_FIRST_WAIT", 0.01)
-    monkeypatch.setattr(model_path, "open_model", lambda store: store)
     with kubernetes:
         serving = threading.Thread(target=kubernetes.serve_forever, args=(0.01,))
         serving.start()
@@ -154,12 +169,32 @@ def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kube
 
 
 def packed(store: Path, digest: str, by: Recipe = RECIPE) -> None:
-    RunRecord(recipe=by.model_dump(), made=(Made(step="pack", digest=digest),)).write(str(store))
+    """Has the store hold that corpus."""
+    write = Writer(store)
+    datasets = [
+        write("split.heldout", {}),
+        write("tokenize.vocabulary", {"tokenizer": (TOKENIZER, [row(TOKENIZER)])}),
+        write("tokenize", {}, params={"fim_order": "psm"}),
+        write("pack", {}, version=VERSIONS[digest]),
+    ]
+    assert datasets[-1].digest == digest
+    made = tuple(Made(step=dataset.manifest.step, digest=dataset.digest) for dataset in datasets)
+    RunRecord(recipe=by.model_dump(), made=made).write(str(store))
 
 
-def train(store: Path, corpus: str, workers: int = 2) -> None:
+def trains_on(store: str, corpus: str) -> str:
+    """Has the store hold the record of a training; returns the weights."""
+    weights = hashlib.sha256(corpus.encode()).hexdigest()
+    trained = Trained(
+        identity="i", packed=corpus, weights=weights, parameters=1, unigram_loss=2, final_loss=1, steps=3, seconds=4
+    )
+    Path(store, "training.json").write_text(trained.model_dump_json())
+    return weights
+
+
+def train(store: Path, corpus: str, workers: int = 2) -> Trained:
     name = claim(RECIPE, str(store))
-    train_by_operator(json.dumps(RECIPE.model_dump()), str(store), name, corpus, Workers(workers=workers))
+    return train_by_operator(json.dumps(RECIPE.model_dump()), str(store), name, corpus, Workers(workers=workers))
 
 
 def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
@@ -175,7 +210,33 @@ def test_each_corpus_of_a_claim_has_a_training_of_its_own_that_takes_no_other(
     assert len(runs) == 2
     wanted = [kubernetes.found["trainingruns", name]["spec"]["corpusRef"] for name in runs]
     assert wanted == [{"name": build, "digest": FIRST}, {"name": build, "digest": SECOND}]
+
+
+def test_a_corpus_that_comes_back_is_trained_on_again_where_the_store_holds_the_model_of_another(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    kubernetes.happens = kubernetes.trains
+    for corpus in (FIRST, SECOND, FIRST, FIRST, SECOND, FIRST):
+        packed(tmp_path, corpus)
+        trained = train(tmp_path, corpus)
+        assert trained.packed == corpus
+        assert json.loads((tmp_path / "training.json").read_text())["weights"] == trained.weights
+    runs = kubernetes.names("trainingruns")
+    trained_on = [kubernetes.found["trainingruns", name]["spec"]["corpusRef"]["digest"] for name in runs]
+    assert trained_on == [FIRST, SECOND, FIRST, SECOND, FIRST]
     assert all(len(name) <= 40 for name in runs)
+
+
+def test_a_model_that_another_overwrites_at_once_is_a_conflict(kubernetes: Kubernetes, tmp_path: Path) -> None:
+    def trains_twice() -> None:
+        kubernetes.trains()
+        trains_on(str(tmp_path), SECOND)
+
+    packed(tmp_path, FIRST)
+    kubernetes.happens = trains_twice
+    with pytest.raises(ConflictError, match="does not hold the model that TrainingRun pipeline-"):
+        train(tmp_path, FIRST)
+    assert len(kubernetes.names("trainingruns")) == 1
 
 
 def test_a_corpus_is_named_by_its_digest_and_the_recipe_that_made_it_so_that_none_is_built(

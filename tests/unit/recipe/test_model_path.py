@@ -1,9 +1,11 @@
 """The model path: a model always stands beside the record that describes it, and results beside their data."""
 
 import contextlib
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -20,7 +22,8 @@ from repoloom.recipe.model_path import Stopped, evaluate_model, results_at, trai
 from repoloom.recipe.results import StageName, Trained
 from repoloom.recipe.training_stages import Pretrain
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
-from repoloom.store import Store, open_store
+from repoloom.store import Naming, Store, open_store
+from repoloom.store.folder import FolderStore
 from repoloom.store.folders import sha256
 from repoloom.training import loop
 from repoloom.training.config import TrainParams
@@ -28,6 +31,7 @@ from repoloom.training.data import PackedDataset
 from repoloom.training.loop import StepReport
 from repoloom.training.parallel import SingleProcess
 from repoloom.training.sizes import Architecture
+from repoloom_inference.lineage import lineage
 
 TOKENIZER = train_tokenizer(iter(["def add(a, b):\n    return a + b\n"]), 280)
 SIZE = Architecture(
@@ -110,17 +114,85 @@ def test_a_model_that_is_kept_stays_where_it_is_when_its_place_is_trained_anew(c
     assert sha256(store, f"{kept.kept}/model.safetensors") == first.weights
     assert sha256(store, "model/model.safetensors") == other.weights
     names = {path.name for path in (out / kept.kept).iterdir()}
-    assert names == {path.name for path in (out / "model").iterdir()}
+    assert names == {"training.json", *(path.name for path in (out / "model").iterdir())}
 
 
+def test_each_model_that_is_kept_tells_where_it_comes_from(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    models = [trained(corpus, out, keep=True, learning_rate=rate)[0] for rate in (0.01, 0.02)]
+    assert models[0].weights != models[1].weights
+    for model in models:
+        found = lineage(f"{out}/{model.kept}", f"sha256:{model.weights}")
+        assert found is not None
+        assert (found.packed, found.identity, found.parameters) == (model.packed, model.identity, model.parameters)
+
+
+@pytest.mark.parametrize("lost", ["", "training.json", "model.safetensors"])
+def test_a_model_that_was_kept_and_is_not_there_whole_is_kept_again(corpus: Corpus, tmp_path: Path, lost: str) -> None:
+    out = tmp_path / "out"
+    kept, _ = trained(corpus, out, keep=True)
+    folder = out / kept.kept
+    before = _contents(folder)
+    if lost:
+        (folder / lost).unlink()
+    else:
+        shutil.rmtree(folder)
+    assert trained(corpus, out, keep=True) == (kept, 0)
+    assert _contents(folder) == before
+
+
+def test_a_model_that_is_kept_is_not_written_again(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kept, _ = trained(corpus, out, keep=True)
+    before = _written(out / kept.kept)
+    assert trained(corpus, out, keep=True) == (kept, 0)
+    assert _written(out / kept.kept) == before
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def _written(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_ino for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("record", ["training.json", "models/{weights}/training.json"])
 def test_a_training_killed_as_it_keeps_its_model_keeps_it_the_next_time(
-    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, record: str
 ) -> None:
     out = tmp_path / "out"
     first, _ = trained(corpus, out)
-    with _killed_at("training.json", monkeypatch):
+    with _killed_at(record.format(weights=first.weights), monkeypatch):
         trained(corpus, out, keep=True)
-    assert trained(corpus, out, keep=True)[0].kept == f"models/{first.weights}"
+    kept, _ = trained(corpus, out, keep=True)
+    assert kept.kept == f"models/{first.weights}"
+    assert lineage(f"{out}/{kept.kept}", kept.weights) is not None
+
+
+def test_a_copy_that_was_killed_among_its_files_is_made_whole(
+    corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    kept, _ = trained(corpus, out, keep=True)
+    folder = out / kept.kept
+    before = _contents(folder)
+    (folder / "model.safetensors").unlink()
+    (folder / "tokenizer.json").unlink()
+    create = FolderStore.create
+
+    def creating(store: FolderStore, key: Naming) -> contextlib.AbstractContextManager[BinaryIO]:
+        if key == f"{kept.kept}/tokenizer.json":
+            raise KeyboardInterrupt
+        return create(store, key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FolderStore, "create", creating)
+        with pytest.raises(KeyboardInterrupt):
+            trained(corpus, out, keep=True)
+    assert sha256(open_store(str(folder)), "model.safetensors") == kept.weights
+    assert trained(corpus, out, keep=True) == (kept, 0)
+    assert _contents(folder) == before
 
 
 def test_a_training_killed_as_it_exports_leaves_no_record_of_another_model(
