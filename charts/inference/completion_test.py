@@ -9,7 +9,8 @@ from pathlib import Path
 ROOT = Path(os.environ.get("TLS_ROOT", "/etc/repoloom"))
 context = None
 if os.environ["ADDRESS"].startswith("https:"):
-    context = ssl.create_default_context(cafile=ROOT / "tls/ca.crt")
+    authority = ROOT / "tls/ca.crt"
+    context = ssl.create_default_context(cafile=authority if authority.exists() else None)  # None: the image's
     if (ROOT / "client/tls.crt").exists():
         context.load_cert_chain(ROOT / "client/tls.crt", ROOT / "client/tls.key")
 request = urllib.request.Request(

@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 
+from repoloom.inference.answer import MAX_STOP_CHARACTERS, MAX_STOPS
 from repoloom.inference.engine import Finish
 from repoloom.inference.generate import Sampling
 from repoloom.protos.inference.v1.inference_pb2 import CompleteRequest, CompleteResponse, FinishReason, Usage
@@ -15,7 +16,6 @@ from repoloom.protos.inference.v1.inference_pb2_grpc import (
 from repoloom.rpc.errors import FieldError
 from repoloom.rpc.service import Service, generated
 from repoloom_inference.http import SCOPE
-from repoloom_inference.openai import MAX_STOPS
 from repoloom_inference.state import State
 
 _MAX_TEMPERATURE = 2.0
@@ -39,8 +39,8 @@ class _Inference(InferenceServiceServicer):
     ) -> AsyncIterator[CompleteResponse]:
         sampling = _sampling(request)
         stops = list(request.stop)
-        if len(stops) > MAX_STOPS or not all(stops):
-            raise FieldError("stop", f"at most {MAX_STOPS}, none of them empty")
+        if len(stops) > MAX_STOPS or not all(0 < len(stop) <= MAX_STOP_CHARACTERS for stop in stops):
+            raise FieldError("stop", f"give at most {MAX_STOPS}, each of 1 to {MAX_STOP_CHARACTERS} characters")
         served = self._state.served
         suffix = request.suffix if request.HasField("suffix") else None
         prompt = await asyncio.to_thread(served.tokens, request.prefix, suffix, sampling.max_new_tokens)

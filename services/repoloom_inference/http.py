@@ -79,6 +79,7 @@ class _Api:
         served = self._state.served
         if wanted.model not in (None, served.name):
             raise _unknown_model(wanted.model or "", served)
+        served.allow(len(wanted.prompts), wanted.answers)
         until = asyncio.get_running_loop().time() + self._seconds
         with ExitStack() as stack:
             several = self._callers is not None and self._callers.several

@@ -10,31 +10,33 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from repoloom.inference.answer import MAX_STOP_CHARACTERS, MAX_STOPS
 from repoloom.inference.generate import Sampling
 from repoloom.rpc.errors import FieldError
 from repoloom_inference.served import Piece
 
 T = TypeVar("T")
-MAX_STOPS = 4
 _SEEDS = 1 << 63
-_Stop = Annotated[str, StringConstraints(min_length=1, max_length=256)]
+_Stop = Annotated[str, StringConstraints(min_length=1, max_length=MAX_STOP_CHARACTERS)]
 
 
-class StreamOptions(BaseModel):
+class _Part(BaseModel):
+    """Keeps what it does not know, to be refused by `parse`: an error for each name is many times the body's size."""
+
+    model_config = ConfigDict(extra="allow", strict=True)
+
+
+class StreamOptions(_Part):
     """What a stream holds besides its pieces."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     include_usage: bool = False
 
 
-class CompletionRequest(BaseModel):
+class CompletionRequest(_Part):
     """The body of POST /v1/completions (OpenAI's API reference, completions/create)."""
 
-    model_config = ConfigDict(extra="forbid", strict=True)
-
     model: str | None = None
-    prompt: str | Annotated[list[str], Field(min_length=1)]
+    prompt: str | Annotated[list[str], Field(min_length=1, fail_fast=True)]
     suffix: str | None = None
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -50,7 +52,7 @@ class CompletionRequest(BaseModel):
     best_of: Literal[1] | None = None
     frequency_penalty: Literal[0] | None = None
     presence_penalty: Literal[0] | None = None
-    logit_bias: Annotated[dict[str, float], Field(max_length=0)] | None = None
+    logit_bias: Annotated[dict[str, Any], Field(max_length=0)] | None = None
     logprobs: None = None
 
     @classmethod
@@ -61,8 +63,10 @@ class CompletionRequest(BaseModel):
         except ValidationError as error:
             problem = error.errors(include_input=False, include_url=False)[0]
             field = str(problem["loc"][0]) if problem["loc"] else "body"
-            unknown = problem["type"] == "extra_forbidden"
-            raise FieldError(field, "is not known here" if unknown else problem["msg"]) from None
+            raise FieldError(field, problem["msg"]) from None
+        for part in (request, request.stream_options):
+            if part and part.model_extra:
+                raise FieldError(next(iter(part.model_extra)), "is not known here")
         if request.echo and request.suffix is not None:
             raise FieldError("echo", "cannot be had with a suffix")
         if request.stream_options and not request.stream:
@@ -84,13 +88,17 @@ class CompletionRequest(BaseModel):
         """Texts before which an answer ends."""
         return [self.stop] if isinstance(self.stop, str) else self.stop or []
 
+    @property
+    def answers(self) -> int:
+        """How many answers each prompt is to have."""
+        return _given(self.n, 1)
+
     def samplings(self) -> list[Sampling]:
         """How each of the n answers to a prompt is sampled: from seeds that follow one another."""
         seed = secrets.randbelow(_SEEDS) if self.seed is None else self.seed % _SEEDS
         temperature, top_p = _given(self.temperature, 1.0), _given(self.top_p, 1.0)
         return [
-            Sampling(self.new_tokens, temperature, top_p, (seed + number) % _SEEDS)
-            for number in range(_given(self.n, 1))
+            Sampling(self.new_tokens, temperature, top_p, (seed + number) % _SEEDS) for number in range(self.answers)
         ]
 
 
@@ -109,9 +117,7 @@ class Answers:
             "system_fingerprint": fingerprint,
         }
         self._prompt_tokens = sum(tokens)
-        self._texts = [
-            prompt if request.echo else "" for prompt in request.prompts for _ in range(_given(request.n, 1))
-        ]
+        self._texts = [prompt if request.echo else "" for prompt in request.prompts for _ in range(request.answers)]
         self._finish: list[str | None] = [None] * len(self._texts)
         self._tokens = [0] * len(self._texts)
 

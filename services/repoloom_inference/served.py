@@ -84,15 +84,18 @@ class Served:
             f"{'at least ' if size // self._longest > self.context else ''}{least}, and {new_tokens} are to be written",
         )
 
+    def allow(self, prompts: int, answers: int) -> None:
+        """Raises FieldError where one request may not ask for so many answers to each of so many prompts."""
+        if prompts * answers > self._most:
+            raise FieldError("n", f"a request may ask for {self._most} completions, prompts times n")
+
     def ask(
         self, prompts: Sequence[Sequence[int]], samplings: Sequence[Sampling], stops: Sequence[str] = ()
     ) -> "Asked":
         """Has every prompt answered once for each of the samplings, in this order.
 
-        Raises FieldError, OverloadedError, UnavailableError.
+        Raises OverloadedError, UnavailableError.
         """
-        if len(prompts) * len(samplings) > self._most:
-            raise FieldError("n", f"a request may ask for {self._most} completions, prompts times n")
         return Asked(
             self.engine,
             [(prompt, sampling) for prompt in prompts for sampling in samplings],

@@ -3,6 +3,10 @@
 import codecs
 from collections.abc import Collection, Mapping, Sequence
 
+MAX_STOPS = 4
+MAX_STOP_CHARACTERS = 256
+"""Of each text to stop at. All are looked for at each token, in the thread that everybody's tokens come from."""
+
 
 class Answer:
     """Tokens in, text out.
@@ -46,5 +50,10 @@ class Answer:
 
 
 def _overlap(text: str, stop: str) -> int:
-    """How many characters at the end of a text begin `stop`."""
-    return next((length for length in range(len(stop) - 1, 0, -1) if text.endswith(stop[:length])), 0)
+    """How many characters at the end of a text begin `stop`, short of all of it."""
+    start = max(0, len(text) - len(stop) + 1)
+    while (start := text.find(stop[0], start)) >= 0:
+        if stop.startswith(text[start:]):
+            return len(text) - start
+        start += 1
+    return 0

@@ -11,6 +11,7 @@ from repoloom.training.model import Llama
 
 BATCH_TOKENS = 1 << 14
 """Prompt and new tokens that are generated side by side; bounds the cache."""
+_LEAST = torch.finfo(torch.float32).tiny  # below it a temperature or `top_p` may be 0 to a device
 
 
 @dataclass(frozen=True)
@@ -115,11 +116,13 @@ def _generate(
 
 
 def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """The next token of each row of logits: (batch, vocabulary) -> (batch)."""
+    """The next token of each row of float32 logits: (batch, vocabulary) -> (batch)."""
     if sampling.temperature == 0:
         return logits.argmax(dim=-1)
-    probabilities, order = (logits / sampling.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    # None is above 0, so that what overflows is -inf, and has no probability.
+    scaled = (logits - logits.amax(dim=-1, keepdim=True)) / max(sampling.temperature, _LEAST)
+    probabilities, order = scaled.softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     before = probabilities.cumsum(dim=-1) - probabilities
-    probabilities = probabilities.masked_fill(before >= sampling.top_p, 0.0)
+    probabilities = probabilities.masked_fill(before >= max(sampling.top_p, _LEAST), 0.0)
     place = torch.multinomial(probabilities, 1, generator=generator)
     return order.gather(1, place)[:, 0]

@@ -95,6 +95,13 @@ def test_helm_test_asks_by_the_name_that_the_certificate_is_of(values: Mapping[s
     assert address == {"name": "ADDRESS", "value": f"{scheme}://code.here.svc:8000"}
 
 
+def test_helm_test_needs_no_authority_in_the_secret_which_kubectl_puts_none_into() -> None:
+    [secret] = (
+        one["secret"] for one in rendered(SECURE)["Pod", "code-test"]["spec"]["volumes"] if one["name"] == "tls"
+    )
+    assert secret == {"secretName": "tls", "optional": True, "items": [{"key": "ca.crt", "path": "ca.crt"}]}
+
+
 def test_a_canary_is_a_second_deployment_behind_the_same_service() -> None:
     objects = rendered({**SECURE, **CANARY})
     stable, canary = objects["Deployment", "code"], objects["Deployment", "code-canary"]

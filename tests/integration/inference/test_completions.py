@@ -135,8 +135,10 @@ def test_echo_puts_the_prompt_before_the_answer(server: Server) -> None:
         ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
         ({"prompt": "x", "stop": ["a", "b", "c", "d", "e"]}, "stop"),
         ({"prompt": "x", "stop": ""}, "stop"),
+        ({"prompt": "x", "stop": "y" * 257}, "stop"),
         ({"prompt": "x", "n": 17}, "n"),
         ({"prompt": ["x"] * 9, "n": 2}, "n"),
+        ({"prompt": "x" * 10 * CONTEXT, "n": 10**9}, "n"),  # before anything is made of the prompt or of each answer
         ({"prompt": "x", "stream_options": {}}, "stream_options"),
         ({"prompt": "x", "suffix": "y", "echo": True}, "echo"),
         ({"prompt": []}, "prompt"),

@@ -1,6 +1,10 @@
 """Who may complete over HTTP: bearer tokens, client certificates, TLS that is renewed."""
 
+import os
+import shutil
 import ssl
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,6 +89,30 @@ def test_a_renewed_certificate_is_shown_without_a_restart(serve: Callable[..., S
         except httpx2.TransportError:
             status = 0
     assert status == 200
+
+
+@pytest.mark.parametrize(("own", "ends"), [(None, 0), ("authority", 0), ("other", 1)], ids=["none", "its", "another's"])
+def test_helm_test_trusts_the_authority_of_the_secret_or_else_those_of_the_system(
+    serve: Callable[..., Server], tmp_path: Path, authority: Authority, own: str | None, ends: int
+) -> None:
+    pair = authority.issue("server.example")
+    server = serve(settings={"cert_file": pair.cert, "key_file": pair.key})
+    if own:
+        (tmp_path / "tls").mkdir()
+        issuer = authority if own == "authority" else Authority(tmp_path, own)
+        shutil.copy(issuer.file, tmp_path / "tls/ca.crt")
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parents[3] / "charts/inference/completion_test.py"],
+        capture_output=True,
+        text=True,
+        env={
+            **os.environ,
+            "ADDRESS": f"https://{server.http}",
+            "TLS_ROOT": str(tmp_path),
+            "SSL_CERT_FILE": str(authority.file),
+        },
+    )
+    assert done.returncode == ends, done.stderr
 
 
 def test_off_loopback_the_server_wants_tls_and_callers() -> None:

@@ -42,11 +42,26 @@ def test_without_a_suffix_the_prefix_goes_on_which_is_no_hole_with_an_empty_end(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"temperature": 3.0}, {"top_p": 1.5}, {"stop": [""]}, {"stop": list("abcde")}, {"max_tokens": 600}]
+    "wrong",
+    [
+        {"temperature": 3.0},
+        {"top_p": 1.5},
+        {"stop": [""]},
+        {"stop": ["y" * 257]},
+        {"stop": list("abcde")},
+        {"max_tokens": 600},
+    ],
 )
 def test_what_cannot_be_used_is_an_input_error(server: Server, wrong: dict[str, object]) -> None:
     with Inference(server.grpc) as client, pytest.raises(InputError):
         list(client.complete("x", **wrong))  # type: ignore[arg-type]
+
+
+def test_the_longest_texts_to_stop_at_are_taken_over_both_faces(server: Server) -> None:
+    stops = ["y" * 256] * 4
+    assert server.post(prompt="x", stop=stops, max_tokens=1).status_code == 200
+    with Inference(server.grpc) as client:
+        assert list(client.complete("x", stop=stops, max_tokens=1))
 
 
 def test_a_full_queue_says_when_to_come_back(serve: Callable[..., Server]) -> None:

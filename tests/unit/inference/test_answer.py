@@ -4,7 +4,7 @@ from evaluation.tiny import tiny_codec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repoloom.inference.answer import Answer
+from repoloom.inference.answer import Answer, _overlap
 
 CODEC = tiny_codec("def add(a, b):\n    return a + b  # Größe, 大小, 🧵🧵\n" * 3, 330)
 SPELLED = CODEC.spelled()
@@ -37,6 +37,17 @@ def test_an_answer_ends_before_the_first_text_to_stop_at(ids: list[int], stops: 
     assert not any(stop in said for stop in stops)
     if not any(stop in whole for stop in stops):
         assert said == whole
+
+
+@given(st.text("ab", max_size=9), st.text("ab", min_size=1, max_size=6))
+def test_what_is_held_back_is_the_longest_end_that_begins_a_text_to_stop_at(text: str, stop: str) -> None:
+    expected = max(length for length in range(len(stop)) if text.endswith(stop[:length]))
+    assert _overlap(text, stop) == expected
+
+
+def test_a_text_to_stop_at_is_looked_for_no_farther_than_there_is_text() -> None:
+    answer = Answer(SPELLED, ENDS, ["a" * 10_000_000])
+    assert "".join([*map(answer.take, TEXT_TOKENS[:9]), answer.rest()]) == CODEC.decode(TEXT_TOKENS[:9])
 
 
 @given(tokens)

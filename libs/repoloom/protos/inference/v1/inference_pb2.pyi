@@ -70,7 +70,7 @@ class CompleteRequest(_message.Message):
     """Of the samples; where it is absent, any."""
     @_builtins.property
     def stop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Texts before which the answer ends; at most 4, none of them empty."""
+        """Texts before which the answer ends; at most 4, each of 1 to 256 characters."""
 
     def __init__(
         self,
