@@ -77,8 +77,13 @@ class Cluster:
         items: list[Manifest] = found["items"]
         return items
 
+    def named(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """An object of a kind that the operator may list, and not get; None where there is none."""
+        found = self._call("GET", APIS[kind].path(namespace), query={"fieldSelector": f"metadata.name={name}"})
+        return next(iter(found["items"]), None)
+
     def create(self, manifest: Manifest) -> None:
-        """Makes an object. Raises ApiException with status 409 where one of its name is there."""
+        """Makes an object. Raises ApiException with status 409 where one of its name is there, or a quota is in use."""
         self._call("POST", APIS[manifest["kind"]].path(manifest["metadata"]["namespace"]), body=manifest)
 
     def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:

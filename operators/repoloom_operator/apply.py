@@ -19,14 +19,15 @@ from repoloom_operator.actions import (
     SetStatus,
 )
 from repoloom_operator.api import APIS, Cluster
+from repoloom_operator.children import KIND_LABEL, NAME_LABEL
 from repoloom_operator.conditions import Condition, carried
-from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Resource, S, timestamp
+from repoloom_operator.resources import FINALIZER, GROUP, VERSION, Manifest, Resource, S, timestamp
 
 _log = logging.getLogger(__name__)
 
 
-_UNKNOWN, _TAKEN = 404, 409
-_NO_REFUSALS = (401, 408, _TAKEN, 429)
+_UNKNOWN, _CONFLICT = 404, 409
+_NO_REFUSALS = (401, 408, _CONFLICT, 429)
 """Of the answers that blame the caller those that are of the moment, not of what was asked for."""
 
 
@@ -35,8 +36,8 @@ def apply(
 ) -> float | None:
     """Does the actions; returns after how many seconds to look again, if they say so.
 
-    Raises ApiException; where the server does not take a write, the resource has been told so. A name that is taken is
-    no error: nothing more is done until it is free.
+    Raises ApiException; where the server does not take a write, the resource has been told so. That an object cannot be
+    made yet, since its name is taken or others write to its quota, is no error: nothing more is done until it can.
     """
     after: list[float] = []
     for action in actions:
@@ -47,21 +48,19 @@ def apply(
         try:
             _do(action, resource, cluster, now)
         except ApiException as error:
-            if refused := _refusal(action, error):
+            if refused := _refusal(action, error, cluster):
                 for tells in carried(resource, refused).write(resource, now):
                     _do(tells, resource, cluster, now)
-                if error.status == _TAKEN:
-                    return look_seconds
+            if isinstance(action, Create) and error.status == _CONFLICT:
+                return look_seconds
             raise
     return min(after, default=None)
 
 
-def _refusal(action: Action, error: ApiException) -> Condition | None:
+def _refusal(action: Action, error: ApiException, cluster: Cluster) -> Condition | None:
     """What stands on the resource when the server does not take a write: a quota, a webhook, no such kind."""
-    if isinstance(action, Create) and error.status == _TAKEN:
-        kind, name = action.manifest["kind"], action.manifest["metadata"]["name"]
-        said = f"there is a {kind} {name} that is not labelled as this resource's; delete it"
-        return Condition("Ready", False, "NameTaken", said, alarming=True)
+    if isinstance(action, Create) and _told(error, "reason") == "AlreadyExists":
+        return _taken(action.manifest, cluster)
     if not 400 <= error.status < 500 or error.status in _NO_REFUSALS:
         return None
     match action:
@@ -74,13 +73,35 @@ def _refusal(action: Action, error: ApiException) -> Condition | None:
     return Condition("Ready", False, reason, f"{kind} {name}: {_message(kind, error)}", alarming=True)
 
 
-def _message(kind: str, error: ApiException) -> str:
-    """The words of the API server's Status; a path that it does not know is answered without one, as by a proxy."""
+def _taken(manifest: Manifest, cluster: Cluster) -> Condition | None:
+    """That another object has the name of one that is to be made; the resource's own one may be about to end."""
+    kind, metadata = manifest["kind"], manifest["metadata"]
+    there = cluster.named(kind, metadata["namespace"], metadata["name"])
+    if there is None or _whose(there) == _whose(manifest):
+        return None
+    said = f"there is a {kind} {metadata['name']} that is not labelled as this resource's; delete it"
+    return Condition("Ready", False, "NameTaken", said, alarming=True)
+
+
+def _whose(manifest: Manifest) -> tuple[str | None, str | None]:
+    labels = manifest["metadata"].get("labels", {})
+    return labels.get(KIND_LABEL), labels.get(NAME_LABEL)
+
+
+def _told(error: ApiException, field: str) -> str | None:
+    """A field of the Status that the API server answered with; a path that it does not know has none, as of a proxy."""
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(error.body)[field])
     except (TypeError, ValueError, LookupError):
-        body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
-        text = (body or error.reason or "").strip()
+        return None
+
+
+def _message(kind: str, error: ApiException) -> str:
+    """The API server's words, or a proxy's, and what the cluster may lack."""
+    if (said := _told(error, "message")) is not None:
+        return said
+    body = error.body.decode(errors="replace") if isinstance(error.body, bytes) else error.body
+    text = (body or error.reason or "").strip()
     if error.status == _UNKNOWN and not (api := APIS[kind]).strategic:
         text += f"; {api.plural}.{api.group} are Kubeflow's, and have to be there (docs/kubernetes.md, Prerequisites)"
     return text

@@ -6,7 +6,10 @@ from datetime import datetime
 from typing import Any, Literal
 
 from repoloom_operator.actions import Action, Emit, SetStatus
-from repoloom_operator.resources import Kind, Resource, S, timestamp
+from repoloom_operator.resources import Kind, Resource, S, moment, timestamp
+
+RECONCILED, DEFECT = "Reconciled", "InternalError"
+"""The condition that is false, for that reason, while a defect keeps the operator from what a resource asks for."""
 
 _LONGEST = 1024  # characters of an event's message, Kubernetes' own limit
 
@@ -65,6 +68,14 @@ class Outcome:
                 yield Emit(kind, condition.reason, condition.message[:_LONGEST])
 
 
+def noted(condition: Condition, resource: Resource[S], now: datetime) -> Iterator[Action]:
+    """Sets one condition if it changes; the rest of the status stays as it is, as does what it was of."""
+    before = {entry["type"]: entry for entry in resource.status.get("conditions", ())}
+    entry = _entry(condition, before.get(condition.type), resource.generation, now)
+    if entry != before.get(condition.type):
+        yield SetStatus({**resource.status, "conditions": list((before | {condition.type: entry}).values())})
+
+
 def fields(status: Mapping[str, Any]) -> dict[str, Any]:
     """What a status has besides what every status has."""
     return {name: value for name, value in status.items() if name not in ("phase", "observedGeneration", "conditions")}
@@ -91,6 +102,12 @@ def _entry(condition: Condition, old: Mapping[str, Any] | None, generation: int,
 def holds(status: Mapping[str, Any], condition: str) -> bool:
     """Whether a condition of a status holds."""
     return any(entry["type"] == condition and entry["status"] == "True" for entry in status.get("conditions", ()))
+
+
+def since(status: Mapping[str, Any], condition: str) -> datetime | None:
+    """Since when a condition of a status is as it is; None where there is none."""
+    times = (moment(each["lastTransitionTime"]) for each in status.get("conditions", ()) if each["type"] == condition)
+    return next(times, None)
 
 
 def reason(status: Mapping[str, Any], condition: str) -> str:

@@ -8,12 +8,14 @@ from typing import Any, NamedTuple
 
 import kopf
 from kubernetes.client.exceptions import ApiException
+from urllib3.exceptions import HTTPError
 
 from repoloom_operator import corpus_build, model_release, training_run
 from repoloom_operator.actions import Action
 from repoloom_operator.api import APIS, Cluster
 from repoloom_operator.apply import apply
 from repoloom_operator.children import KIND_LABEL, NAME_LABEL
+from repoloom_operator.conditions import DEFECT, RECONCILED, Condition, noted, reason
 from repoloom_operator.observe import now, observe_corpus_build, observe_model_release, observe_training_run
 from repoloom_operator.resources import SPECS, Kind, Resource
 from repoloom_operator.settings import Settings
@@ -59,7 +61,7 @@ def referrers(key: Key, cluster: Cluster) -> Iterator[Key]:
 def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
     """Looks at a resource and does the next steps; returns when to look again, None where it is gone.
 
-    Raises ApiException.
+    Raises ApiException; HTTPError where the server is not reached; and what a defect raises, which the resource tells.
     """
     kind, namespace, name = key
     manifest = cluster.get(kind, namespace, name)
@@ -67,15 +69,27 @@ def look(key: Key, cluster: Cluster, settings: Settings) -> float | None:
         return None
     resource = Resource.parse(kind, manifest, SPECS[kind])
     reconciler = RECONCILERS[kind]
-    seen = reconciler.observe(resource, cluster, settings)
     try:
+        seen = reconciler.observe(resource, cluster, settings)
         after = apply(reconciler.reconcile(seen), resource, cluster, now(), settings.look_seconds)
+        if reason(resource.status, RECONCILED) == DEFECT:
+            _note(Condition(RECONCILED, True, RECONCILED), resource, cluster)
     except ApiException as error:
         if error.status != 409:
             raise
         _log.info("%s %s/%s was written meanwhile", *key)
         return 0.0
+    except HTTPError:
+        raise
+    except Exception as error:
+        said = f"{type(error).__name__}; the operator's log tells where"
+        _note(Condition(RECONCILED, False, DEFECT, said), resource, cluster)
+        raise
     return AT_REST if after is None else after
+
+
+def _note(condition: Condition, resource: Resource[Any], cluster: Cluster) -> None:
+    apply(noted(condition, resource, now()), resource, cluster, now(), AT_REST)
 
 
 def register(cluster: Cluster, settings: Settings) -> None:
@@ -86,9 +100,11 @@ def register(cluster: Cluster, settings: Settings) -> None:
 
     queue = WorkQueue(in_thread)
 
-    def watch(kind: str, key: Callable[[kopf.Body], Key], **labels: Any) -> None:  # noqa: ANN401
+    def watch(kind: str, key: Callable[[kopf.Body], Key | None], **labels: Any) -> None:  # noqa: ANN401
         async def happened(body: kopf.Body, **_: Any) -> None:  # noqa: ANN401
             changed = key(body)
+            if changed is None:
+                return
             queue.add(changed)
             if kind in RECONCILERS:
                 for referrer in await asyncio.to_thread(list, referrers(changed, cluster)):
@@ -107,6 +123,8 @@ def _itself(kind: Kind, body: kopf.Body) -> Key:
     return kind, body["metadata"]["namespace"], body["metadata"]["name"]
 
 
-def _owner(body: kopf.Body) -> Key:
+def _owner(body: kopf.Body) -> Key | None:
+    """None where the labels name a kind that is not ours: anybody may write them."""
     labels = body["metadata"]["labels"]
-    return labels[KIND_LABEL], body["metadata"]["namespace"], labels[NAME_LABEL]
+    kind = labels[KIND_LABEL]
+    return (kind, body["metadata"]["namespace"], labels[NAME_LABEL]) if kind in RECONCILERS else None

@@ -245,7 +245,7 @@ class _Release:
         """Why the model is not measured now; what is under way goes on."""
         kept, corpus, source = self.seen.kept, self.made.training["corpus"], self.made.source
         if self.spec.deployment is not None and self._served is None:
-            return deployment_missing(self.seen.resource)
+            return deployment_missing(self.seen.resource, self.seen.serving)
         if source is None:
             return not_ready("CorpusMissing", "the CorpusBuild is gone, and with it where its corpus is", alarming=True)
         if trouble := kept.trouble or self.seen.output.trouble:
@@ -297,7 +297,7 @@ class _Release:
         """Takes the Deployment for this release, and then remembers what it serves: a roll-out is under way."""
         serving, served, me = self.seen.serving, self._served, holder(self.seen.resource)
         if serving is None or served is None:
-            yield from self._rest("Pending", deployment_missing(self.seen.resource), passed)
+            yield from self._rest("Pending", deployment_missing(self.seen.resource, serving), passed)
             yield self.look
         elif served == self.model and serving.ready:
             yield from self._rest("Released", released(SERVED), passed)
@@ -318,8 +318,8 @@ class _Release:
 
     @property
     def _served(self) -> Model | None:
-        """What is served now; None where there is nothing that could serve a model."""
-        return self.seen.serving.model if self.seen.serving else None
+        """What is served now; None where there is nothing that a release may have serve a model."""
+        return self.seen.serving.model if self.seen.serving and not self.seen.serving.canary else None
 
     def _rest(self, phase: str, *conditions: Condition) -> Iterator[Action]:
         yield from _let_go(self.seen)

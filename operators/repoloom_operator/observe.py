@@ -117,6 +117,7 @@ def observe_model_release(
     training = referred("TrainingRun", resource, resource.spec.training_ref, TrainingRunSpec, cluster)
     corpus = referred("CorpusBuild", resource, training.spec.corpus_ref, CorpusBuildSpec, cluster) if training else None
     name = resource.spec.deployment
+    serving, beside = (_deployment(resource, each, cluster) for each in (name, name and f"{name}-canary"))
     return model_release.Observed(
         now(),
         settings,
@@ -126,8 +127,8 @@ def observe_model_release(
         corpus,
         kept.corpus(corpus.spec.store) if corpus else Kept(),
         kept.output(training.spec.out) if training else Output(),
-        _deployment(resource, name, cluster),
-        _deployment(resource, name and f"{name}-canary", cluster),
+        serving,
+        beside if serving and beside and beside.is_canary_of(serving) else None,
     )
 
 
@@ -136,7 +137,7 @@ def _deployment(release: Resource[ModelReleaseSpec], name: str | None, cluster: 
     if manifest is None:
         return None
     pods = cluster.labelled("Pod", release.namespace, manifest["spec"]["selector"]["matchLabels"])
-    return Deployment.parse(manifest, pods_say(pods), _holder(manifest, cluster))
+    return Deployment.parse(manifest, pods, pods_say(pods), _holder(manifest, cluster))
 
 
 def _holder(deployment: Manifest, cluster: Cluster) -> Holder | None:

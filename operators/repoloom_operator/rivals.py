@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from repoloom_operator.children import Child, State
+from repoloom_operator.conditions import DEFECT, RECONCILED, reason
 from repoloom_operator.resources import CorpusBuildSpec, Resource, TrainingRunSpec
 
 
@@ -58,13 +59,15 @@ def is_at_work(run: Resource[TrainingRunSpec], job: Child) -> bool:
 
 def is_to_begin(run: Resource[TrainingRunSpec]) -> bool:
     """Whether a run that has no job gets one before long, as far as its status tells."""
+    if run.deleting or reason(run.status, RECONCILED) == DEFECT:
+        return False
     if run.status.get("observedGeneration") != run.generation:
-        return not run.deleting
+        return True
     held = any(
         entry["reason"] in _HELD or (entry["type"] in ("CorpusReady", "Preflight") and entry["status"] == "False")
         for entry in run.status.get("conditions", ())
     )
-    return not run.deleting and not held and run.status["phase"] in ("Pending", "Running", "Restarting")
+    return not held and run.status["phase"] in ("Pending", "Running", "Restarting")
 
 
 _HELD = ("StoreUnread", "CreateRefused", "NameTaken")

@@ -1,5 +1,7 @@
 """The roll-out of a model: to the canary, which must serve it without a break for a while, then to all; or back.
 
+A break that the model is not to blame for, such as a node that is drained, has that while begin anew.
+
 What it goes by stands in the release's status from its start, so it is brought to an end whatever becomes of the
 training. A Deployment is of one release at a time, which an annotation names.
 """
@@ -10,7 +12,7 @@ from typing import Any
 
 from repoloom_operator.actions import Action, Requeue
 from repoloom_operator.children import work_of
-from repoloom_operator.conditions import Condition, Outcome, fields, reason
+from repoloom_operator.conditions import Condition, Outcome, fields, reason, since
 from repoloom_operator.deployments import MODEL, Deployment, Model
 from repoloom_operator.resources import ModelReleaseSpec, Resource, moment, timestamp
 
@@ -46,8 +48,11 @@ def released(said: str) -> Condition:
     return Condition("Ready", True, "Released", said)
 
 
-def deployment_missing(release: Resource[ModelReleaseSpec]) -> Condition:
+def deployment_missing(release: Resource[ModelReleaseSpec], found: Deployment | None) -> Condition:
     """That there is nothing to roll out to."""
+    if found and found.canary:
+        said = f"{found.name} is a canary; make a ModelRelease of the Deployment that it belongs to"
+        return not_ready("DeploymentIsCanary", said, alarming=True)
     said = f"there is no Deployment {release.spec.deployment} that serves a model, whose address {MODEL} has as a value"
     return not_ready("DeploymentMissing", said, alarming=True)
 
@@ -83,6 +88,13 @@ def ended(release: Resource[ModelReleaseSpec]) -> Outcome:
     return Outcome(phase, again, fields(release.status))
 
 
+HELD = "CanaryHeld"
+"""The condition that tells whether the canary held: unknown since it first served the model."""
+
+_TRIES, _BREAKS = 3, timedelta(hours=1)
+"""A canary is tried for so many times as long as it must serve without a break, and so much more, at the most."""
+
+
 class RollOut:
     """One that is under way."""
 
@@ -108,7 +120,7 @@ class RollOut:
         elif not as_wanted(self.release):
             yield from self._roll_back("another release is asked for by now")
         elif serving is None or serving.model is None:
-            yield from self._write(self.phase, deployment_missing(self.release))
+            yield from self._write(self.phase, deployment_missing(self.release, serving))
             yield self.look
         elif self.phase == "Canary" and canary and (canary.replicas or canary.model == self.model):
             yield from self._try(canary)
@@ -135,31 +147,40 @@ class RollOut:
             yield Requeue(0)
 
     def _try(self, canary: Deployment) -> Iterator[Action]:
-        since = self.fields.get("canarySince")
-        held = timedelta(seconds=self.release.spec.canary.seconds)
+        begun, unbroken = since(self.release.status, HELD), self.fields.get("canarySince")
+        seconds = self.release.spec.canary.seconds
+        wanted = timedelta(seconds=seconds)
         if canary.model != self.model:  # at first, or by another's will: it is tried from its beginning
             self.fields["canarySince"] = None
             yield from self._write("Canary")
             yield canary.serve(self.model)
-        elif canary.stuck or (since and not canary.ready):
+        elif canary.stuck:
             yield from self._broken(canary)
-        elif canary.ready and since and self.now - moment(since) >= held:
-            yield from self._write("RollingOut", not_ready("RollingOut", "the canary held"))
-        elif canary.ready and not since:
+        elif begun and canary.ended and canary.ended >= begun:
+            yield from self._broken(canary, "stopped serving the model")
+        elif canary.ready and unbroken and self.now - moment(unbroken) >= wanted:
+            held = Condition(HELD, True, "Held")
+            yield from self._write("RollingOut", not_ready("RollingOut", "the canary held"), held)
+        elif begun and self.now - begun > _TRIES * wanted + _BREAKS:
+            yield from self._broken(canary, f"did not serve the model for {seconds} s without a break")
+        elif not canary.ready:
+            self.fields["canarySince"] = None
+            waits = not_ready("Canary", canary.said or "the canary is to serve the model")
+            yield from self._write("Canary", waits if canary.replicas else no_replicas(canary))
+        elif not unbroken:
             self.fields["canarySince"] = timestamp(self.now)
-            yield from self._write("Canary", not_ready("Canary", "the canary serves the model"))
-        elif not since:
-            waits = not_ready("Canary", canary.said) if canary.replicas else no_replicas(canary)
-            yield from self._write("Canary", waits)
+            tried = Condition(HELD, None, "Tried")
+            yield from self._write("Canary", not_ready("Canary", "the canary serves the model"), tried)
 
-    def _broken(self, deployment: Deployment) -> Iterator[Action]:
-        why = f"{deployment.name} did not serve the model"
+    def _broken(self, deployment: Deployment, how: str = "did not serve the model") -> Iterator[Action]:
+        why = f"{deployment.name} {how}"
         yield from self._roll_back(f"{why}\n{deployment.said}" if deployment.said else why)
 
     def _roll_back(self, why: str) -> Iterator[Action]:
         first, *rest = why.split("\n", 1)
         said = "\n".join([f"{first}; it goes back to {self.former.uri}", *rest])
-        yield from self._write("RolledBack", not_ready("RolledBack", said, alarming=True))
+        tried = [Condition(HELD, False, "RolledBack")] if self.phase == "Canary" else []
+        yield from self._write("RolledBack", not_ready("RolledBack", said, alarming=True), *tried)
         yield Requeue(0)
 
     def _gone_back(self) -> Iterator[Action]:

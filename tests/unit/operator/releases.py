@@ -33,12 +33,13 @@ def a_world(folder: Path) -> World:
         "contamination": [{"benchmark": "HumanEval", "hits": 2}],
         "conditions": [{"type": "Ready", "status": "True"}],
     }
-    for name in ("web", "web-canary"):
+    for name, track in (("web", "stable"), ("web-canary", "canary")):
         environment = [{"name": key, "value": value} for key, value in FORMER.items()]
         container = {"name": "server", "env": environment}
         template = {"spec": {"containers": [container]}}
         spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
-        world.put({"kind": "Deployment", "metadata": {"name": name}, "spec": spec})
+        labels = {"app.kubernetes.io/instance": "web", "repoloom.dev/track": track}
+        world.put({"kind": "Deployment", "metadata": {"name": name, "labels": labels}, "spec": spec})
     world.put(resource("ModelRelease", "r", trainingRef={"name": "t"}, deployment="web", canary={"seconds": 60}))
     gates(world, maxBitsPerByte=3, minExactMatch=0.1, minEditSimilarity=0.2, decontaminatedFrom=["HumanEval"])
     return world
@@ -87,6 +88,19 @@ def serve(world: World, *, broken: tuple[str, ...] = ()) -> None:
             deployment["status"] = {**status, "updatedReplicas": replicas, "conditions": [reason]}
         else:
             deployment["status"] = {**status, "updatedReplicas": replicas, "availableReplicas": replicas}
+
+
+def canary_is_away(world: World) -> None:
+    """Its pod has gone, with its node, say, and the next one does not serve yet."""
+    world.objects["Deployment", "web-canary"].get("status", {}).pop("availableReplicas", None)
+
+
+def canary_pod(world: World, **container: Any) -> dict[str, Any]:
+    """A pod of the canary, whose container is in such a state."""
+    spec = world.objects["Deployment", "web-canary"]["spec"]["template"]["spec"]
+    status = {"containerStatuses": [{"name": "server", **container}]}
+    metadata = {"name": "p", "labels": {"app": "web-canary"}}
+    return world.put({"kind": "Pod", "metadata": metadata, "spec": spec, "status": status})
 
 
 def served(world: World, name: str) -> str:

@@ -10,7 +10,7 @@ import releases
 import test_corpus_build
 from kubernetes.client.exceptions import ApiException
 from test_missed_events import WORLDS
-from worlds import World
+from worlds import World, answer
 
 from repoloom_operator.resources import Kind
 
@@ -176,3 +176,46 @@ def test_a_job_that_lost_its_labels_is_told_of_until_it_is_gone(tmp_path: Path, 
     world.settle(kind, name)
     assert world.jobs()[0]["metadata"]["labels"] == labels
     assert world.condition(kind, name, "Ready")["reason"] != "NameTaken"
+
+
+@pytest.mark.parametrize("kind", WORLDS)
+def test_a_file_of_its_own_that_is_about_to_end_is_waited_for_and_told_of_by_nothing(
+    tmp_path: Path, kind: Kind
+) -> None:
+    make, name = WORLDS[kind]
+    world = make(tmp_path)
+    world.settle(kind, name)
+    [file] = world.owned("ConfigMap", name)
+    file["metadata"]["finalizers"] = ["foregroundDeletion"]
+    world.remove("ConfigMap", file["metadata"]["name"])
+    before = [*world.events]
+    assert (world.look(kind, name), world.events) == (10, before)
+    assert world.condition(kind, name, "Ready")["reason"] != "NameTaken"
+    del world.objects["ConfigMap", file["metadata"]["name"]]
+    world.settle(kind, name)
+    assert world.owned("ConfigMap", name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "job"), [("CorpusBuild", "Job"), ("TrainingRun", "PyTorchJob"), ("ModelRelease", "Job")]
+)
+def test_a_quota_that_others_write_to_at_once_is_asked_again_and_told_of_by_nothing(
+    tmp_path: Path, kind: Kind, job: str
+) -> None:
+    make, name = WORLDS[kind]
+    world = make(tmp_path)
+    world.refuses[job] = answer(409, "Conflict", "Operation cannot be fulfilled on resourcequotas")
+    looks(world, kind, name)
+    assert world.look(kind, name) == 10
+    assert not {"NameTaken", "CreateRefused"} & {reason for reason, _ in world.events}
+    assert not world.jobs()
+    world.refuses.clear()
+    world.settle(kind, name)
+    assert len(world.jobs()) == 1
+
+
+def test_a_name_that_was_freed_meanwhile_is_told_of_by_nothing(tmp_path: Path) -> None:
+    world = test_corpus_build.a_world(tmp_path)
+    world.refuses["ConfigMap"] = answer(409, "AlreadyExists")
+    looks(world, "CorpusBuild", "c")
+    assert not world.events

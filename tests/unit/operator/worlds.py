@@ -39,8 +39,15 @@ IMAGES = {"repoloom": "repoloom:1", "training": "training:1"}
 RECIPE = {"name": "tiny", "crawl": {"sources": [{"kind": "git", "url": "https://example.org/a"}]}}
 
 
-class Killed(Exception):  # noqa: N818
+class Killed(BaseException):
     """The operator died."""
+
+
+def answer(status: int, reason: str = "", message: str = "") -> ApiException:
+    """What the API server says with a Status."""
+    error = ApiException(status=status)
+    error.body = json.dumps({"kind": "Status", "reason": reason, "message": message}).encode()
+    return error
 
 
 class World(Cluster):
@@ -76,6 +83,11 @@ class World(Cluster):
             if each == kind and labels.items() <= found["metadata"].get("labels", {}).items()
         ]
 
+    def named(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
+        assert namespace == NAMESPACE
+        self.calls.append(("list", kind))
+        return copy.deepcopy(self.objects.get((kind, name)))
+
     def create(self, manifest: Mapping[str, Any]) -> None:
         kind = manifest["kind"]
         self._write("create", kind)
@@ -83,7 +95,7 @@ class World(Cluster):
             self.events.append((manifest["reason"], manifest["message"]))
             return
         if (kind, manifest["metadata"]["name"]) in self.objects:
-            raise ApiException(status=409)
+            raise answer(409, "AlreadyExists")
         self.put(manifest)
 
     def delete(self, kind: str, namespace: str, name: str, uid: str) -> None:
@@ -119,7 +131,7 @@ class World(Cluster):
         self._write("update status", manifest["kind"])
         found = self._current(manifest["kind"], manifest["metadata"]["name"], manifest)
         found["status"] = json.loads(json.dumps(manifest["status"]))
-        _check_defined(found["status"], _defined(manifest["kind"])["status"])
+        _check_defined(found["status"], defined(manifest["kind"])["status"])
         self._written(found, found["spec"])
 
     # What others do.
@@ -188,7 +200,7 @@ class World(Cluster):
         if found is None:
             raise ApiException(status=404)
         if body.get("metadata", {}).get("resourceVersion") not in (None, found["metadata"]["resourceVersion"]):
-            raise ApiException(status=409)
+            raise answer(409, "Conflict")
         return found
 
     def _written(self, found: dict[str, Any], before: Any) -> None:
@@ -331,7 +343,7 @@ def resource(kind: Kind, name: str, **spec: Any) -> dict[str, Any]:
 
 
 @functools.cache
-def _defined(kind: str) -> Mapping[str, Any]:
+def defined(kind: str) -> Mapping[str, Any]:
     """What the chart's definition of a kind has."""
     text = Path(CRDS, f"{kind.lower()}s.yaml").read_text()
     plain = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("{{"))

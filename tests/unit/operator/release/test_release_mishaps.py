@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from releases import (
     FORMER,
     a_world,
+    canary_is_away,
     evaluated,
     everywhere,
     finish,
@@ -71,6 +72,7 @@ HAPPENINGS: dict[str, Callable[[World], object]] = {
     "look": look,
     "serve": serve,
     "break": lambda world: serve(world, broken=("web", "web-canary")),
+    "canary is away": canary_is_away,
     "time": lambda world: world.advance(100),
     "measured": lambda world: (world.pods_start(), evaluated(world), world.pods_end("Complete")),
     "delete job": lambda world: [world.remove(job["kind"], job["metadata"]["name"]) for job in world.jobs()],

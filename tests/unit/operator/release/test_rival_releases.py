@@ -2,7 +2,8 @@
 
 import copy
 
-from releases import evaluated, everywhere, look, measured, phase, serve
+import pytest
+from releases import evaluated, everywhere, finish, look, measured, phase, serve, settle
 from worlds import World, resource
 
 
@@ -64,3 +65,42 @@ def test_two_releases_that_take_a_deployment_at_once_do_not_both_have_it(world: 
     look(world)
     both(world)
     assert [phase(world), phase(world, "s")] == ["Pending", "Canary"]
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"repoloom.dev/track": "canary"},
+        {"app.kubernetes.io/instance": "web", "repoloom.dev/track": "stable"},
+        {"app.kubernetes.io/instance": "web-canary", "repoloom.dev/track": "stable"},
+        {"app.kubernetes.io/instance": "web-canary", "repoloom.dev/track": "canary"},
+    ],
+)
+def test_a_deployment_that_is_only_named_like_the_canary_is_left_alone(world: World, labels: dict[str, str]) -> None:
+    other = world.objects["Deployment", "web-canary"]
+    other["metadata"]["labels"] = labels
+    finish(world)
+    assert (phase(world), *everywhere(world)) == ("Released", "new", "old")
+    assert ("patch", "Deployment") in world.calls
+    assert other["metadata"]["generation"] == 1
+
+
+def test_a_canary_that_names_no_model_is_given_none(world: World) -> None:
+    other = world.objects["Deployment", "web-canary"]
+    other["spec"]["template"]["spec"]["containers"][0]["env"] = []
+    finish(world)
+    assert phase(world) == "Released"
+    assert other["metadata"]["generation"] == 1
+
+
+def test_a_release_of_a_canary_is_refused_before_its_model_is_measured(world: World) -> None:
+    world.edit("ModelRelease", "r", deployment="web-canary")
+    settle(world)
+    ready = world.condition("ModelRelease", "r", "Ready")
+    assert (phase(world), ready["status"], ready["reason"]) == ("Pending", "False", "DeploymentIsCanary")
+    assert ready["message"].startswith("web-canary is a canary; make a ModelRelease of the Deployment")
+    assert not world.jobs()
+    evaluated(world)
+    finish(world)
+    assert (phase(world), *everywhere(world)) == ("Pending", "old", "old")

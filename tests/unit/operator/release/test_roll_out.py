@@ -2,9 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from releases import (
+    canary_is_away,
+    canary_pod,
     everywhere,
     finish,
     look,
@@ -58,9 +62,7 @@ def test_why_a_model_cannot_be_served_is_told_as_its_pod_told_it(world: World) -
     measured(world)
     ended = {"exitCode": 1, "message": '{"message": "Started"}\nerror: these are other weights'}
     waits = {"reason": "CrashLoopBackOff", "message": "back-off 10s"}
-    container = {"state": {"waiting": waits}, "lastState": {"terminated": ended}}
-    metadata = {"name": "p", "labels": {"app": "web-canary"}, "creationTimestamp": "2026-01-01T00:00:00Z"}
-    world.put({"kind": "Pod", "metadata": metadata, "status": {"containerStatuses": [container]}})
+    canary_pod(world, state={"waiting": waits}, lastState={"terminated": ended})
     said = "error: these are other weights (exit code 1)"
     settle(world)
     assert world.condition("ModelRelease", "r", "Ready")["message"] == said
@@ -70,14 +72,117 @@ def test_why_a_model_cannot_be_served_is_told_as_its_pod_told_it(world: World) -
     assert any(said in message for reason, message in world.events if reason == "RolledBack")
 
 
-def test_a_canary_that_falters_is_taken_back_before_others_get_the_model(world: World) -> None:
+def on_trial(world: World) -> None:
+    """The canary serves the model, as it is to for a minute."""
     measured(world)
     serve(world)
     settle(world)
-    world.objects["Deployment", "web-canary"]["status"]["availableReplicas"] = 0
-    world.advance(10)
+    assert world.condition("ModelRelease", "r", "CanaryHeld")["status"] == "Unknown"
+
+
+def test_a_canary_that_was_away_for_a_while_is_tried_from_its_beginning(world: World) -> None:
+    on_trial(world)
+    world.advance(59)
+    canary_is_away(world)
     settle(world)
-    assert (phase(world), served(world, "web"), served(world, "web-canary")) == ("RolledBack", "old", "old")
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    serve(world)
+    settle(world)
+    world.advance(59)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    world.advance(1)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RollingOut", "new", "new")
+    assert world.condition("ModelRelease", "r", "CanaryHeld")["status"] == "True"
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_canary_that_is_away_again_and_again_or_for_good_gives_way_in_the_end(world: World, comes_back: bool) -> None:
+    on_trial(world)
+    began = world.time
+    while phase(world) == "Canary":
+        canary_is_away(world)
+        settle(world)
+        world.advance(30)
+        if comes_back:
+            serve(world)
+        settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+    assert timedelta(hours=1) < world.time - began < timedelta(hours=1, minutes=4)
+    said = "web-canary did not serve the model for 60 s without a break; it goes back to s3://models/old"
+    assert world.condition("ModelRelease", "r", "Ready")["message"] == said
+    assert world.condition("ModelRelease", "r", "CanaryHeld")["status"] == "False"
+
+
+def ended(world: World, **how: Any) -> dict[str, Any]:
+    return {"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": f"{world.time:%FT%TZ}", **how}}
+
+
+@pytest.mark.parametrize("code", [1, 0])  # the second as it does when it is found not to answer any more
+@pytest.mark.parametrize("told", ["state", "lastState"])
+def test_a_model_whose_server_ends_once_it_has_served_is_taken_back_though_it_serves_again(
+    world: World, code: int, told: str
+) -> None:
+    on_trial(world)
+    world.advance(10)
+    canary_pod(world, **{told: ended(world, exitCode=code)})
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
+def test_a_server_that_ends_amid_a_break_takes_its_model_back_too(world: World) -> None:
+    on_trial(world)
+    canary_is_away(world)
+    settle(world)
+    world.advance(10)
+    canary_pod(world, lastState=ended(world))
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+
+
+def test_a_server_that_ended_before_it_first_served_takes_no_model_back(world: World) -> None:
+    measured(world)
+    canary_pod(world, lastState=ended(world))
+    world.advance(10)
+    serve(world)
+    settle(world)
+    world.advance(60)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RollingOut", "new", "new")
+
+
+def drained(pod: dict[str, Any]) -> None:
+    pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+
+
+def evicted(pod: dict[str, Any]) -> None:
+    pod["status"]["phase"] = "Failed"
+
+
+def of_the_former_model(pod: dict[str, Any]) -> None:
+    pod["spec"]["containers"][0]["env"][1]["value"] = "old"
+
+
+def restarted_with_its_node(pod: dict[str, Any]) -> None:
+    pod["status"]["containerStatuses"][0]["lastState"]["terminated"] |= {"exitCode": 255, "reason": "Unknown"}
+
+
+def beside_the_server(pod: dict[str, Any]) -> None:
+    pod["status"]["containerStatuses"][0]["name"] = "proxy"
+
+
+@pytest.mark.parametrize("excuse", [drained, evicted, of_the_former_model, restarted_with_its_node, beside_the_server])
+def test_what_ends_through_no_fault_of_the_models_takes_it_not_back(
+    world: World, excuse: Callable[[dict[str, Any]], None]
+) -> None:
+    on_trial(world)
+    world.advance(10)
+    excuse(canary_pod(world, lastState=ended(world)))
+    settle(world)
+    world.advance(50)
+    settle(world)
+    assert (phase(world), *everywhere(world)) == ("RollingOut", "new", "new")
 
 
 def scale(world: World, name: str, replicas: int) -> None:
@@ -120,7 +225,14 @@ def test_a_canary_that_is_switched_off_while_it_is_tried_lets_no_model_through(w
     scale(world, "web-canary", 1)
     assert world.status("ModelRelease", "r")["canarySince"]
     scale(world, "web-canary", 0)
-    assert (phase(world), *everywhere(world)) == ("RolledBack", "old", "old")
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    assert world.condition("ModelRelease", "r", "Ready")["reason"] == "NoReplicas"
+    world.advance(60)
+    scale(world, "web-canary", 1)
+    assert (phase(world), *everywhere(world)) == ("Canary", "old", "new")
+    world.advance(60)
+    settle(world)
+    assert phase(world) == "RollingOut"
 
 
 def test_what_others_serve_after_a_release_is_left_alone(world: World) -> None:
