@@ -2,12 +2,12 @@
 
 import json
 import logging
-import os
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from repoloom.cores import cores
 from repoloom.text import visible
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Json = Annotated[
 Workers = Annotated[
     int, typer.Option(min=1, max=1024, help="Worker processes. The result is the same with any number.")
 ]
-CORES = os.cpu_count() or 1
+CORES = cores()
 
 QUARANTINED = 3
 """Exit code: all that could be done is done, and some tasks were given up."""

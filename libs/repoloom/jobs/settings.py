@@ -1,9 +1,8 @@
 """What a service lets its jobs do, and where."""
 
-import os
-
 from pydantic import ConfigDict, Field, model_validator
 
+from repoloom.cores import cores
 from repoloom.corpus.manifest import Record
 
 
@@ -19,7 +18,7 @@ class JobSettings(Record):
     benchmarks: str | None = None  # folder of benchmark files, which parameters may name
     local_files: bool = False  # whether parameters may name any file of the machines that tasks run on
     runners: int = Field(default=2, ge=1, le=1000)  # jobs that a replica runs at once; more wait
-    workers: int = Field(default=os.cpu_count() or 1, ge=1, le=1000)  # processes of a runner that has no queue
+    workers: int = Field(default_factory=cores, ge=1, le=1000)  # processes of a runner that has no queue
     open_jobs: int = Field(default=1000, ge=1, le=100_000)  # that have not ended; more are refused
     task_seconds: float = Field(default=5 * 3600, gt=0)  # the most that a request may allow one attempt of a task
     task_memory_bytes: int = Field(default=64 << 30, gt=0)  # likewise

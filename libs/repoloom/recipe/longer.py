@@ -5,9 +5,9 @@ leave a piece. So the very steps of the data path run again with another length,
 documents and with its tokenizer.
 """
 
-import os
 from collections.abc import Mapping
 
+from repoloom.cores import cores
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool
@@ -32,7 +32,7 @@ def pack_longer(
     tables = {
         name: Table(made[step], name) for step, name in (("split", "documents"), ("tokenize.vocabulary", "tokenizer"))
     }
-    with LocalPool(os.cpu_count() or 1, recipe.limits) as pool:
+    with LocalPool(cores(), recipe.limits) as pool:
         for stage in _STAGES:
             step = configure(steps(stage)[-1], {**recipe.section(stage), "sequence_length": sequence_length})
             root = f"{out.rstrip('/')}/{_FOLDER}/{step.name}"

@@ -69,3 +69,11 @@ def test_a_worker_keeps_the_messages_that_it_has_not_done_with(fleet: Fleet) -> 
             eventually(lambda key=key: left(client, key) > SOON)  # type: ignore[misc]
         fleet.release()
         running.join()
+
+
+def test_claims_whose_time_is_over_are_not_counted_by_who_brings_workers(fleet: Fleet) -> None:
+    fleet.start()
+    with fleet.redis.client() as client:
+        eventually(lambda: client.exists(names.workers(CPU)))
+        client.zadd(names.running(CPU), {"of a worker that is gone": 1})
+        eventually(lambda: client.zcard(names.running(CPU)) == 0)

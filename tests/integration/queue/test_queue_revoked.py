@@ -8,6 +8,7 @@ from fleet import BUILD, QUICK, Fleet, eventually
 from running import Running, copy_tasks, make_task
 
 from repoloom.engine.pool import Limits
+from repoloom.engine.queue import names
 from repoloom.engine.queue.board import Board, Claim, Holder
 from repoloom.engine.queue.message import Envelope, Hint
 from repoloom.engine.queue.state import queue_state
@@ -64,6 +65,22 @@ def test_who_came_by_a_claim_meanwhile_keeps_it(board: Board, task: Task) -> Non
     board.take(new)
     board.revoke(task, CPU, "old")
     assert board.renew(new) is Holder.MINE
+
+
+@pytest.mark.parametrize("reports", [True, False])
+def test_a_claim_that_ran_out_is_counted_no_more_once_its_holder_is_done(
+    board: Board, fleet: Fleet, task: Task, reports: bool
+) -> None:
+    held = claim(task, "old")
+    with fleet.redis.client() as client:
+        board.take(held)
+        client.delete(held.keys[0])
+        assert client.zcard(names.running(CPU)) == 1
+        if reports:
+            board.report(held, Hint(task=task.key))
+        else:
+            board.release(held)
+        assert client.zcard(names.running(CPU)) == 0
 
 
 def test_a_task_whose_attempt_never_ends_though_its_worker_lives_is_done_by_another(fleet: Fleet) -> None:

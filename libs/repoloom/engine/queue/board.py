@@ -44,7 +44,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 return 'mine'
 """
 _RELEASE = """
-if redis.call('GET', KEYS[1]) == ARGV[1] then
+local named = redis.call('GET', KEYS[1])
+if not named or named == ARGV[1] then
     redis.call('DEL', KEYS[1])
     redis.call('ZREM', KEYS[3], KEYS[1])
 end
@@ -66,9 +67,11 @@ end
 {_RELEASE}
 return 1
 """
-_KEEP = """
+_KEEP = f"""
+{_NOW}
 redis.call('SADD', KEYS[1], ARGV[2])
 for number = 2, #KEYS do redis.call('PEXPIRE', KEYS[number], ARGV[1]) end
+redis.call('ZREMRANGEBYSCORE', KEYS[#KEYS], '-inf', now)
 """
 _QUEUES = """
 local queues = redis.call('SMEMBERS', KEYS[1])
@@ -174,8 +177,11 @@ class Board:
         self._announce([names.workers(queue) for queue in queues], [worker, _ms(self._pace.claim)])
 
     def keep(self, queue: str) -> None:
-        """Has Redis keep a queue of this build for a while yet: those of builds that nobody runs are forgotten."""
-        kinds = (names.published, names.taken, names.running, names.workers)
+        """Has Redis keep a queue of this build for a while yet: those of builds that nobody runs are forgotten.
+
+        So are claims whose time is over, since who brings workers counts them all (KEDA: ZCARD).
+        """
+        kinds = (names.published, names.taken, names.workers, names.running)
         keys = [names.QUEUES, names.unacked(), names.unacked_index(), queue, *(kind(queue) for kind in kinds)]
         self._keep(keys, [_ms(self._pace.leftover), queue])
 
