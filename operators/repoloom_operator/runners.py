@@ -16,9 +16,6 @@ RECIPE_FILE = f"{_RECIPE}/recipe.yaml"
 
 _SHARED_MEMORY = "/dev/shm"  # noqa: S108
 
-GRACE_SECONDS = 120
-"""From SIGTERM to SIGKILL: a training saves a checkpoint meanwhile."""
-
 
 def files(resource: Resource[S], recipe: Mapping[str, Any], work: str) -> dict[str, Any]:
     """The ConfigMap of the recipe. JSON is YAML; another work has another one, so no pod sees its file change."""
@@ -49,7 +46,7 @@ def pod(
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "shareProcessNamespace": True,  # a first process misses a SIGTERM that comes before it asks for it
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": pods.grace_seconds,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": 1000,

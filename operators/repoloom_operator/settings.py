@@ -42,6 +42,7 @@ class Pods(_Settings):
     resources: Object = {}
     volumes: tuple[Object, ...] = ()  # besides the pod's own: what a recipe reads that is no download
     volume_mounts: tuple[Object, ...] = ()
+    grace_seconds: int = Field(default=120, ge=30)  # from SIGTERM to SIGKILL: a training saves a checkpoint meanwhile
     shared_memory: str | None = None  # the size of /dev/shm where no volume is mounted; 64 MiB else
 
 

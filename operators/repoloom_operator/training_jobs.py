@@ -16,8 +16,8 @@ from repoloom_operator.settings import Settings, TrainingJob
 _CONTAINERS = {TrainingJob.PYTORCH_JOB: "pytorch", TrainingJob.TRAIN_JOB: "node"}
 """The name by which each finds the container that it sets up."""
 
-_SAVE_SECONDS = runners.GRACE_SECONDS - 10
-"""What torchrun leaves its ranks to save in, before the pod's own time to end is over."""
+_END_SECONDS = 10
+"""What torchrun has to end in, of the pod's own time, when its ranks have saved."""
 
 _RENDEZVOUS_SECONDS = 7 * 24 * 3600
 """What torchrun waits for pods that find no node, which the operator gives up before. By default it fails after one
@@ -40,7 +40,7 @@ def training_job(
     """The job of a training on the corpus in `store`, of the kind that the settings name."""
     kind = settings.training.job
     files = runners.files(run, recipe, work)
-    command = ["torchrun", "--shutdown-timeout", str(_SAVE_SECONDS)]
+    command = ["torchrun", "--shutdown-timeout", str(settings.training.grace_seconds - _END_SECONDS)]
     command += ["--rdzv-conf", ",".join(f"{name}={_RENDEZVOUS_SECONDS}" for name in _WAITS)]
     command += ["-m", "repoloom", "train", runners.RECIPE_FILE]
     command += ["--store", store, "--out", run.spec.out, "--parallel", run.spec.parallel]

@@ -60,7 +60,7 @@ class Served:
         return {pod["metadata"]["name"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]}
 
     def upgrade(self, **values: Any) -> None:
-        options = ("--namespace", self.namespace.name, "--reuse-values", "--values=-", "--wait", "--timeout=5m")
+        options = ("--namespace", self.namespace.name, "--reset-then-reuse-values", "--values=-", "--wait", "--timeout=5m")
         output("helm", "upgrade", NAME, "charts/inference", *options, given=yaml.safe_dump(values))
 
     def release(self, name: str, **gates: float) -> None:

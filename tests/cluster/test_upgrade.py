@@ -22,9 +22,8 @@ def test_an_upgrade_and_a_rollback_cost_no_call_and_no_job(
     output("docker", "tag", name, after)
     output("docker", "push", after)
     helm = ("--namespace", namespace.name, "--wait", "--timeout", "5m")
-    output(
-        "helm", "upgrade", "repoloom", "charts/repoloom", "--reuse-values", "--set", f"images.repoloom={after}", *helm
-    )
+    new = ("--reset-then-reuse-values", "--set", f"images.repoloom={after}")
+    output("helm", "upgrade", "repoloom", "charts/repoloom", *new, *helm)
     assert namespace.image() == after
     output("helm", "rollback", "repoloom", *helm)
     assert namespace.image() == before

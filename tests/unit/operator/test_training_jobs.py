@@ -161,3 +161,11 @@ def test_another_image_is_for_the_next_start_alone(world: World) -> None:
     assert "training:1" not in str(job := world.jobs())
     assert job
     assert "training:2" in str([*job, *world.owned("TrainingRuntime", "t")])
+
+
+def test_a_training_that_is_stopped_has_as_long_to_save_as_is_asked_for(tmp_path: Path) -> None:
+    world = a_world(tmp_path, graceSeconds=3600)
+    settle(world)
+    spec = world.jobs()[0]["spec"]["pytorchReplicaSpecs"]["Worker"]["template"]["spec"]
+    assert spec["terminationGracePeriodSeconds"] == 3600
+    assert spec["containers"][0]["command"][:3] == ["torchrun", "--shutdown-timeout", "3590"]
