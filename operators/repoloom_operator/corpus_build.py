@@ -40,6 +40,11 @@ class Kept:
     contamination: Mapping[str, int] | None = None  # texts of each benchmark that the corpus was cleaned of, if asked
     trouble: str = ""  # why nothing can be said
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is a corpus, of nothing."""
+        return PACK in self.digests and not any(passage.step == PACK and passage.kept for passage in self.funnel)
+
     def of(self, recipe: str) -> "Kept":
         """What of it is of that recipe: a former one's run may still stand there."""
         progress = self.progress if self.progress and self.progress.recipe == recipe else None
@@ -160,7 +165,7 @@ def _held(seen: Observed, recipe: Checked, wanted: str) -> Outcome:
     if found == wanted == kept.digests.get(PACK):
         since = former.get("completionTime", timestamp(seen.now))
         made = {**former, **_told(kept), "digest": wanted, "completionTime": since}
-        return _ready(made, _whole(kept.progress))
+        return _ready(made, _whole(kept))
     phase, reason, said = _lacks(seen, wanted, found)
     told = {"recipe": recipe.identity, **(_told(kept) if found is None else {})}
     return Outcome(phase, (ACCEPTED, _GOES_ON, Condition("Ready", False, reason, said, alarming=True)), told)
@@ -195,7 +200,7 @@ def _built(seen: Observed, kept: Kept) -> Iterator[Action]:
     moved = digest != former["digest"]
     if moved:
         former["completionTime"] = timestamp(seen.now)
-    yield from _ready({**former, **_told(kept), "digest": digest}, _whole(progress)).write(build, seen.now)
+    yield from _ready({**former, **_told(kept), "digest": digest}, _whole(kept)).write(build, seen.now)
     if moved:
         said = f"another run of the recipe made {digest} in place of {build.status['digest']}"
         yield Emit("Normal", "TakenOver", said)
@@ -206,7 +211,11 @@ def _ready(fields: Mapping[str, Any], *more: Condition) -> Outcome:
     return Outcome("Ready", (ACCEPTED, _GOES_ON, *more, ready), fields)
 
 
-def _whole(progress: Progress | None) -> Condition:
+def _whole(kept: Kept) -> Condition:
+    progress = kept.progress
+    if kept.empty:
+        nothing = "not one token is left to train on; status.funnel tells which step dropped the last"
+        return Condition("Whole", False, "Empty", nothing, alarming=True)
     if progress is None:
         return Condition("Whole", None, "NotTold")
     if progress.quarantined:
@@ -245,7 +254,7 @@ def _outcome(seen: Observed, recipe: Checked, job: Child | None) -> Outcome:
             unread = kept.trouble or "the store does not hold the run's record"
             return ends("Running", Condition("Ready", False, "StoreUnread", unread, alarming=True))
         told |= {"digest": digest, "completionTime": timestamp(job.ended or seen.now)}
-        return _ready(told, _whole(progress))
+        return _ready(told, _whole(kept))
     if job.state is State.FAILED:
         said = job.said or (progress.message if progress else "") or "its pod failed and said nothing"
         way_out = f"{said}\nDelete the Job {job.name} to try again: what is committed is kept."

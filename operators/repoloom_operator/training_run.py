@@ -194,6 +194,9 @@ class _Training:
         if found != self.plan.digest:
             said = f"{self.plan.store} holds the corpus {found}, not {self.plan.digest} that the CorpusBuild made"
             return Condition("Preflight", False, "CorpusChanged", said, alarming=True)
+        if kept.empty:
+            said = f"the corpus in {self.plan.store} holds not one token; the funnel of the CorpusBuild tells why"
+            return Condition("Preflight", False, "CorpusEmpty", said, alarming=True)
         if self.fields["contamination"] is None:  # it could not be told of the model when the corpus has moved
             said = f"{self.plan.store} does not tell what the corpus was cleaned of"
             return Condition("Preflight", None, "StoreUnread", said, alarming=True)

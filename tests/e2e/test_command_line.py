@@ -57,6 +57,17 @@ def test_until_stops_after_a_stage(small_run: Run, tmp_path: Path) -> None:
     assert partial.json["steps"]["filter"] == small_run.result.json["steps"]["filter"]
 
 
+def test_a_corpus_of_nothing_is_said_to_be_one(small_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "sources").mkdir()
+    (tmp_path / "sources/tiny.py").write_text("a = 1\n")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(f"name: n\ncrawl:\n  sources: [{{kind: folder, path: {tmp_path}/sources}}]\n")
+    ended = repoloom("run", recipe, "--out", tmp_path / "out", "--until", "pack")
+    assert ended.code == 0
+    assert "empty   nothing is left; the report shows which step dropped it" in ended.err
+    assert "empty   " not in small_run.result.err
+
+
 @pytest.mark.parametrize(
     ("workers", "environment"),
     [

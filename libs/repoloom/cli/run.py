@@ -96,6 +96,10 @@ def run(
             page = write_run_report(checked.name, list(datasets.values()), out)
             console.print(safe(f"report  {page}"))
             console.print(f"digest  {final.digest}", highlight=False)
+            if not final.manifest.ledger.total_kept.items:
+                console.print(
+                    Text.assemble(("empty", "yellow"), "   nothing is left; the report shows which step dropped it")
+                )
             given_up = _show_quarantined(list(datasets.values()), console)
     if as_json:
         print_json(

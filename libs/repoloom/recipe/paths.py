@@ -48,6 +48,11 @@ def check_shared(stage: str, values: Mapping[str, Any], where: Where) -> None:
     """
     for number, source in enumerate(values.get("sources", ())):
         path = getattr(source, "path", None)
+        if path is not None and "://" in path:
+            raise InputError(
+                f"{where((stage, 'sources', number, 'path'))}: {path!r} is no path; a source is a file or folder that "
+                "the workers have, at the same path"
+            )
         if path is not None and not path.startswith("{") and not Path(path).is_absolute():
             raise InputError(
                 f"{where((stage, 'sources', number, 'path'))}: {path!r} is relative, and Celery's workers run in "

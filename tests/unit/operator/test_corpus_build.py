@@ -66,6 +66,18 @@ def test_a_build_runs_the_recipe_into_its_store_and_tells_its_digest_and_funnel(
     assert ("Built", f"the corpus is {digest}") in world.events
 
 
+def test_a_corpus_of_nothing_is_told_and_nothing_is_trained_on_it(tmp_path: Path) -> None:
+    world = trainings.a_world(tmp_path)
+    del world.objects["CorpusBuild", "c"]["status"]
+    world.left = 0
+    finish(world)
+    assert world.status("CorpusBuild", "c")["phase"] == "Ready"
+    assert world.condition("CorpusBuild", "c", "Whole")["reason"] == "Empty"
+    trainings.settle(world)
+    assert world.condition("TrainingRun", "t", "Preflight")["reason"] == "CorpusEmpty"
+    assert [job["kind"] for job in world.jobs()] == ["Job"]
+
+
 def test_of_the_pods_that_it_starts_only_those_of_a_build_have_redis(tmp_path: Path) -> None:
     store, queue = ({"secretRef": {"name": name}} for name in ("store", "redis"))
     world = trainings.a_world(tmp_path)

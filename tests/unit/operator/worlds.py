@@ -61,6 +61,7 @@ class World(Cluster):
         self.events: list[tuple[str, str]] = []  # reason and message
         self._listings: dict[tuple[tuple[str, int], ...], Listing] = {}
         self.crawled = ""  # what the sources hold
+        self.left = 7  # of nine files that come to a step
         self.hits = {"HumanEval": 2}  # how many texts of each benchmark
         self.lives = 10**9  # writes until the operator dies
         self.refuses: dict[str, ApiException] = {}  # writes of that kind of object
@@ -264,7 +265,7 @@ class World(Cluster):
             ("pack", content),
         ):
             tables = {"hits": self._hits(f"{self.folder}/{step}")} if step == "decontaminate" else {}
-            entering, kept, lost = Count(items=9, size=90), Count(items=7, size=70), Count(items=2, size=20)
+            entering, kept, lost = (Count(items=items, size=10 * items) for items in (9, self.left, 9 - self.left))
             ledger = Ledger(entering=entering, kept={"files": {"Python": kept}}, dropped={"long": {"Python": lost}})
             manifest = Manifest(
                 step=step,

@@ -57,6 +57,8 @@ def test_a_relative_source_is_refused_where_workers_have_other_folders(
     for command in (("run", "recipe.yaml"), ("crawl", "--recipe", "recipe.yaml")):
         said = refused(capsys, *command, "--engine", "celery")
         assert said.startswith("error: recipe.yaml:5: crawl.sources.1.path: 'there' is relative, and Celery's workers")
+    recipe.write_text(HEAD + HERE + "    - {kind: jsonl, path: s3://bucket/rows.jsonl}\n")
+    assert "'s3://bucket/rows.jsonl' is no path" in refused(capsys, "run", "recipe.yaml", "--engine", "celery")
     recipe.write_text(HEAD + HERE)
     assert "relative" not in refused(capsys, "run", "recipe.yaml", "--engine", "celery")
 
