@@ -60,8 +60,9 @@ class Served:
         return {pod["metadata"]["name"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]}
 
     def upgrade(self, **values: Any) -> None:
-        options = ("--namespace", self.namespace.name, "--reset-then-reuse-values", "--values=-", "--wait", "--timeout=5m")
-        output("helm", "upgrade", NAME, "charts/inference", *options, given=yaml.safe_dump(values))
+        options = ("--reset-then-reuse-values", "--values=-", "--wait", "--timeout=5m")
+        where = ("--namespace", self.namespace.name)
+        output("helm", "upgrade", NAME, "charts/inference", *where, *options, given=yaml.safe_dump(values))
 
     def release(self, name: str, **gates: float) -> None:
         """Releases the model of the training `second`."""

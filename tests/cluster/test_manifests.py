@@ -15,7 +15,7 @@ from cluster import Namespace, custom, output
 
 NAME = "repoloom-manifests"
 VALUES = Path(__file__).with_name("charts")
-ELSEWHERE = {"HTTPRoute", "PodMonitor", "ServiceMonitor"}  # kinds that the cluster of the tests does not have
+ELSEWHERE = {"BackendTLSPolicy", "HTTPRoute", "PodMonitor", "ServiceMonitor"}  # kinds that the tests' cluster lacks
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,7 +10,7 @@ metadata:
     repoloom.dev/track: {{ .track }}
 spec:
   {{- if not (kindIs "invalid" .replicas) }}
-  replicas: {{ .replicas }}
+  replicas: {{ .replicas | toJson }}
   {{- end }}
   revisionHistoryLimit: 5
   progressDeadlineSeconds: {{ add $v.probes.startupSeconds 60 }}
@@ -139,21 +139,21 @@ spec:
           lifecycle:
             preStop:
               exec:
-                command: [sleep, {{ $v.serving.preStopSeconds | quote }}]
+                command: [sleep, {{ $v.serving.preStopSeconds | toJson | quote }}]
           resources:
             requests:
               {{- with $v.resources.requests }}
               {{- toYaml . | nindent 14 }}
               {{- end }}
               {{- if $v.gpu.count }}
-              {{ $v.gpu.resource }}: {{ $v.gpu.count }}
+              {{ $v.gpu.resource }}: {{ $v.gpu.count | toJson }}
               {{- end }}
             limits:
               {{- with $v.resources.limits }}
               {{- toYaml . | nindent 14 }}
               {{- end }}
               {{- if $v.gpu.count }}
-              {{ $v.gpu.resource }}: {{ $v.gpu.count }}
+              {{ $v.gpu.resource }}: {{ $v.gpu.count | toJson }}
               {{- end }}
           volumeMounts:
             - name: tmp
@@ -161,6 +161,11 @@ spec:
             {{- if $v.gpu.count }}
             - name: shm
               mountPath: /dev/shm
+            {{- end }}
+            {{- if $v.store.caSecretName }}
+            - name: store-ca
+              mountPath: /etc/repoloom/store
+              readOnly: true
             {{- end }}
             {{- if $v.tls.secretName }}
             - name: tls
@@ -181,6 +186,14 @@ spec:
           emptyDir:
             medium: Memory
             sizeLimit: {{ $v.gpu.sharedMemory }}
+        {{- end }}
+        {{- with $v.store.caSecretName }}
+        - name: store-ca
+          secret:
+            secretName: {{ . }}
+            items:
+              - key: ca.crt
+                path: ca.crt
         {{- end }}
         {{- with $v.tls.secretName }}
         - name: tls

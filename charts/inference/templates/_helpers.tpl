@@ -57,11 +57,17 @@ seccompProfile:
 {{- fail "tls.clientCertificates needs tls.secretName, and callers.secretName, which says what each certificate may do" }}
 {{- end }}
 {{- if lt (float64 .Values.serving.drainSeconds) (float64 .Values.serving.requestSeconds) }}
-{{- fail (printf "serving.drainSeconds is %v and serving.requestSeconds %v: a pod that is stopped would cut off requests that may still run; give both, the first no less than the second" .Values.serving.drainSeconds .Values.serving.requestSeconds) }}
+{{- fail (printf "serving.drainSeconds is %s and serving.requestSeconds %s: a pod that is stopped would cut off requests that may still run; give both, the first no less than the second" (toJson .Values.serving.drainSeconds) (toJson .Values.serving.requestSeconds)) }}
 {{- end }}
 {{- $policy := .Values.networkPolicy }}
-{{- if and $policy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled) (not $policy.clients) }}
-{{- fail "an ingress or httpRoute needs networkPolicy.clients: the peers that it comes from, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}]" }}
+{{- if and $policy.enabled (or .Values.ingress.enabled .Values.httpRoute.enabled (ne .Values.service.type "ClusterIP")) (not $policy.clients) }}
+{{- fail "who comes by an ingress, httpRoute, or service.type NodePort or LoadBalancer needs networkPolicy.clients: peers such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: ingress-nginx}}}] or [{ipBlock: {cidr: 203.0.113.0/24}}]" }}
+{{- end }}
+{{- if and .Values.tls.secretName .Values.ingress.enabled (not (or .Values.ingress.annotations .Values.service.annotations)) }}
+{{- fail "ingress with tls.secretName needs ingress.annotations or service.annotations by which the controller speaks TLS to the pods, such as {nginx.ingress.kubernetes.io/backend-protocol: HTTPS}" }}
+{{- end }}
+{{- if and .Values.tls.secretName .Values.httpRoute.enabled (not .Values.httpRoute.caConfigMapName) }}
+{{- fail "httpRoute with tls.secretName needs httpRoute.caConfigMapName: a ConfigMap whose ca.crt signed the pods' certificate, for the gateway speaks TLS to them" }}
 {{- end }}
 {{- if and $policy.enabled .Values.serviceMonitor.enabled (not $policy.monitoring) }}
 {{- fail "serviceMonitor needs networkPolicy.monitoring: the peers that read metrics, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}]" }}

@@ -119,6 +119,30 @@ topologySpreadConstraints:
 - secretRef: {name: {{ include "repoloom.redisSecret" . }}}
 {{- end }}
 
+{{/* Private authorities, as files: AWS_CA_BUNDLE and REPOLOOM_REDIS_CA say where. Of (root, of), which lists store, redis or both. */}}
+{{- define "repoloom.authorityMounts" -}}
+{{- range .of }}
+{{- if (index $.root.Values .).caSecretName }}
+- {name: {{ . }}-ca, mountPath: /etc/repoloom/{{ . }}, readOnly: true}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- define "repoloom.authorityVolumes" -}}
+{{- range $part := .of }}
+{{- with (index $.root.Values $part).caSecretName }}
+- name: {{ $part }}-ca
+  secret: {secretName: {{ . }}, items: [{key: ca.crt, path: ca.crt}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* What values say of pods that the operator starts, and these volumes. Of (root, of, pods). */}}
+{{- define "repoloom.started" -}}
+{{- $mounts := concat (include "repoloom.authorityMounts" . | fromYamlArray) (.pods.volumeMounts | default list) }}
+{{- $volumes := concat (include "repoloom.authorityVolumes" . | fromYamlArray) (.pods.volumes | default list) }}
+{{- merge (dict "volumes" $volumes "volumeMounts" $mounts) .pods | toYaml }}
+{{- end }}
+
 {{/* A value of a secret that the chart makes: the one that is there, else a new one. */}}
 {{- define "repoloom.kept" -}}
 {{- $there := lookup "v1" "Secret" .root.Release.Namespace .secret -}}

@@ -178,12 +178,12 @@ def test_without_keda_workers_are_of_a_fixed_number_or_it_is_said_what_lacks() -
 def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
     objects = render(PRODUCTION, redis={"port": 6380, "database": 3, "secretName": "password"})
     assert named(objects, "ConfigMap", "environment")["data"]["AWS_ENDPOINT_URL"] == "https://s3.example"
-    assert named(objects, "ConfigMap", "queue")["data"] == {"REPOLOOM_REDIS_URL": "rediss://given:6380/3"}
+    assert named(objects, "ConfigMap", "queue")["data"]["REPOLOOM_REDIS_URL"] == "rediss://given:6380/3"
     for trigger in named(objects, "ScaledObject", "worker-cpu")["spec"]["triggers"]:
         told = trigger["metadata"]
         assert (told["address"], told["databaseIndex"], told["enableTLS"]) == ("given:6380", "3", "true")
         assert trigger["authenticationRef"] == {"name": "loom-repoloom-redis"}
-    (password,) = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
+    password, _ = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
     assert (password["name"], password["key"]) == ("password", "REPOLOOM_REDIS_PASSWORD")
     store, queue = (
         [{"configMapRef": {"name": f"loom-repoloom-{settings}"}}, {"secretRef": {"name": secret}}]
@@ -195,6 +195,34 @@ def test_a_store_and_a_redis_elsewhere_are_found_by_all_that_use_them() -> None:
     started = operator_settings(objects)
     assert (started["envFrom"], started["data"]["envFrom"]) == (store, queue)
     assert "envFrom" not in started["training"] | started["evaluation"]
+
+
+def test_a_private_authority_is_known_to_all_that_use_what_it_signed_and_to_no_others() -> None:
+    def files(pod: Object, mounts: Objects) -> dict[str, str]:
+        secrets = {each["name"]: each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each}
+        found = {f"{each['mountPath']}/ca.crt": secrets.get(each["name"], "") for each in mounts}
+        return {file: secret for file, secret in found.items() if secret.endswith("-authority")}
+
+    corpus = {"volumes": [{"name": "corpus"}], "volumeMounts": [{"name": "corpus", "mountPath": "/corpus"}]}
+    objects = render(PRODUCTION, operator={"data": corpus})
+    store = {named(objects, "ConfigMap", "environment")["data"]["AWS_CA_BUNDLE"]: "s3-authority"}
+    both = {**store, named(objects, "ConfigMap", "queue")["data"]["REPOLOOM_REDIS_CA"]: "redis-authority"}
+    for name, known in {**dict.fromkeys(SERVICES | WORKERS, both), "operator": store}.items():
+        spec = pod(objects, name)
+        assert files(spec, spec["containers"][0]["volumeMounts"]) == known
+    started = operator_settings(objects)
+    for name, known in {"data": both, "training": store, "evaluation": store}.items():
+        assert files(started[name], started[name]["volumeMounts"]) == known
+    assert {key: started["data"][key][2:] for key in corpus} == corpus
+    _, authority = named(objects, "TriggerAuthentication", "redis")["spec"]["secretTargetRef"]
+    assert authority == {"parameter": "ca", "name": "redis-authority", "key": "ca.crt"}
+
+
+def test_workers_are_told_of_a_mirror() -> None:
+    mirror = {"name": "PIP_INDEX_URL", "value": "https://mirror.example/simple"}
+    objects = render(DEVELOPMENT, workers={"defaults": {"env": [mirror]}})
+    for name in WORKERS:
+        assert mirror in pod(objects, name)["containers"][0]["env"]
 
 
 @pytest.mark.parametrize("service", ["", "local-files"])
@@ -250,7 +278,8 @@ def test_the_operator_reads_all_that_it_is_told(tmp_path: Path) -> None:
         "training": {**pods, "job": "TrainJob", "queue": "gpus", "schedulingQueue": "gang"},
         "evaluation": pods,
     }
-    objects = render(PRODUCTION, operator=told, images={"training": "training:7", "pullPolicy": "Always"})
+    public = {"store": {"caSecretName": ""}, "redis": {"caSecretName": ""}}
+    objects = render(PRODUCTION, operator=told, **public, images={"training": "training:7", "pullPolicy": "Always"})
     file = tmp_path / "settings.yaml"
     file.write_text(named(objects, "ConfigMap", "operator")["data"]["settings.yaml"])
     read = Settings.load({SETTING: str(file)}).model_dump(mode="json", by_alias=True)

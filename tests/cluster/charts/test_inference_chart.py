@@ -14,7 +14,7 @@ SECURE = {
     "model": {"uri": "s3://bucket/m/model", "sha256": "a" * 64},
     "tls": {"secretName": "tls", "clientCertificates": True},
     "callers": {"secretName": "callers"},
-    "store": {"secretName": "store"},
+    "store": {"secretName": "store", "caSecretName": "authority"},
     "test": {"clientTlsSecretName": "client"},
 }
 CANARY = {"canary": {"enabled": True, "model": {"uri": "s3://bucket/n/model", "sha256": "b" * 64}, "replicas": 2}}
@@ -67,11 +67,13 @@ def test_secrets_are_had_by_name() -> None:
     assert {volume["name"]: volume["secret"]["secretName"] for volume in spec["volumes"] if "secret" in volume} == {
         "tls": "tls",
         "callers": "callers",
+        "store-ca": "authority",
     }
     assert {"secretRef": {"name": "store"}} in spec["containers"][0]["envFrom"]
     mounts = {mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
-    for variable in ("CERT_FILE", "KEY_FILE", "CLIENT_CA_FILE", "CALLERS_FILE"):
-        assert str(Path(found[f"REPOLOOM_SERVER_{variable}"]).parent) in mounts
+    server = (f"REPOLOOM_SERVER_{name}_FILE" for name in ("CERT", "KEY", "CLIENT_CA", "CALLERS"))
+    for variable in (*server, "AWS_CA_BUNDLE"):
+        assert str(Path(found[variable]).parent) in mounts
     assert not any(kind == "Secret" for kind, _ in objects)
 
 
@@ -83,7 +85,7 @@ def test_the_variables_are_those_that_the_server_knows() -> None:
         found = environment(rendered(values))
         known = {f"REPOLOOM_SERVER_{field.upper()}" for field in ServerSettings.model_fields}
         known |= {f"REPOLOOM_INFERENCE_{field.upper()}" for field in InferenceSettings.model_fields}
-        known |= {"REPOLOOM_MODEL", "REPOLOOM_MODEL_SHA256", "OMP_NUM_THREADS"}
+        known |= {"REPOLOOM_MODEL", "REPOLOOM_MODEL_SHA256", "OMP_NUM_THREADS", "AWS_CA_BUNDLE"}
         assert set(found) <= known
         from_environment(ServerSettings, "REPOLOOM_SERVER", found)
         from_environment(InferenceSettings, "REPOLOOM_INFERENCE", found)
@@ -198,11 +200,43 @@ def test_from_outside_the_api_alone_is_reached() -> None:
     assert [match["path"]["value"] for match in route["matches"]] == ["/v1"]
 
 
+def test_a_gateway_knows_the_pods_by_their_authority_and_the_name_that_helm_test_asks_by() -> None:
+    objects = rendered(ALL)
+    [route] = objects["HTTPRoute", "code"]["spec"]["rules"]
+    [backend] = route["backendRefs"]
+    ports = {port["port"]: port["name"] for port in objects["Service", "code"]["spec"]["ports"]}
+    target = {"group": "", "kind": "Service", "name": backend["name"], "sectionName": ports[backend["port"]]}
+    assert objects["BackendTLSPolicy", "code"]["spec"] == {
+        "targetRefs": [target],
+        "validation": {
+            "hostname": "code.here.svc",
+            "caCertificateRefs": [{"group": "", "kind": "ConfigMap", "name": "authority"}],
+        },
+    }
+    plain = {**INSECURE, "httpRoute": ALL["httpRoute"], "networkPolicy": ALL["networkPolicy"]}
+    assert ("BackendTLSPolicy", "code") not in rendered(plain)
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}, "needs httpRoute.caConfigMapName"),
+        ({"ingress": {"enabled": True}}, "needs ingress.annotations or service.annotations"),
+    ],
+)
+def test_nobody_from_outside_is_sent_to_a_port_of_tls_in_plain_text(part: Mapping[str, Any], said: str) -> None:
+    open_to_all = {"networkPolicy": {"enabled": False}}
+    assert said in helm.refused("inference", **{**SECURE, **open_to_all, **part})
+    rendered({**INSECURE, **open_to_all, **part})
+
+
 @pytest.mark.parametrize(
     ("part", "key"),
     [
         ({"ingress": {"enabled": True}}, "networkPolicy.clients"),
         ({"httpRoute": {"enabled": True, "parentRefs": [{"name": "gateway"}]}}, "networkPolicy.clients"),
+        ({"service": {"type": "LoadBalancer"}}, "networkPolicy.clients"),
+        ({"service": {"type": "NodePort"}}, "networkPolicy.clients"),
         ({"serviceMonitor": {"enabled": True}}, "networkPolicy.monitoring"),
     ],
 )

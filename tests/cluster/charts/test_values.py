@@ -27,6 +27,7 @@ SERVES = {"model": {"uri": "s3://bucket/m/model"}, "allowInsecure": True}
         ({"workers": {"cpu": {"autoscaling": {"x": 1}}}}, "at '/workers/cpu/autoscaling': additional properties 'x'"),
         ({"images": {"repoloom": "repoloom"}}, "at '/images/repoloom': 'repoloom' does not match pattern"),
         ({"store": {"address": "gs://a/b"}}, "at '/store/address': 'gs://a/b' does not match pattern '^s3://"),
+        ({"redis": {"caSecretName": "ca"}}, "redis.caSecretName is given and redis.tls is false"),
         ({"redis": {"port": 0}}, "at '/redis/port': minimum: got 0, want 1"),
         ({"services": {"filter": {"replicas": "two"}}}, "at '/services/filter/replicas': got string, want integer"),
         ({"workers": {"cpu": {"resources": {"limits": {"memory": "4X"}}}}}, "memory': '4X' does not match pattern"),
