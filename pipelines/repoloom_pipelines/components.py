@@ -7,6 +7,7 @@ text, JSON or YAML: Kubeflow holds numbers in structures as floats, which not ev
 """
 
 import dataclasses
+from typing import NamedTuple
 
 from kfp import dsl
 from kfp.dsl import HTML, Dataset, Metrics, Model, Output
@@ -36,16 +37,19 @@ def run_stage(
     workers: int,
     dataset: Output[Dataset],
     metrics: Output[Metrics],
-) -> str:
-    """Runs a stage on what the stage before made, whose digest is `given`; returns the digest of what it makes."""
+) -> NamedTuple("Handed", [("digest", str), ("claim", str)]):  # type: ignore[valid-type]  # kfp's form
+    """Runs a stage on what the stage before made, whose digest is `given`; returns the digest of what it makes.
+
+    And the claim for those after it: another one where what it makes took the place of something else.
+    """
     from repoloom_pipelines.data_path import make
 
-    made = make(stage, recipe, store, claimed, given, workers)
+    made, claim = make(stage, recipe, store, claimed, given, workers)
     dataset.uri = made.uri
     dataset.metadata.update(made.metadata)
     for name, count in made.counts.items():
         metrics.log_metric(name, count)
-    return made.digest
+    return made.digest, claim
 
 
 @dsl.component(base_image=_TRAINING, install_kfp_package=False)

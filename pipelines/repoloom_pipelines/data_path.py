@@ -16,7 +16,7 @@ from repoloom.engine.queue import REDIS_URL
 from repoloom.recipe.hold import hold
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import Watcher, run_next_stage
-from repoloom_pipelines.claim import check_claim
+from repoloom_pipelines.claim import Claimed
 
 
 class Made(Record):
@@ -28,27 +28,28 @@ class Made(Record):
     counts: dict[str, int]  # what entered, was kept and was dropped, by the ledgers
 
 
-def make(stage: str, recipe: str, store: str, claimed: str, given: str, workers: int) -> Made:
+def make(stage: str, recipe: str, store: str, claimed: str, given: str, workers: int) -> tuple[Made, str]:
     """Brings the datasets of a stage to be, by Celery where REPOLOOM_REDIS_URL is set, else by `workers` processes.
 
-    What an attempt before this one committed is taken over. Raises RepoloomError.
+    What an attempt before this one committed is taken over. Returns the claim for the stages after it, too. Raises
+    RepoloomError.
     """
     wanted = Recipe.parse(recipe, "recipe")
     engine = Engine.CELERY if os.environ.get(REDIS_URL) else Engine.LOCAL
     check_files(engine, stage, wanted.section(stage), wanted.where)
-
-    def fence() -> None:
-        check_claim(store, claimed)
-
-    fence()
+    claim = Claimed(store, claimed)
     with (
         hold(store),
         RunView(Console(stderr=True)) as view,
         open_pool(engine, workers, wanted.limits) as pool,
     ):
-        watcher = Watcher(view.status, view.made)
-        datasets = run_next_stage(stage, wanted, store, given, pool, watcher, fence)
-    return made_of(datasets)
+
+        def made(dataset: Dataset) -> None:
+            claim.made(dataset)
+            view.made(dataset)
+
+        datasets = run_next_stage(stage, wanted, store, given, pool, Watcher(view.status, made), claim.check)
+    return made_of(datasets), claim.told
 
 
 def made_of(datasets: Sequence[Dataset]) -> Made:

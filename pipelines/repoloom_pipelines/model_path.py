@@ -1,12 +1,14 @@
 """From packed tokens to a measured model and its report, as tasks of a pipeline do it. Torch loads with the task."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kfp.dsl import Metrics, Model
 from rich.console import Console
 
+from repoloom.engine.reconcile import Fence
 from repoloom.errors import ConflictError, InputError, UnavailableError
 from repoloom.recipe.finish import write_run_report
 from repoloom.recipe.hold import hold
@@ -23,24 +25,29 @@ if TYPE_CHECKING:
 
 
 def train(recipe: str, store: str, claimed: str, corpus: str) -> "Trained":
-    """Trains on the packed tokens of that digest, going on from the newest checkpoint, and exports to STORE/model."""
-    check_claim(store, claimed)
+    """Trains on the packed tokens of that digest, going on from the newest checkpoint, and exports to STORE/model.
+
+    Raises ConflictError where the store is another's, at the latest with the next checkpoint.
+    """
+    fence = partial(check_claim, store, claimed)
+    fence()
     with hold(store):
         packed = open_corpus(store)
         if packed.packed.digest != corpus:
             raise ConflictError(f"{store} holds the corpus {packed.packed.digest}, the task was given {corpus}")
-        return _train(_stages(recipe, packed, store), packed, store)
+        return _train(_stages(recipe, packed, store, fence), packed, store, fence)
 
 
 def tune(recipe: str, store: str, claimed: str, base: str) -> "Trained":
     """Tunes the model whose weights have that SHA-256; else as `train`."""
-    check_claim(store, claimed)
+    fence = partial(check_claim, store, claimed)
+    fence()
     with hold(store):
         packed = open_corpus(store)
-        stages = _stages(recipe, packed, store)
+        stages = _stages(recipe, packed, store, fence)
         if (found := _base_of(stages, packed, store)) != base:
             raise ConflictError(f"{store} holds the base model {found}, the task was given {base}")
-        return _train(stages, packed, store)
+        return _train(stages, packed, store, fence)
 
 
 def tell(trained: "Trained", store: str, model: Model, metrics: Metrics) -> str:
@@ -62,14 +69,14 @@ def find_base(recipe: str, store: str) -> str:
     return _base_of(_stages(recipe, packed, store), packed, store)
 
 
-def _train(stages: "Sequence[Stage]", corpus: "Corpus", store: str) -> "Trained":
+def _train(stages: "Sequence[Stage]", corpus: "Corpus", store: str, fence: Fence) -> "Trained":
     from repoloom.cli.training import TrainingView, show_trained
     from repoloom.recipe.model_path import Stopped, train_stages
     from repoloom.training.parallel import SingleProcess
 
     console = Console(stderr=True)
     with TrainingView(console) as view:
-        ended = train_stages(stages, corpus, store, SingleProcess(), view)
+        ended = train_stages(stages, corpus, store, SingleProcess(), view, fence=fence)
     if isinstance(ended, Stopped):
         raise UnavailableError(
             f"stopped after step {ended.step} of {ended.steps} of {ended.stage}; another attempt goes on from there"
@@ -100,7 +107,8 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
     wanted = Recipe.parse(recipe, "recipe")
     if wanted.train is None:
         raise InputError("the recipe has no `train` section")
-    check_claim(store, claimed)
+    fence = partial(check_claim, store, claimed)
+    fence()
     console = Console(stderr=True)
     with hold(store):
         trained = open_model(store)
@@ -108,7 +116,7 @@ def evaluate(recipe: str, store: str, claimed: str, weights: str) -> "Evaluation
             raise ConflictError(f"{store} holds the model {trained.weights}, the task was given {weights}")
         with EvaluationView(console) as view:
             evaluation = evaluate_model(
-                wanted.evaluate, trained, wanted.train.seed, open_corpus(store), store, view.status
+                wanted.evaluate, trained, wanted.train.seed, open_corpus(store), store, view.status, fence
             )
     show_evaluation(evaluation, console)
     return evaluation
@@ -145,7 +153,7 @@ def scores(evaluation: "Evaluation") -> dict[str, float]:
     }
 
 
-def _stages(recipe: str, corpus: "Corpus", store: str) -> "Sequence[Stage]":
+def _stages(recipe: str, corpus: "Corpus", store: str, fence: Fence = lambda: None) -> "Sequence[Stage]":
     from repoloom.recipe.training_stages import stages_of
 
-    return stages_of(Recipe.parse(recipe, "recipe"), corpus, store)
+    return stages_of(Recipe.parse(recipe, "recipe"), corpus, store, fence)

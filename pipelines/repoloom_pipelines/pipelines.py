@@ -45,7 +45,8 @@ class _Tasks:
         shape(task, self._settings.data, self._settings, cached=False)
         return task.output
 
-    def corpus(self, recipe: Later, store: Later, claimed: Later, workers: Later) -> Later | str:
+    def corpus(self, recipe: Later, store: Later, claimed: Later, workers: Later) -> tuple[Later | str, Later]:
+        """The digest of the packed tokens, and the claim for what goes on from them."""
         given: Later | str = ""
         for stage in DATA_PATH:
             task = components.STAGES[stage](
@@ -53,8 +54,8 @@ class _Tasks:
             )
             shape(task, self._settings.data, self._settings, cached=stage not in components.LOOKING_OUTSIDE)
             reach_redis(task, self._settings)
-            given = task.outputs["Output"]
-        return given
+            given, claimed = task.outputs["digest"], task.outputs["claim"]
+        return given, claimed
 
     def find_corpus(self, store: Later) -> Later:
         return self._training(components.find_corpus(store=store), cached=False).outputs["Output"]
@@ -125,8 +126,7 @@ def _whole(add: _Tasks) -> BaseComponent:
     @dsl.pipeline(name="repoloom", description="From sources to a measured model.")
     def whole(recipe: str, store: str, workers: int = 2) -> None:
         with dsl.ExitHandler(add.report(recipe, store)):
-            claimed = add.claim(recipe, store)
-            corpus = add.corpus(recipe, store, claimed, workers)
+            corpus, claimed = add.corpus(recipe, store, add.claim(recipe, store), workers)
             add.evaluate(recipe, store, claimed, add.train(recipe, store, claimed, corpus))
 
     return whole

@@ -15,7 +15,7 @@ from repoloom.recipe.model import Recipe
 from repoloom.recipe.progress import PROGRESS, Progress
 from repoloom.recipe.run import RunRecord
 from repoloom.store import open_store
-from repoloom_pipelines.claim import check_claim
+from repoloom_pipelines.claim import check_claim, name_of
 from repoloom_pipelines.patience import TIMEOUT, patiently
 from repoloom_pipelines.settings import Workers
 
@@ -36,18 +36,19 @@ class _NotTrainedError(RepoloomError):
 def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, workers: Workers) -> "Trained":
     """Has a TrainingRun of this pod's namespace train on the packed tokens of that digest, to STORE/model.
 
-    Its name is of the claim, the store and the corpus: another attempt finds the one that is there and waits for it,
+    Its name is of the claim's, the store and the corpus: another attempt finds the one that is there and waits for it,
     and another corpus, of sources that have moved, has another one. Where one has trained, and STORE/model is another's
     since, the next of that name trains: from the newest checkpoint, which is soon done. Nothing is built: the
     CorpusBuild is of what lies there, and of the recipe that made it. Raises UnavailableError where there is no
-    Kubernetes, no operator or no right to use it, ConflictError where the store does not hold the corpus, or the model
-    that was made just now, any more.
+    Kubernetes, no operator or no right to use it, ConflictError where the store was claimed for another recipe since,
+    or does not hold the corpus, or the model that was made just now, any more.
     """
     from repoloom_pipelines.model_path import open_model
 
     check_claim(store, claimed)
     _forget_progress(store)
-    build = f"pipeline-{hashlib.sha256(f'{claimed} of {store}'.encode()).hexdigest()[:16]}"  # a claim may be of several
+    whose = f"{name_of(claimed)} of {store}"  # the name may be of several
+    build = f"pipeline-{hashlib.sha256(whose.encode()).hexdigest()[:16]}"
     told = {"recipe": RunRecord.read(store).recipe, "store": store, "digest": corpus}
     wanted = {
         "recipe": Recipe.parse(recipe, "recipe").model_dump(),
@@ -55,13 +56,18 @@ def train_by_operator(recipe: str, store: str, claimed: str, corpus: str, worker
         "out": store,
         **workers.model_dump(by_alias=True, exclude_none=True),
     }
+
+    def check() -> None:
+        check_claim(store, claimed)
+        _check_corpus(store, corpus)
+
     number = 1
     while True:
         name = _name(build, corpus, number)
         resources = _Resources({"corpusbuilds": build, "trainingruns": name})
         resources.want("corpusbuilds", told)
         is_new = resources.want("trainingruns", wanted)
-        weights = resources.wait(lambda: _check_corpus(store, corpus))
+        weights = resources.wait(check)
         if _weights_at(store) == weights:
             return open_model(store)
         if is_new:

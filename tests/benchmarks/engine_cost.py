@@ -35,6 +35,7 @@ from repoloom.engine.reconcile import Policy, Status, reconcile
 from repoloom.engine.step import Params, Reader, Sink, Step
 from repoloom.engine.task import Commit, Cost, Task
 from repoloom.engine.work import Work
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import open_store
 from repoloom.store.folder import FolderStore
 
@@ -53,8 +54,8 @@ class SlowFolder(FolderStore):
         time.sleep(self.seconds)
 
     @contextmanager
-    def create(self, key: str) -> Iterator[BinaryIO]:
-        with super().create(key) as file:
+    def create(self, key: str, heartbeat: Heartbeat = unheard) -> Iterator[BinaryIO]:
+        with super().create(key, heartbeat) as file:
             yield file
             self._request("PUT")
 

@@ -6,7 +6,8 @@ from io import BufferedIOBase
 from itertools import count
 from typing import BinaryIO
 
-from repoloom.store import Store
+from repoloom.heartbeat import Heartbeat, unheard
+from repoloom.store import Naming, Store
 
 
 class Telling:
@@ -17,9 +18,9 @@ class Telling:
         self._called = called
         self.uri = store.uri
 
-    def create(self, key: str) -> AbstractContextManager[BinaryIO]:
-        self._called("create", key)
-        return self._store.create(key)
+    def create(self, key: Naming, heartbeat: Heartbeat = unheard) -> AbstractContextManager[BinaryIO]:
+        self._called("create", str(key))
+        return self._store.create(key, heartbeat)
 
     def open(self, key: str) -> BufferedIOBase:
         self._called("open", key)

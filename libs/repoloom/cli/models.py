@@ -1,6 +1,7 @@
 """Commands around a model: train, export, eval, measure, complete."""
 
 import sys
+from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,14 +92,17 @@ def train(
     from rich.console import Console
 
     from repoloom.cli.training import train_and_show
+    from repoloom.recipe.hold import hold
     from repoloom.recipe.training_stages import stages_of
     from repoloom.training.parallel import open_plan
 
     checked = _with_training(recipe)
-    with open_plan(parallel, hang_seconds) as plan:
+    with open_plan(parallel, hang_seconds) as plan, ExitStack() as held:
         console = Console(stderr=True, quiet=not plan.is_main)
         corpus = _corpus(store or out)
-        trained = train_and_show(stages_of(checked, corpus, out), corpus, out, plan, console, keep=keep, work=work)
+        stages = stages_of(checked, corpus, out)
+        plan.on_main(lambda _: held.enter_context(hold(out)))
+        trained = train_and_show(stages, corpus, out, plan, console, keep=keep, work=work)
     if as_json and plan.is_main:
         print_json(trained.model_dump())
 
@@ -122,11 +126,13 @@ def evaluate(
     from rich.console import Console
 
     from repoloom.cli.training import evaluate_and_watch, show_evaluation
+    from repoloom.recipe.hold import hold
     from repoloom.recipe.model_path import trained_at
 
     checked = _with_training(recipe)
     corpus = _corpus(store or out)
-    evaluation = evaluate_and_watch(checked, trained_at(out, corpus), corpus, out, Console(stderr=True))
+    with hold(out):
+        evaluation = evaluate_and_watch(checked, trained_at(out, corpus), corpus, out, Console(stderr=True))
     if as_json:
         print_json(evaluation.model_dump(mode="json"))
     else:

@@ -10,11 +10,11 @@ import shutil
 import tempfile
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from repoloom.errors import StoreError
+from repoloom.scratch import create_scratch, scratch_errors, scratch_file
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -24,7 +24,7 @@ _LOCK = "lock"
 _READ_AHEAD = 1 << 20
 
 Fetch = Callable[[BinaryIO], None]
-"""Writes the content of one copy."""
+"""Writes the content of one copy. What it raises is raised."""
 
 
 class LocalCopies:
@@ -42,7 +42,7 @@ class LocalCopies:
             if name in self._held:
                 self._held.move_to_end(name)
                 return _reader(self._held[name][0])
-        with scratch_errors(), tempfile.TemporaryFile(prefix=_FOLDERS) as file:
+        with scratch_file(_FOLDERS) as file:
             fetch(file)
             file.flush()
             reader, held = _reader(file.fileno()), os.dup(file.fileno())
@@ -64,25 +64,13 @@ def named_copy(name: str, fetch: Fetch) -> Path:
     """The path of a copy, for readers that map files into memory. It lasts as long as this process."""
     with scratch_errors():
         path = _folder(os.getpid()) / name
-        if not path.exists():
-            unfinished = path.with_name(f"{name}.{threading.get_ident()}")
-            with unfinished.open("wb") as file:
-                fetch(file)
+    if not path.exists():
+        unfinished = path.with_name(f"{name}.{threading.get_ident()}")
+        with create_scratch(unfinished) as file:
+            fetch(file)
+        with scratch_errors():
             unfinished.replace(path)
     return path
-
-
-@contextlib.contextmanager
-def scratch_errors() -> Iterator[None]:
-    """Says of an error of the file system here that it is one of the scratch folder."""
-    try:
-        yield
-    except OSError as error:
-        folder = tempfile.tempdir or "any scratch folder"  # none that is tried may serve
-        raise StoreError(
-            f"cannot keep a local copy in {folder}: {error.strerror or error}; free some space there, "
-            "or set TMPDIR to a larger folder"
-        ) from error
 
 
 def _reader(descriptor: int) -> io.BufferedIOBase:

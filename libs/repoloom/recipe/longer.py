@@ -11,7 +11,7 @@ from repoloom.cores import cores
 from repoloom.corpus.dataset import Dataset
 from repoloom.engine.plan import Table
 from repoloom.engine.pool import LocalPool
-from repoloom.engine.reconcile import reconcile
+from repoloom.engine.reconcile import Fence, reconcile
 from repoloom.errors import CorruptDataError
 from repoloom.heartbeat import Heartbeat
 from repoloom.recipe.model import Recipe
@@ -22,7 +22,7 @@ _STAGES = ("tokenize", "mix", "pack")  # of each the last step: the vocabulary s
 
 
 def pack_longer(
-    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, heartbeat: Heartbeat
+    recipe: Recipe, made: Mapping[str, Dataset], sequence_length: int, out: str, fence: Fence, heartbeat: Heartbeat
 ) -> Dataset:
     """The packed tokens of a run's documents in sequences of that length, below OUT/extend; what is there is kept.
 
@@ -36,7 +36,7 @@ def pack_longer(
         for stage in _STAGES:
             step = configure(steps(stage)[-1], {**recipe.section(stage), "sequence_length": sequence_length})
             root = f"{out.rstrip('/')}/{_FOLDER}/{step.name}"
-            dataset = reconcile(step, tables, root, pool, recipe.engine, lambda _: heartbeat())
+            dataset = reconcile(step, tables, root, pool, recipe.engine, lambda _: heartbeat(), fence)
             for failure in dataset.manifest.quarantined:
                 raise CorruptDataError(
                     f"{dataset.uri} is not whole, at {failure.at or 'its start'}: {failure.error}; "

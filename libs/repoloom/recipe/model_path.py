@@ -6,7 +6,6 @@ is done again and those before it are not. Where it is asked for, a copy of the 
 OUT/models/<SHA-256 of its weights>, with the record among its files, for those who serve it while OUT is trained anew.
 """
 
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from torch import Tensor
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
-from repoloom.corpus.local_copies import scratch_errors
+from repoloom.engine.reconcile import Fence
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import draw_holes
@@ -45,6 +44,7 @@ from repoloom.recipe.results import (
 )
 from repoloom.recipe.training_stages import Base, Begun, Reading, Stage
 from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
+from repoloom.scratch import scratch_folder
 from repoloom.store import Store, open_store
 from repoloom.store.folders import download, sha256, upload
 from repoloom.training.checkpoint import Checkpoints
@@ -91,11 +91,13 @@ def train_stages(
     *,
     keep: bool = False,
     work: str = "",
+    fence: Fence = lambda: None,
 ) -> Trained | Stopped:
     """Trains, or goes on training, stage after stage, and exports. Stopped where it was asked to, before the end.
 
     `keep`: also to an address that no later training writes to. `work`: what the record of its progress calls it.
-    Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError.
+    `fence` is asked before each checkpoint, model and record, which would take the place of somebody else's.
+    Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError, what `fence` raises.
     """
     store = open_store(out)
     for stage in stages:
@@ -108,15 +110,15 @@ def train_stages(
             begun = stage.begin(base, told)
             identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
             told.identify(identity)
-            ended: Trained | Stopped | None = told.on_main(partial(_kept, store, stage.name, place, identity))
+            ended: Trained | Stopped | None = told.on_main(partial(_kept, store, stage.name, place, identity, fence))
             if ended:
                 told.restore()
             else:
                 before = trained.stages if trained else ()
-                run = _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, told, view)
+                run = _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, told, view, fence)
                 ended = run.run()
             if keep and stage is stages[-1] and isinstance(ended, Trained):
-                ended = told.on_main(partial(_keep, store, ended))
+                ended = told.on_main(partial(_keep, store, ended, fence))
         if isinstance(ended, Stopped):
             return ended
         trained = ended
@@ -134,7 +136,9 @@ def _aside(stage: StageName) -> str:
     return f"{STAGES}/{stage}/"
 
 
-def _kept(store: Store, stage: StageName, place: str, identity: str, heartbeat: Heartbeat) -> Trained | None:
+def _kept(
+    store: Store, stage: StageName, place: str, identity: str, fence: Fence, heartbeat: Heartbeat
+) -> Trained | None:
     """What the same stage came to, if its model is still there; it is brought to its place where it lies in another.
 
     So it is where a recipe has got a stage more since, or has lost one.
@@ -145,8 +149,8 @@ def _kept(store: Store, stage: StageName, place: str, identity: str, heartbeat: 
     elsewhere, trained = found
     if elsewhere != place:
         with _fetched(store, f"{elsewhere}{MODEL}", trained.weights, heartbeat) as folder:
-            _put_model(store, place, folder, heartbeat)
-        _put_record(store, place, trained)
+            _put_model(store, place, folder, fence, heartbeat)
+        _put_record(store, place, trained, fence)
     return trained
 
 
@@ -160,13 +164,14 @@ def _found(store: Store, stage: StageName, identity: str, heartbeat: Heartbeat =
     return None
 
 
-def _put_model(store: Store, place: str, folder: Path, heartbeat: Heartbeat) -> str:
+def _put_model(store: Store, place: str, folder: Path, fence: Fence, heartbeat: Heartbeat) -> str:
     """Puts an exported model, once the record of the former one is gone; returns the SHA-256 of its weights."""
+    fence()
     store.delete(f"{place}{TRAINING}")
     return upload(folder, store, f"{place}{MODEL}", heartbeat)[_WEIGHTS]
 
 
-def _keep(store: Store, trained: Trained, heartbeat: Heartbeat) -> Trained:
+def _keep(store: Store, trained: Trained, fence: Fence, heartbeat: Heartbeat) -> Trained:
     """Copies the last stage's model to where it is kept, unless it is there; a copy without its record is not whole."""
     key = f"{MODELS}/{trained.weights}"
     kept = trained.model_copy(update={"kept": key})
@@ -175,13 +180,14 @@ def _keep(store: Store, trained: Trained, heartbeat: Heartbeat) -> Trained:
         store.delete(record)
         with _fetched(store, MODEL, trained.weights, heartbeat) as folder:
             upload(folder, store, key, heartbeat)
-        _put_record(store, f"{key}/", kept)
+        _put_record(store, f"{key}/", kept, fence)
     if trained != kept:
-        _put_record(store, "", kept)
+        _put_record(store, "", kept, fence)
     return kept
 
 
-def _put_record(store: Store, place: str, trained: Trained) -> None:
+def _put_record(store: Store, place: str, trained: Trained, fence: Fence) -> None:
+    fence()
     stores.write(store, f"{place}{TRAINING}", trained.model_dump_json(indent=1).encode())
 
 
@@ -200,6 +206,7 @@ class _StageRun:
     plan: ParallelPlan
     told: ProgressFile
     view: View
+    fence: Fence
 
     def run(self) -> Trained | Stopped:
         """Trains from the newest checkpoint on, and exports."""
@@ -217,6 +224,10 @@ class _StageRun:
             told.step(step)
             self.view.step(step)
 
+        def saving() -> None:
+            self.fence()
+            log.write()
+
         outcome = train(
             params,
             reading.data,
@@ -225,7 +236,7 @@ class _StageRun:
             checkpoints=checkpoints,
             plan=plan,
             report=note,
-            saving=log.write,
+            saving=saving,
             begin=self._base_model if self.base else None,
             ranks=told,
         )
@@ -257,6 +268,7 @@ class _StageRun:
         self, reading: Reading, weights: dict[str, Tensor], baseline: float, log: "_StepLog", heartbeat: Heartbeat
     ) -> Trained:
         """Puts what was not trained on, the model and its record."""
+        self.fence()
         if reading.conversations:
             write_dropped(reading.dropped, self.store, f"{self.stage.name}/{_DROPPED}")
         params, steps = self.begun.params, log.read()
@@ -264,10 +276,10 @@ class _StageRun:
         read = params.batch_size * params.sequence_length
         template = self.stage.chat_template
         model = Llama.of(self.architecture, weights)
-        with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-            folder = Path(scratch, MODEL)
+        with scratch_folder("repoloom-model-") as scratch:
+            folder = scratch / MODEL
             export(model, self.corpus.tokenizer, folder, fim_order=self.corpus.fim_order, chat_template=template)
-            digest = _put_model(self.store, self.place, folder, heartbeat)
+            digest = _put_model(self.store, self.place, folder, self.fence, heartbeat)
         stage = TrainedStage(
             stage=self.stage.name,
             identity=self.identity,
@@ -286,17 +298,21 @@ class _StageRun:
             stages=(*self.before, stage),
             **{name: getattr(stage, name) for name in Trained.model_fields if name in TrainedStage.model_fields},
         )
-        _put_record(self.store, self.place, trained)
+        _put_record(self.store, self.place, trained, self.fence)
         return trained
 
 
 @contextmanager
 def _fetched(store: Store, key: str, weights: str, heartbeat: Heartbeat = unheard) -> Iterator[Path]:
     """A folder that holds the model that lies there. Raises CorruptDataError where it has other weights."""
-    with scratch_errors(), tempfile.TemporaryDirectory(prefix="repoloom-model-") as scratch:
-        if download(store, key, Path(scratch), heartbeat).get(_WEIGHTS) != weights:
+    with scratch_folder("repoloom-model-") as scratch:
+        try:
+            found = download(store, key, scratch, heartbeat).get(_WEIGHTS)
+        except FileNotFoundError:  # it is being replaced
+            found = None
+        if found != weights:
             raise CorruptDataError(f"{store.uri}/{key} is not the model that {TRAINING} is of; train again")
-        yield Path(scratch)
+        yield scratch
 
 
 def _peak(plan: ParallelPlan) -> float | None:
@@ -310,19 +326,16 @@ def export_checkpoint(
 ) -> tuple[StageName, int]:
     """Exports the newest checkpoint of the last stage that has one, finished or not; returns the stage and the step.
 
-    Raises InputError where there is none.
+    Raises InputError where there is none, CorruptDataError where none is whole.
     """
-    newest = None
-    for stage, begun, identity, _ in _begun_stages(stages, corpus, out):
+    for stage, begun, identity, _ in reversed(list(_begun_stages(stages, corpus, out))):
         checkpoints = Checkpoints(open_store(out), _training_folder(identity), begun.params.keep)
-        progress, state = checkpoints.restore(identity)
-        if state is not None:
-            newest = stage, progress.step, Llama.of(begun.params.architecture(corpus.vocabulary), state.weights)
-    if newest is None:
-        raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
-    stage, step, model = newest
-    export(model, corpus.tokenizer, to, dtype, corpus.fim_order, stage.chat_template)
-    return stage.name, step
+        if newest := checkpoints.newest_weights(identity):
+            step, weights = newest
+            model = Llama.of(begun.params.architecture(corpus.vocabulary), weights)
+            export(model, corpus.tokenizer, to, dtype, corpus.fim_order, stage.chat_template)
+            return stage.name, step
+    raise InputError(f"{out} has no checkpoint of this recipe; `repoloom train` makes one")
 
 
 def kept_stages(stages: Sequence[Stage], corpus: Corpus, out: str) -> list[Trained]:
@@ -356,9 +369,18 @@ def trained_at(out: str, corpus: Corpus) -> Trained:
 
 
 def evaluate_model(
-    params: EvaluateParams, trained: Trained, seed: int, corpus: Corpus, out: str, watch: Watch = lambda _: None
+    params: EvaluateParams,
+    trained: Trained,
+    seed: int,
+    corpus: Corpus,
+    out: str,
+    watch: Watch = lambda _: None,
+    fence: Fence = lambda: None,
 ) -> Evaluation:
-    """Measures OUT/model and its untrained twin on held-out repositories. Raises CorruptDataError, InputError."""
+    """Measures OUT/model and its untrained twin on held-out repositories; `fence` is asked before what it writes.
+
+    Raises CorruptDataError, InputError.
+    """
     store = open_store(out)
     identity = evaluation_identity(params, seed, trained.weights, corpus.heldout.digest)
     evaluated = stored(store, EVALUATION, Evaluated)
@@ -372,6 +394,7 @@ def evaluate_model(
     evaluated = Evaluated(
         identity=identity, weights=trained.weights, heldout=corpus.heldout.digest, evaluation=evaluation
     )
+    fence()
     stores.write(store, EVALUATION, evaluated.model_dump_json(indent=1).encode())
     return evaluated.evaluation
 

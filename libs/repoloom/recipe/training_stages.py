@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
+from repoloom.engine.reconcile import Fence
 from repoloom.errors import InputError
 from repoloom.heartbeat import Heartbeat
 from repoloom.prompts import chat
@@ -79,16 +80,16 @@ class Stage(Protocol):
         ...
 
 
-def stages_of(recipe: Recipe, corpus: Corpus, out: str) -> list[Stage]:
+def stages_of(recipe: Recipe, corpus: Corpus, out: str, fence: Fence = lambda: None) -> list[Stage]:
     """The stages of a recipe, in the order they run; what they read of this machine has been looked at.
 
-    Raises InputError.
+    `fence` is asked before a corpus of longer sequences takes the place of another. Raises InputError.
     """
     if recipe.train is None:
         raise InputError("the recipe has no `train` section")
     stages: list[Stage] = [Pretrain(recipe.train, corpus)]
     if recipe.extend:
-        stages.append(Extend(recipe.extend, recipe.train, recipe, corpus, out))
+        stages.append(Extend(recipe.extend, recipe.train, recipe, corpus, out, fence))
     if recipe.instruct:
         stages.append(Instruct(recipe.instruct, pin_conversations(recipe.instruct, recipe.where), corpus))
     return stages
@@ -117,13 +118,14 @@ class Extend:
     recipe: Recipe
     corpus: Corpus
     out: str
+    fence: Fence
     name = StageName.EXTEND
     chat_template = None
 
     def begin(self, base: Base | None, ranks: Ranks) -> Begun:
         assert base
         length = self.params.sequence_length
-        packed = ranks.on_main(partial(pack_longer, self.recipe, self.corpus.made, length, self.out))
+        packed = ranks.on_main(partial(pack_longer, self.recipe, self.corpus.made, length, self.out, self.fence))
         params = self.params.goes_on(self.train, base.weights, base.architecture)
         return Begun(params, packed.digest, lambda heartbeat: Reading(sequences_of(packed, heartbeat)))
 

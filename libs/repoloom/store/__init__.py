@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol, TypeAlias
 
 from repoloom.errors import InputError
+from repoloom.heartbeat import Heartbeat, unheard
 
 Naming: TypeAlias = str | Callable[[], str]
 """A key, or what gives it once the object is whole, so that it can tell what the object holds."""
@@ -16,8 +17,11 @@ class Store(Protocol):
 
     uri: str
 
-    def create(self, key: Naming) -> AbstractContextManager[BinaryIO]:
-        """A writer for one object. The object appears whole when the block ends without an error, or not at all."""
+    def create(self, key: Naming, heartbeat: Heartbeat = unheard) -> AbstractContextManager[BinaryIO]:
+        """A writer for one object. The object appears whole when the block ends without an error, or not at all.
+
+        As the block ends, `heartbeat` beats for each piece that the store has taken, in the thread of the block.
+        """
         ...
 
     def open(self, key: str) -> io.BufferedIOBase:

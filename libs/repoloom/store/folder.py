@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, BinaryIO
 
 from repoloom.errors import InputError, StoreError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Naming, named
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class FolderStore:
         self.uri = str(self.root)
 
     @contextlib.contextmanager
-    def create(self, key: Naming) -> Iterator[BinaryIO]:
+    def create(self, key: Naming, heartbeat: Heartbeat = unheard) -> Iterator[BinaryIO]:
         folder = self.root / _SCRATCH
         path = self._path(key) if isinstance(key, str) else folder
         with store_errors(path):
@@ -50,6 +51,7 @@ class FolderStore:
                 file.flush()
                 with store_errors(path):
                     os.fsync(file.fileno())
+                heartbeat()
                 path = self._path(named(key))
                 with store_errors(path):
                     make_folder(path.parent)

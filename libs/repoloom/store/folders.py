@@ -1,6 +1,6 @@
 """Folders of files, to a store and from it: what libraries write to and read from a local disk alone.
 
-Each `heartbeat` beats for each MiB.
+Each `heartbeat` beats for each MiB, and for each piece that a store has taken.
 """
 
 import hashlib
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from repoloom.heartbeat import Heartbeat, unheard
+from repoloom.scratch import create_scratch
 from repoloom.store import Store
 
 _BLOCK = 1 << 20
@@ -26,7 +27,7 @@ def upload(folder: Path, store: Store, prefix: str, heartbeat: Heartbeat = unhea
     """
     digests = {}
     for path in sorted(folder.iterdir()):
-        with path.open("rb") as source, store.create(f"{prefix}/{path.name}") as target:
+        with path.open("rb") as source, store.create(f"{prefix}/{path.name}", heartbeat) as target:
             digests[path.name] = copy(source, target, heartbeat)
     for key in list(store.list(prefix)):
         name = key.removeprefix(f"{prefix}/")
@@ -36,12 +37,15 @@ def upload(folder: Path, store: Store, prefix: str, heartbeat: Heartbeat = unhea
 
 
 def download(store: Store, prefix: str, folder: Path, heartbeat: Heartbeat = unheard) -> dict[str, str]:
-    """Writes what lies below a prefix, and in no folder there, into a folder; returns and raises as `upload` does."""
+    """Writes what lies below a prefix, and in no folder there, into a scratch folder; returns what `upload` does.
+
+    Raises FileNotFoundError where an object goes meanwhile, and StoreError.
+    """
     digests = {}
     for key in store.list(prefix):
         name = key.removeprefix(f"{prefix}/")
         if "/" not in name:
-            with store.open(key) as source, (folder / name).open("wb") as target:
+            with store.open(key) as source, create_scratch(folder / name) as target:
                 digests[name] = copy(source, target, heartbeat)
     return digests
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import BinaryIO
 
 from repoloom.errors import CorruptDataError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Naming, s3_address
 from repoloom.store.s3_client import Connection
 from repoloom.store.s3_reader import ObjectReader
@@ -32,9 +33,9 @@ class S3Store:
         patience = usual_patience.get() if patience is None else patience
         self._requests = Requests(Connection.from_environment(), bucket, patience)
 
-    def create(self, key: Naming) -> AbstractContextManager[BinaryIO]:
+    def create(self, key: Naming, heartbeat: Heartbeat = unheard) -> AbstractContextManager[BinaryIO]:
         name = self._name(key) if isinstance(key, str) else lambda: self._name(key())
-        return writer(self._requests, name)
+        return writer(self._requests, name, heartbeat)
 
     def open(self, key: str) -> io.BufferedIOBase:
         return io.BufferedReader(ObjectReader(self._requests, self._name(key)), _READ_AHEAD)

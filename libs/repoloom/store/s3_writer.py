@@ -4,12 +4,13 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from minio.datatypes import Part
 
 from repoloom.errors import StoreError
+from repoloom.heartbeat import Heartbeat
 from repoloom.store import Naming, named
 from repoloom.store.s3_requests import Requests, UploadLostError
 
@@ -24,8 +25,11 @@ _UPLOADS = 5  # how often an upload is begun that the server forgets
 
 
 @contextlib.contextmanager
-def writer(requests: Requests, naming: Naming) -> Iterator[BinaryIO]:
-    """A file whose content becomes the object when the block ends without an error. Raises StoreError."""
+def writer(requests: Requests, naming: Naming, heartbeat: Heartbeat) -> Iterator[BinaryIO]:
+    """A file whose content becomes the object when the block ends without an error. Raises StoreError.
+
+    `heartbeat` beats for each part that has arrived: a server that fails has it rest.
+    """
     spool = _Spool(max_size=PART_BYTES, prefix="repoloom-object-")
     try:
         yield cast(BinaryIO, spool)
@@ -35,8 +39,9 @@ def writer(requests: Requests, naming: Naming) -> Iterator[BinaryIO]:
             spool.seek(0)
             body = spool.read()
             requests.do(name, lambda client: client.put(requests.bucket, name, body))
+            heartbeat()
         else:
-            _send_parts(requests, name, spool.fileno(), size)
+            _send_parts(requests, name, spool.fileno(), size, heartbeat)
     finally:
         with contextlib.suppress(OSError):  # what it could not keep was said when it was written
             spool.close()
@@ -47,14 +52,14 @@ def part_bytes(size: int) -> int:
     return max(PART_BYTES, -(-size // (_MOST_PARTS << 20)) << 20)
 
 
-def _send_parts(requests: Requests, name: str, descriptor: int, size: int) -> None:
+def _send_parts(requests: Requests, name: str, descriptor: int, size: int, heartbeat: Heartbeat) -> None:
     for _ in range(_UPLOADS - 1):
         with contextlib.suppress(UploadLostError):  # as where the answer was lost that said it was finished
-            return _send_upload(requests, name, descriptor, size)
-    return _send_upload(requests, name, descriptor, size)
+            return _send_upload(requests, name, descriptor, size, heartbeat)
+    return _send_upload(requests, name, descriptor, size, heartbeat)
 
 
-def _send_upload(requests: Requests, name: str, descriptor: int, size: int) -> None:
+def _send_upload(requests: Requests, name: str, descriptor: int, size: int, heartbeat: Heartbeat) -> None:
     bucket = requests.bucket
     step = part_bytes(size)
     upload = requests.do(name, lambda client: client.begin_upload(bucket, name))
@@ -67,10 +72,15 @@ def _send_upload(requests: Requests, name: str, descriptor: int, size: int) -> N
     try:
         threads = ThreadPoolExecutor(max(1, _MEMORY // step))
         try:
-            parts = list(threads.map(send, range(0, size, step)))
+            sending = [threads.submit(send, offset) for offset in range(0, size, step)]
+            for sent in as_completed(sending):
+                sent.result()
+                heartbeat()
         finally:
             threads.shutdown(cancel_futures=True)
+        parts = [sent.result() for sent in sending]
         requests.do(name, lambda client: client.finish_upload(bucket, name, upload, parts))
+        heartbeat()
     except BaseException:
         with contextlib.suppress(StoreError, FileNotFoundError):  # what cannot be aborted now is swept later
             requests.do(name, lambda client: client.abort_upload(bucket, name, upload))

@@ -14,7 +14,6 @@ import hashlib
 import json
 import logging
 import re
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -22,10 +21,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from repoloom import store as stores
-from repoloom.corpus.local_copies import scratch_errors
 from repoloom.corpus.manifest import Record
 from repoloom.errors import CorruptDataError, InputError
 from repoloom.heartbeat import Heartbeat, unheard
+from repoloom.scratch import scratch_file
 from repoloom.store import Store
 from repoloom.store.folders import copy
 from repoloom.training.tensors import Bytes, serialized
@@ -56,7 +55,7 @@ class State:
 class Checkpoints:
     """The checkpoints of one run, in one folder of a store: the newest `keep` of them.
 
-    A `heartbeat` beats for each tensor that is written and each MiB that is read.
+    A `heartbeat` beats for each tensor that is written, each piece that the store has taken, and each MiB that is read.
     """
 
     def __init__(self, store: Store, folder: str, keep: int) -> None:
@@ -86,18 +85,43 @@ class Checkpoints:
         damaged = []
         for step in reversed(self._complete()):
             try:
-                progress, state = self._read(step, run, heartbeat)
+                progress, (weights, moments) = self._read(step, run, (MODEL, OPTIMIZER), heartbeat)
             except CorruptDataError as error:
                 damaged.append((step, error))
                 continue
             for other, why in damaged:  # now, not before: a folder of damaged ones alone is no new run's
                 logger.warning("%s; it is set aside, and the checkpoint of step %d is used", why, step)
                 self._store.delete(self._manifest(other))
-            return progress, state
+            return progress, State(weights, moments)
         if damaged:
             folder = f"{self._store.uri}/{self._folder}"
             raise CorruptDataError(f"{folder}: not one checkpoint in it is whole; remove it to start anew")
         return Progress(run=run), None
+
+    def newest_weights(self, run: str) -> tuple[int, dict[str, Tensor]] | None:
+        """Step and weights of the newest checkpoint that is whole, None where there is none. Nothing is removed.
+
+        The run may go on meanwhile, and remove what is looked at: the newest is looked for again then. Raises as
+        `restore` does.
+        """
+        damaged: dict[int, CorruptDataError] = {}
+        while steps := self._complete():
+            step = max(set(steps) - damaged.keys(), default=None)
+            if step is None:
+                folder = f"{self._store.uri}/{self._folder}"
+                raise CorruptDataError(
+                    f"{folder}: not one checkpoint in it is whole; a training that goes on makes another"
+                )
+            try:
+                _, (weights,) = self._read(step, run, (MODEL,), unheard)
+            except CorruptDataError as error:  # or removed, and then there is a newer one
+                damaged[step] = error
+                continue
+            for other, why in damaged.items():
+                if other > step:
+                    logger.warning("%s; the checkpoint of step %d is used", why, step)
+            return step, weights
+        return None
 
     def address(self, step: int) -> str:
         """Where the checkpoint of a step lies: its manifest."""
@@ -106,15 +130,17 @@ class Checkpoints:
     def _write(self, step: int, name: str, content: Iterable[Bytes], heartbeat: Heartbeat) -> str:
         """Its SHA-256."""
         digest = hashlib.sha256()
-        with self._store.create(self._part(step, name)) as file:
+        with self._store.create(self._part(step, name), heartbeat) as file:
             for piece in content:
                 file.write(piece)
                 digest.update(piece)
                 heartbeat()
         return digest.hexdigest()
 
-    def _read(self, step: int, run: str, heartbeat: Heartbeat) -> tuple[Progress, State]:
-        """Raises CorruptDataError, InputError."""
+    def _read(
+        self, step: int, run: str, names: tuple[str, ...], heartbeat: Heartbeat
+    ) -> tuple[Progress, list[dict[str, Tensor]]]:
+        """With the tensors of the files of those names. Raises CorruptDataError, InputError."""
         try:
             digests = json.loads(self._store.read(self._manifest(step)))
             if set(digests) != {MODEL, OPTIMIZER, PROGRESS}:
@@ -126,18 +152,12 @@ class Checkpoints:
                 raise InputError(
                     f"{self.address(step)} is of a run with other parameters or data; choose another folder"
                 )
-            weights, moments = (self._tensors(step, name, digests, heartbeat) for name in (MODEL, OPTIMIZER))
-            return progress, State(weights, moments)
+            return progress, [self._tensors(step, name, digests, heartbeat) for name in names]
         except (FileNotFoundError, ValueError, TypeError) as error:
             raise CorruptDataError(f"{self.address(step)} is of no whole checkpoint: {error}") from error
 
     def _tensors(self, step: int, name: str, digests: dict[str, str], heartbeat: Heartbeat) -> dict[str, Tensor]:
-        """Through a local copy, which has no name, so that even a killed process leaves none behind."""
-        with (
-            self._store.open(self._part(step, name)) as file,
-            scratch_errors(),
-            tempfile.TemporaryFile(prefix="repoloom-checkpoint-") as local,
-        ):
+        with self._store.open(self._part(step, name)) as file, scratch_file("repoloom-checkpoint-") as local:
             self._check(step, name, copy(file, local, heartbeat), digests)
             local.flush()
             return load_file(f"/dev/fd/{local.fileno()}")

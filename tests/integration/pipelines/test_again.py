@@ -1,6 +1,7 @@
 """A pipeline that was killed goes on where it was; two at once on one store do it no harm."""
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,12 @@ import s3_servers
 from fleet import PASSWORD, Redis
 from pipe import Command, commits, made, repoloom
 
+from repoloom.cli.training import TrainingView
+from repoloom.errors import ConflictError
+from repoloom.recipe.model import Recipe
 from repoloom.recipe.run import RunRecord, verify
+from repoloom_pipelines.claim import claim
+from repoloom_pipelines.model_path import train
 
 
 def test_killed_amid_a_stage_it_goes_on_and_does_nothing_twice(recipe: Path, plain: Path, tmp_path: Path) -> None:
@@ -58,6 +64,21 @@ def test_two_at_once_on_one_bucket_make_the_corpus_of_one(recipe: Path, plain: P
             assert {one.step: one.digest for one in RunRecord.read("s3://corpus/run").made} == made(plain)
 
 
+def test_a_training_whose_store_another_recipe_claims_ends_before_it_saves(
+    recipe: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    shutil.copytree(plain, store)
+    before = _kept(store)
+    text = recipe.read_text().replace("steps: 12", "steps: 13")
+    ours = Recipe.parse(text, "recipe")
+    theirs = Recipe({**ours.model_dump(), "name": "theirs"})
+    monkeypatch.setattr(TrainingView, "step", lambda *_: claim(theirs, str(store)))
+    with pytest.raises(ConflictError, match="used by a run of another recipe"):
+        train(text, str(store), claim(ours, str(store)), made(store)["pack"])
+    assert _kept(store) == before
+
+
 def test_where_redis_is_set_celerys_workers_do_the_tasks(recipe: Path, plain: Path, tmp_path: Path) -> None:
     store = tmp_path / "store"
     redis = Redis(tmp_path / "redis")
@@ -79,6 +100,12 @@ def test_where_redis_is_set_celerys_workers_do_the_tasks(recipe: Path, plain: Pa
         redis.process.kill()
         redis.process.wait()
     assert made(store) == made(plain)
+
+
+def _kept(store: Path) -> dict[Path, bytes]:
+    """Model, record and checkpoints."""
+    files = [store / "training.json", *store.glob("model/*"), *store.glob("train/*/*"), *store.glob("stages/*/*.json")]
+    return {path: path.read_bytes() for path in files}
 
 
 def _await(holds: Callable[[], bool], command: Command) -> None:

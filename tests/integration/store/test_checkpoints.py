@@ -1,14 +1,18 @@
 """A checkpoint is whole or it is not there, wherever it lies; a damaged one gives way to the one before it."""
 
+import io
 import logging
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 import torch
 from safetensors.torch import load
+from store_calls import Telling, once
 
 from repoloom.errors import CorruptDataError, InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Naming, Store, write
 from repoloom.training.checkpoint import MODEL, OPTIMIZER, PROGRESS, Checkpoints, Progress, State
 from repoloom.training.config import TrainParams
@@ -138,11 +142,11 @@ def test_one_that_a_process_died_writing_does_not_count_and_is_cleared_away(
     save(checkpoints, 1)
     create, made = store.create, []
 
-    def dying(naming: Naming) -> AbstractContextManager[BinaryIO]:
+    def dying(naming: Naming, heartbeat: Heartbeat = unheard) -> AbstractContextManager[BinaryIO]:
         if len(made) == puts:
             raise KeyboardInterrupt
         made.append(naming)
-        return create(naming)
+        return create(naming, heartbeat)
 
     with monkeypatch.context() as dies:
         dies.setattr(store, "create", dying)
@@ -151,6 +155,84 @@ def test_one_that_a_process_died_writing_does_not_count_and_is_cleared_away(
     assert checkpoints.restore("r")[0].step == 1
     save(checkpoints, 3)
     assert not [left for left in store.list("train") if "step-000000002" in left]
+
+
+def test_weights_are_read_without_the_optimizer_and_nothing_is_removed(store: Store) -> None:
+    save(checkpoints_in(store, keep=1), 1)
+    calls: list[tuple[str, str]] = []
+    looking = checkpoints_in(Telling(store, lambda *call: calls.append(call)), keep=1)
+    assert _are_of(1, looking.newest_weights("r"))
+    assert {call for call, _ in calls} == {"list", "read", "open"}
+    assert ("open", key(1, OPTIMIZER)) not in calls
+    with pytest.raises(InputError, match="other parameters or data"):
+        looking.newest_weights("another")
+
+
+def _are_of(step: int, found: tuple[int, dict[str, torch.Tensor]] | None) -> bool:
+    wanted = trained(step).weights
+    return (
+        found is not None
+        and (found[0], found[1].keys()) == (step, wanted.keys())
+        and all(torch.equal(value, wanted[name]) for name, value in found[1].items())
+    )
+
+
+class _Cutting(Telling):
+    """A store whose connections are cut in the midst of each object: what is gone by then is found to be gone."""
+
+    def open(self, key: str) -> io.BufferedIOBase:
+        return io.BufferedReader(_Cut(super().open(key), lambda: self._go_on(key)))
+
+    def _go_on(self, key: str) -> None:
+        self._called("go on", key)
+        if not self._store.exists(key):
+            raise FileNotFoundError
+
+
+class _Cut(io.RawIOBase):
+    def __init__(self, stream: io.BufferedIOBase, go_on: Callable[[], None]) -> None:
+        self._stream, self._go_on = stream, go_on
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        read = self._stream.readinto(memoryview(buffer)[:1000])
+        self._go_on()
+        return read
+
+    def close(self) -> None:
+        self._stream.close()
+        super().close()
+
+
+@pytest.mark.parametrize(("call", "name"), [("read", "json"), ("read", PROGRESS), ("open", MODEL), ("go on", MODEL)])
+def test_of_a_run_that_goes_on_meanwhile_the_newest_weights_are_looked_for_again(
+    store: Store, call: str, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = checkpoints_in(store, keep=1)
+    save(running, 1)
+    looking = checkpoints_in(_Cutting(store, once(call, key(1, name), lambda: save(running, 2))), keep=1)
+    assert _are_of(2, looking.newest_weights("r"))
+    assert not caplog.records
+    assert running.restore("r")[0].step == 2
+
+
+def test_damaged_weights_give_way_to_those_before_and_stay_where_they_are(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    checkpoints = checkpoints_in(store, keep=2)
+    assert checkpoints.newest_weights("r") is None
+    for step in (1, 2):
+        save(checkpoints, step)
+    write(store, key(2, MODEL), b"damaged")
+    before = list(store.list("train"))
+    assert _are_of(1, checkpoints.newest_weights("r"))
+    assert "the checkpoint of step 1 is used" in caplog.text
+    store.delete(key(1, MODEL))
+    with pytest.raises(CorruptDataError, match="not one checkpoint in it is whole; a training that goes on"):
+        checkpoints.newest_weights("r")
+    assert list(store.list("train")) == [one for one in before if one != key(1, MODEL)]
 
 
 def test_a_file_of_tensors_is_as_safetensors_reads_it() -> None:

@@ -137,11 +137,11 @@ def train_and_die(run: Path, out: Path, number: int) -> None:
     """Trains, and has this process killed when it opens an object for writing for the so-manieth time."""
     create, left = FolderStore.create, [number]
 
-    def counting(store: FolderStore, key: Any) -> Any:
+    def counting(store: FolderStore, *given: Any) -> Any:
         left[0] -= 1
         if left[0] == 0:
             os.kill(os.getpid(), signal.SIGKILL)
-        return create(store, key)
+        return create(store, *given)
 
     FolderStore.create = counting  # type: ignore[method-assign]
     train(run.with_name("recipe.yaml"), run, out)

@@ -7,12 +7,16 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 import torch
 from processes import READY
 from run_stages import STOLEN, Seen, begin, corpus_of, train, train_and_die, write_run
+from torch import distributed
 
 from repoloom.errors import InputError
 from repoloom.inference.complete import Completer
@@ -38,6 +42,7 @@ from repoloom.training.progress_file import ProgressFile
 from repoloom_inference.lineage import lineage
 
 STEPS = {"pretrain": 6, "extend": 4}
+RANKS = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
 
 
 @pytest.fixture(scope="module")
@@ -277,19 +282,63 @@ def test_the_last_model_is_what_is_measured_reported_and_exported(folder: Path, 
     assert Completer.load(out / "model").model.architecture.max_position_embeddings == 256
 
 
+@contextmanager
+def repoloom(*arguments: object, by: tuple[str, ...] = (), **given: str) -> Iterator["subprocess.Popen[str]"]:
+    """A command line in processes of its own."""
+    command = [sys.executable, *by, "-m", "repoloom", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "1000", **given}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=environment, text=True, **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@contextmanager
+def ranks_of_none() -> Iterator[dict[str, str]]:
+    """How two ranks know each other that nothing ends but they themselves."""
+    store = distributed.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    known = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "WORLD_SIZE": "2"}
+    yield {**known, "TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_MAX_RESTARTS": "0"}
+
+
+def test_an_output_that_is_trained_at_is_refused_to_others_that_would_write_there(folder: Path, tmp_path: Path) -> None:
+    long, out = changed(folder, "long.yaml", ("steps: 6", "steps: 10000000")), tmp_path / "out"
+    given = (long, "--store", folder / "run", "--out", out)
+    with repoloom("train", *given) as training:
+        while not list(out.glob("train/*/step-*.json")):
+            assert training.poll() is None
+            time.sleep(0.05)
+        training.send_signal(signal.SIGSTOP)  # it holds what it holds, and leaves the cores to others
+        held = f"{out} is in use by process {training.pid} on {os.uname().nodename}; wait until it ends, or stop it"
+        for command in ("train", "eval"):
+            with repoloom(command, *given) as refused:
+                assert held in refused.communicate()[1]
+                assert refused.returncode == 1
+        with repoloom("train", *given, "--parallel", "zero1", by=RANKS) as refused:
+            said = refused.communicate()[1]
+            assert held in said
+            assert "exitcode  : 1 " in said  # the other rank may have ended so, or by torchrun's SIGTERM
+        with ranks_of_none() as known, ExitStack() as begun:
+            command = ("train", *given, "--parallel", "zero1")
+            both = [begun.enter_context(repoloom(*command, **known, RANK=rank, LOCAL_RANK=rank)) for rank in "01"]
+            for refused in both:
+                assert held in refused.communicate()[1]
+                assert refused.returncode == 1
+        training.terminate()
+        training.send_signal(signal.SIGCONT)
+        training.communicate()
+        assert training.returncode == 130
+
+
 @pytest.mark.parametrize("parallel", ["zero1", "zero3"])
 def test_ranks_train_all_stages_as_one_process_does(folder: Path, out: Path, parallel: str) -> None:
-    ranks = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "repoloom"]
     to = folder / parallel
-    command = [*ranks, "train", folder / "recipe.yaml", "--store", folder / "run", "--out", to, "--parallel", parallel]
-    done = subprocess.run(
-        list(map(str, command)),
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    command = ("train", folder / "recipe.yaml", "--store", folder / "run", "--out", to, "--parallel", parallel)
+    with repoloom(*command, by=RANKS) as training:
+        _, said = training.communicate()
+        assert training.returncode == 0, said
     alone, together = record(out), record(to)
     for one, other in zip(alone.stages, together.stages, strict=True):
         assert (one.stage, one.data, one.steps) == (other.stage, other.data, other.steps)

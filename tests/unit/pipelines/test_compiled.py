@@ -39,6 +39,18 @@ def test_every_cached_task_knows_the_recipe_the_store_its_claim_and_what_it_goes
             assert inputs[given]["taskOutputParameter"]["producerTask"] in task["dependentTasks"], name
 
 
+def test_a_stage_is_given_the_claim_by_the_stage_before_it() -> None:
+    for name, task in _tasks(_COMPILED / "whole.yaml").items():
+        inputs = task["inputs"]["parameters"]
+        before = inputs.get("given", {}).get("taskOutputParameter", {}).get("producerTask")
+        if before:
+            handed = {"producerTask": before, "outputParameterKey": "claim"}
+            assert inputs["claimed"]["taskOutputParameter"] == handed, name
+    for name in ("train", "evaluate"):
+        inputs = _tasks(_COMPILED / "whole.yaml")[name]["inputs"]["parameters"]
+        assert inputs["claimed"]["taskOutputParameter"]["producerTask"] == "pack"
+
+
 def test_without_caching_no_task_is_answered_from_the_cache(tmp_path: Path) -> None:
     compile_to(Name.WHOLE, Settings(caching=False), tmp_path / "whole.yaml")
     assert not any(task["cachingOptions"].get("enableCache") for task in _tasks(tmp_path / "whole.yaml").values())

@@ -309,6 +309,20 @@ def test_a_store_that_moved_on_while_it_waited_is_a_conflict(kubernetes: Kuberne
         train(tmp_path, FIRST)
 
 
+def test_a_store_that_another_recipe_claimed_while_it_waited_is_a_conflict(
+    kubernetes: Kubernetes, tmp_path: Path
+) -> None:
+    packed(tmp_path, FIRST)
+    other = Recipe({**RECIPE.model_dump(), "name": "other"})
+
+    def claims() -> None:
+        claim(other, str(tmp_path))
+
+    kubernetes.happens = claims
+    with pytest.raises(ConflictError, match="used by a run of another recipe"):
+        train(tmp_path, FIRST)
+
+
 @pytest.mark.parametrize("trouble", [429, 500, 503, HEARD, "closes", "hangs"])
 def test_a_server_in_trouble_is_asked_again(kubernetes: Kubernetes, tmp_path: Path, trouble: Trouble) -> None:
     packed(tmp_path, FIRST)

@@ -9,16 +9,18 @@ from typing import BinaryIO
 
 import numpy as np
 import pytest
+import torch
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Ledger
 from repoloom.corpus.manifest import Cut, Manifest
-from repoloom.errors import InputError
+from repoloom.errors import ConflictError, InputError
+from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.prompts import fim
 from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
-from repoloom.recipe.model_path import Stopped, evaluate_model, results_at, train_stages
+from repoloom.recipe.model_path import Stopped, evaluate_model, export_checkpoint, results_at, train_stages
 from repoloom.recipe.results import StageName, Trained
 from repoloom.recipe.training_stages import Pretrain
 from repoloom.stages.tokenize.vocabulary import train as train_tokenizer
@@ -181,10 +183,12 @@ def test_a_copy_that_was_killed_among_its_files_is_made_whole(
     (folder / "tokenizer.json").unlink()
     create = FolderStore.create
 
-    def creating(store: FolderStore, key: Naming) -> contextlib.AbstractContextManager[BinaryIO]:
+    def creating(
+        store: FolderStore, key: Naming, heartbeat: Heartbeat = unheard
+    ) -> contextlib.AbstractContextManager[BinaryIO]:
         if key == f"{kept.kept}/tokenizer.json":
             raise KeyboardInterrupt
-        return create(store, key)
+        return create(store, key, heartbeat)
 
     with monkeypatch.context() as patched:
         patched.setattr(FolderStore, "create", creating)
@@ -223,6 +227,39 @@ def _killed_at(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             yield
 
 
+@pytest.mark.parametrize("asked", [1, 2, 3])
+def test_a_training_whose_output_is_anothers_saves_and_puts_nothing_there(
+    corpus: Corpus, tmp_path: Path, asked: int
+) -> None:
+    """It asks before its checkpoint, its export and the model."""
+    out = tmp_path / "out"
+    theirs, _ = trained(corpus, out, learning_rate=0.02)
+    with pytest.raises(ConflictError):
+        _fenced(corpus, out, lost_at=asked)
+    assert trained(corpus, out, learning_rate=0.02) == (theirs, 0)
+    assert len(list((out / "train").iterdir())) == (1 if asked == 1 else 2)
+
+
+def test_a_training_that_loses_its_output_as_it_puts_the_model_puts_no_record_of_it(
+    corpus: Corpus, tmp_path: Path
+) -> None:
+    with pytest.raises(ConflictError):
+        _fenced(corpus, tmp_path / "out", lost_at=4)
+    assert (tmp_path / "out" / "model").exists()
+    assert not (tmp_path / "out" / "training.json").exists()
+
+
+def _fenced(corpus: Corpus, out: Path, lost_at: int) -> None:
+    """A training whose output is somebody else's when it asks so often."""
+    asked = iter(range(1, 99))
+
+    def fence() -> None:
+        if next(asked) == lost_at:
+            raise ConflictError("another's")
+
+    train_stages([Pretrain(params(), corpus)], corpus, str(out), SingleProcess(), Seen(), fence=fence)
+
+
 def test_a_training_that_is_asked_to_stop_says_where_it_stands_and_goes_on_from_there(
     corpus: Corpus, tmp_path: Path
 ) -> None:
@@ -245,6 +282,17 @@ def test_a_training_that_goes_on_by_other_software_says_so_once(
     assert "step 2 by" in before
     assert "torch's attention" in before
     assert "another kernel" in after
+
+
+def test_an_export_passes_over_a_damaged_checkpoint_and_leaves_all_as_it_is(corpus: Corpus, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    trained(corpus, out, checkpoint_every=1)
+    (damaged,) = out.glob("train/*/step-000000002.model.safetensors")
+    damaged.write_bytes(b"damaged")
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    stages = [Pretrain(params(checkpoint_every=1), corpus)]
+    assert export_checkpoint(stages, corpus, str(out), tmp_path / "model", torch.float32) == ("pretrain", 1)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
 def test_a_report_shows_only_results_of_the_datasets_it_is_of(corpus: Corpus, tmp_path: Path) -> None:
@@ -278,8 +326,6 @@ def test_threads_and_micro_batches_make_another_run(corpus: Corpus, tmp_path: Pa
 def test_a_gradient_that_is_not_finite_moves_no_weight(
     corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(float("nan")))
     with pytest.raises(InputError, match="norm of its gradient nan"):
         trained(corpus, tmp_path / "out")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from repoloom import processes
-from repoloom.corpus.local_copies import scratch_errors
+from repoloom.scratch import scratch_errors
 
 _PREFIX = "repoloom-crawl-"
 _OWNED = re.compile(rf"{_PREFIX}(\d+\.\d+)-.*")
