@@ -59,13 +59,21 @@ def test_until_stops_after_a_stage(small_run: Run, tmp_path: Path) -> None:
 
 def test_a_corpus_of_nothing_is_said_to_be_one(small_run: Run, tmp_path: Path) -> None:
     (tmp_path / "sources").mkdir()
-    (tmp_path / "sources/tiny.py").write_text("a = 1\n")
     recipe = tmp_path / "recipe.yaml"
     recipe.write_text(f"name: n\ncrawl:\n  sources: [{{kind: folder, path: {tmp_path}/sources}}]\n")
-    ended = repoloom("run", recipe, "--out", tmp_path / "out", "--until", "pack")
-    assert ended.code == 0
-    assert "empty   nothing is left; the report shows which step dropped it" in ended.err
+
+    def said(out: str, until: str) -> str:
+        ended = repoloom("run", recipe, "--out", tmp_path / out, "--until", until)
+        assert ended.code == 0, ended.err
+        return ended.err
+
+    assert "empty   crawl left nothing; the report shows why" in said("none", "filter")
+    (tmp_path / "sources/tiny.py").write_text("a = 1\n")
+    assert "empty   filter left nothing; the report shows why" in said("tiny", "pack")
     assert "empty   " not in small_run.result.err
+    shutil.copytree(Path(json.__file__).parent, tmp_path / "sources/json")
+    for until in ("crawl", "split", "tokenize", "mix"):  # of which the latter two keep no ledger
+        assert "empty   " not in said("some", until)
 
 
 @pytest.mark.parametrize(

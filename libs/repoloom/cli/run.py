@@ -96,10 +96,8 @@ def run(
             page = write_run_report(checked.name, list(datasets.values()), out)
             console.print(safe(f"report  {page}"))
             console.print(f"digest  {final.digest}", highlight=False)
-            if not final.manifest.ledger.total_kept.items:
-                console.print(
-                    Text.assemble(("empty", "yellow"), "   nothing is left; the report shows which step dropped it")
-                )
+            if emptied := _emptied(list(datasets.values())):
+                console.print(Text.assemble(("empty", "yellow"), f"   {emptied} left nothing; the report shows why"))
             given_up = _show_quarantined(list(datasets.values()), console)
     if as_json:
         print_json(
@@ -128,6 +126,14 @@ def report(
         print_json({"report": page})
     else:
         typer.echo(page)
+
+
+def _emptied(datasets: "list[Dataset]") -> str | None:
+    """The step after which nothing was left; not every step keeps a ledger."""
+    counted = [dataset.manifest for dataset in datasets if dataset.manifest.ledger.entering.items]
+    if not counted:
+        return "crawl"
+    return None if counted[-1].ledger.total_kept.items else counted[-1].step
 
 
 def _show_quarantined(datasets: "list[Dataset]", console: "Console") -> bool:
