@@ -8,9 +8,10 @@ from dataclasses import replace
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.ledger import Count
+from repoloom.corpus.stored import stored
 from repoloom.errors import CorruptDataError, RepoloomError
 from repoloom.recipe.progress import Progress, recipe_identity
-from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained, stored
+from repoloom.recipe.results import EVALUATION, TRAINING, Evaluated, Trained
 from repoloom.recipe.run import RUN, RunRecord
 from repoloom.store import open_store
 from repoloom.store.s3_requests import hurried

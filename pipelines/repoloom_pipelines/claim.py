@@ -9,11 +9,10 @@ gives way to another; the tasks after that one are given the new number.
 
 import hashlib
 
-from pydantic import ValidationError
-
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record
+from repoloom.corpus.stored import stored
 from repoloom.errors import ConflictError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.progress import recipe_identity
@@ -39,7 +38,7 @@ def claim(recipe: Recipe, uri: str) -> str:
     """Claims a store for the runs of a recipe, and returns the claim. Raises StoreError, CorruptDataError."""
     store = open_store(uri)
     identity = recipe_identity(recipe.model_dump())
-    before = _read(store)
+    before = stored(store, _CLAIM, _Claim)
     if before is not None and before.recipe == identity and _holds(store, before):
         return before.told
     name = hashlib.sha256(f"{identity} after {before.told if before else 'nothing'}".encode()).hexdigest()[:16]
@@ -68,7 +67,7 @@ class Claimed:
         """
         self._uri = uri
         self._store = open_store(uri)
-        found = _read(self._store)
+        found = stored(self._store, _CLAIM, _Claim)
         if found is None or found.name != name_of(claimed):
             raise _lost(uri)
         self.told = found.told
@@ -91,7 +90,7 @@ class Claimed:
 
 
 def _found(store: Store, claimed: str) -> _Claim:
-    found = _read(store)
+    found = stored(store, _CLAIM, _Claim)
     if found is None or found.told != claimed:
         raise _lost(store.uri)
     return found
@@ -110,13 +109,6 @@ def _holds(store: Store, claimed: _Claim) -> bool:
         return not claimed.made
     run = RunRecord.read(store.uri)
     return recipe_identity(run.recipe) == claimed.recipe and set(claimed.made) <= set(run.made)
-
-
-def _read(store: Store) -> _Claim | None:
-    try:
-        return _Claim.model_validate_json(store.read(_CLAIM))
-    except (FileNotFoundError, ValidationError):
-        return None
 
 
 def _write(store: Store, claimed: _Claim) -> None:

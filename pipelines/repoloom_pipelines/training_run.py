@@ -10,6 +10,7 @@ from kubernetes import client, config
 from kubernetes.client.exceptions import ApiException
 from kubernetes.config import ConfigException
 
+from repoloom.corpus.stored import stored
 from repoloom.errors import ConflictError, InputError, RepoloomError, UnavailableError
 from repoloom.recipe.model import Recipe
 from repoloom.recipe.progress import PROGRESS, Progress
@@ -83,7 +84,7 @@ def _name(build: str, corpus: str, number: int) -> str:
 
 def _weights_at(store: str) -> str | None:
     """The SHA-256 of the weights of whatever was trained there last."""
-    from repoloom.recipe.results import TRAINING, Trained, stored
+    from repoloom.recipe.results import TRAINING, Trained
 
     trained = stored(open_store(store), TRAINING, Trained)
     return trained.weights if trained else None

@@ -1,13 +1,9 @@
 """From packed tokens to a measured model: train, export, evaluate; nothing is made twice from the same inputs.
 
-A training has stages, each of which goes on from the model of the one before. The last one's model is OUT/model, with
-OUT/training.json beside it; the others' are kept in the same form at OUT/stages/<stage>, so that a stage that changes
-is done again and those before it are not. Where it is asked for, a copy of the last one's model is kept at
-OUT/models/<SHA-256 of its weights>, with the record among its files, for those who serve it while OUT is trained anew.
+A training has stages, each of which goes on from the model of the one before.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,34 +15,33 @@ from torch import Tensor
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
+from repoloom.corpus.stored import stored
 from repoloom.engine.reconcile import Fence
-from repoloom.errors import CorruptDataError, InputError
+from repoloom.errors import InputError
 from repoloom.evaluation.compare import Watch, compare, untrained
 from repoloom.evaluation.held_out import draw_holes
 from repoloom.evaluation.result import Evaluation
 from repoloom.evaluation.unigram import unigram_entropy
-from repoloom.heartbeat import Heartbeat, unheard
+from repoloom.heartbeat import Heartbeat
 from repoloom.inference.complete import Completer
 from repoloom.recipe.conversations import write_dropped
 from repoloom.recipe.corpus import Corpus
 from repoloom.recipe.model import EvaluateParams
+from repoloom.recipe.models import LAST, WEIGHTS, Models, aside
 from repoloom.recipe.results import (
     EVALUATION,
     MODEL,
-    MODELS,
     TRAINING,
     Evaluated,
     StageName,
     Trained,
     TrainedStage,
     evaluation_identity,
-    stored,
 )
 from repoloom.recipe.training_stages import Base, Begun, Reading, Stage
 from repoloom.report import TrainingRecord, TrainingStage, TrainingStep
 from repoloom.scratch import scratch_folder
 from repoloom.store import Store, open_store
-from repoloom.store.folders import download, sha256, upload
 from repoloom.training.checkpoint import Checkpoints
 from repoloom.training.export import export
 from repoloom.training.forms import check_batches
@@ -56,10 +51,9 @@ from repoloom.training.parallel import ParallelPlan, SingleProcess
 from repoloom.training.progress_file import ProgressFile, peak_flops
 from repoloom.training.sizes import Architecture
 
-TRAIN, STAGES = "train", "stages"
+TRAIN = "train"
 _STEPS = "steps.jsonl"
 _DROPPED = "dropped.jsonl"
-_WEIGHTS = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -99,96 +93,32 @@ def train_stages(
     `fence` is asked before each checkpoint, model and record, which would take the place of somebody else's.
     Of several ranks the main one alone writes. Raises InputError, CorruptDataError, StoreError, what `fence` raises.
     """
-    store = open_store(out)
+    models = Models(open_store(out), fence)
     for stage in stages:
         check_batches(stage.params.batch_size, stage.params.micro_batch_size, plan.ranks)
     trained: Trained | None = None
     base: Base | None = None
     for stage in stages:
-        place = _place(stage, stages)
-        with ProgressFile(store, plan, stage.name, work=work, is_last=stage is stages[-1]) as told:
+        place = LAST if stage is stages[-1] else aside(stage.name)
+        with ProgressFile(models.store, plan, stage.name, work=work, is_last=stage is stages[-1]) as told:
             begun = stage.begin(base, told)
             identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
             told.identify(identity)
-            ended: Trained | Stopped | None = told.on_main(partial(_kept, store, stage.name, place, identity, fence))
+            ended: Trained | Stopped | None = told.on_main(partial(models.bring, stage.name, place, identity))
             if ended:
                 told.restore()
             else:
                 before = trained.stages if trained else ()
-                run = _StageRun(stage, begun, base, before, place, identity, corpus, store, plan, told, view, fence)
+                run = _StageRun(stage, begun, base, before, place, identity, corpus, models, plan, told, view)
                 ended = run.run()
             if keep and stage is stages[-1] and isinstance(ended, Trained):
-                ended = told.on_main(partial(_keep, store, ended, fence))
+                ended = told.on_main(partial(models.keep, ended))
         if isinstance(ended, Stopped):
             return ended
         trained = ended
         base = Base(trained.weights, begun.params.architecture(corpus.vocabulary), f"{place}{MODEL}")
     assert trained
     return trained
-
-
-def _place(stage: Stage, stages: Sequence[Stage]) -> str:
-    """Where the model of a stage and its record lie, as a key begins."""
-    return "" if stage is stages[-1] else _aside(stage.name)
-
-
-def _aside(stage: StageName) -> str:
-    return f"{STAGES}/{stage}/"
-
-
-def _kept(
-    store: Store, stage: StageName, place: str, identity: str, fence: Fence, heartbeat: Heartbeat
-) -> Trained | None:
-    """What the same stage came to, if its model is still there; it is brought to its place where it lies in another.
-
-    So it is where a recipe has got a stage more since, or has lost one.
-    """
-    found = _found(store, stage, identity, heartbeat)
-    if found is None:
-        return None
-    elsewhere, trained = found
-    if elsewhere != place:
-        with _fetched(store, f"{elsewhere}{MODEL}", trained.weights, heartbeat) as folder:
-            _put_model(store, place, folder, fence, heartbeat)
-        _put_record(store, place, trained, fence)
-    return trained
-
-
-def _found(store: Store, stage: StageName, identity: str, heartbeat: Heartbeat = unheard) -> tuple[str, Trained] | None:
-    """What the same stage came to, and where its model is, whole."""
-    for place in ("", _aside(stage)):
-        trained = stored(store, f"{place}{TRAINING}", Trained)
-        same = trained and trained.identity == identity and trained.stages
-        if trained and same and sha256(store, f"{place}{MODEL}/{_WEIGHTS}", heartbeat) == trained.weights:
-            return place, trained
-    return None
-
-
-def _put_model(store: Store, place: str, folder: Path, fence: Fence, heartbeat: Heartbeat) -> str:
-    """Puts an exported model, once the record of the former one is gone; returns the SHA-256 of its weights."""
-    fence()
-    store.delete(f"{place}{TRAINING}")
-    return upload(folder, store, f"{place}{MODEL}", heartbeat)[_WEIGHTS]
-
-
-def _keep(store: Store, trained: Trained, fence: Fence, heartbeat: Heartbeat) -> Trained:
-    """Copies the last stage's model to where it is kept, unless it is there; a copy without its record is not whole."""
-    key = f"{MODELS}/{trained.weights}"
-    kept = trained.model_copy(update={"kept": key})
-    record = f"{key}/{TRAINING}"
-    if stored(store, record, Trained) != kept or sha256(store, f"{key}/{_WEIGHTS}", heartbeat) != trained.weights:
-        store.delete(record)
-        with _fetched(store, MODEL, trained.weights, heartbeat) as folder:
-            upload(folder, store, key, heartbeat)
-        _put_record(store, f"{key}/", kept, fence)
-    if trained != kept:
-        _put_record(store, "", kept, fence)
-    return kept
-
-
-def _put_record(store: Store, place: str, trained: Trained, fence: Fence) -> None:
-    fence()
-    stores.write(store, f"{place}{TRAINING}", trained.model_dump_json(indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -202,15 +132,14 @@ class _StageRun:
     place: str
     identity: str
     corpus: Corpus
-    store: Store
+    models: Models
     plan: ParallelPlan
     told: ProgressFile
     view: View
-    fence: Fence
 
     def run(self) -> Trained | Stopped:
         """Trains from the newest checkpoint on, and exports."""
-        params, store, plan, told = self.begun.params, self.store, self.plan, self.told
+        params, store, plan, told = self.begun.params, self.models.store, self.plan, self.told
         reading = self.begun.load(told.heartbeat)
         baseline = told.on_main(partial(unigram_entropy, reading.data, self.corpus.vocabulary))
         self.view.begin(self.stage.name, baseline)
@@ -225,7 +154,7 @@ class _StageRun:
             self.view.step(step)
 
         def saving() -> None:
-            self.fence()
+            self.models.fence()
             log.write()
 
         outcome = train(
@@ -252,7 +181,7 @@ class _StageRun:
 
     @property
     def is_last(self) -> bool:
-        return self.place == ""
+        return self.place == LAST
 
     @property
     def architecture(self) -> Architecture:
@@ -261,16 +190,16 @@ class _StageRun:
     def _base_model(self, heartbeat: Heartbeat) -> Llama:
         """The model of the stage before, with this one's positions. Raises CorruptDataError."""
         assert self.base
-        with _fetched(self.store, self.base.key, self.base.weights, heartbeat) as folder:
-            return Llama.of(self.architecture, load_file(folder / _WEIGHTS))
+        with self.models.fetched(self.base.key, self.base.weights, heartbeat) as folder:
+            return Llama.of(self.architecture, load_file(folder / WEIGHTS))
 
     def _export(
         self, reading: Reading, weights: dict[str, Tensor], baseline: float, log: "_StepLog", heartbeat: Heartbeat
     ) -> Trained:
         """Puts what was not trained on, the model and its record."""
-        self.fence()
+        self.models.fence()
         if reading.conversations:
-            write_dropped(reading.dropped, self.store, f"{self.stage.name}/{_DROPPED}")
+            write_dropped(reading.dropped, self.models.store, f"{self.stage.name}/{_DROPPED}")
         params, steps = self.begun.params, log.read()
         last = steps[-max(1, len(steps) // 20) :]
         read = params.batch_size * params.sequence_length
@@ -279,7 +208,7 @@ class _StageRun:
         with scratch_folder("repoloom-model-") as scratch:
             folder = scratch / MODEL
             export(model, self.corpus.tokenizer, folder, fim_order=self.corpus.fim_order, chat_template=template)
-            digest = _put_model(self.store, self.place, folder, self.fence, heartbeat)
+            digest = self.models.put(self.place, folder, heartbeat)
         stage = TrainedStage(
             stage=self.stage.name,
             identity=self.identity,
@@ -298,21 +227,8 @@ class _StageRun:
             stages=(*self.before, stage),
             **{name: getattr(stage, name) for name in Trained.model_fields if name in TrainedStage.model_fields},
         )
-        _put_record(self.store, self.place, trained, self.fence)
+        self.models.record(self.place, trained)
         return trained
-
-
-@contextmanager
-def _fetched(store: Store, key: str, weights: str, heartbeat: Heartbeat = unheard) -> Iterator[Path]:
-    """A folder that holds the model that lies there. Raises CorruptDataError where it has other weights."""
-    with scratch_folder("repoloom-model-") as scratch:
-        try:
-            found = download(store, key, scratch, heartbeat).get(_WEIGHTS)
-        except FileNotFoundError:  # it is being replaced
-            found = None
-        if found != weights:
-            raise CorruptDataError(f"{store.uri}/{key} is not the model that {TRAINING} is of; train again")
-        yield scratch
 
 
 def _peak(plan: ParallelPlan) -> float | None:
@@ -347,12 +263,12 @@ def _begun_stages(
     stages: Sequence[Stage], corpus: Corpus, out: str
 ) -> Iterator[tuple[Stage, Begun, str, Trained | None]]:
     """The stages that are done and the first that is not, each with its identity and what it came to."""
-    store = open_store(out)
+    models = Models(open_store(out))
     base: Base | None = None
     for stage in stages:
         begun = stage.begin(base, SingleProcess())
         identity = run_identity(begun.params, corpus.vocabulary, begun.data_digest)
-        found = _found(store, stage.name, identity)
+        found = models.find(stage.name, identity)
         yield stage, begun, identity, found[1] if found else None
         if found is None:
             return
@@ -386,7 +302,7 @@ def evaluate_model(
     evaluated = stored(store, EVALUATION, Evaluated)
     if evaluated and evaluated.identity == identity:
         return evaluated.evaluation
-    with _fetched(store, MODEL, trained.weights) as folder:
+    with Models(store).fetched(MODEL, trained.weights) as folder:
         completer = Completer.load(folder)
     files = corpus.held_out_files(params.max_bytes, params.seed)
     holes = draw_holes(files, params.holes, params.seed)

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Literal
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from repoloom import store as stores
 from repoloom.corpus.dataset import Dataset
 from repoloom.corpus.manifest import Record, canonical_json
+from repoloom.corpus.stored import stored
 from repoloom.engine.reconcile import Status
 from repoloom.errors import RepoloomError, StoreError
 from repoloom.recipe.sections import steps
@@ -38,10 +39,7 @@ class Progress(Record):
     @classmethod
     def read(cls, store: Store) -> "Progress | None":
         """What a run says below an address; None where none has begun. Raises StoreError."""
-        try:
-            return cls.model_validate_json(store.read(PROGRESS))
-        except (FileNotFoundError, ValidationError):
-            return None
+        return stored(store, PROGRESS, cls)
 
 
 def recipe_identity(recipe: Mapping[str, JsonValue]) -> str:

@@ -2,20 +2,16 @@
 
 import hashlib
 from enum import StrEnum
-from typing import TypeVar
 
-from pydantic import JsonValue, ValidationError
+from pydantic import JsonValue
 
 from repoloom.corpus.manifest import Record, canonical_json
 from repoloom.evaluation.result import Evaluation
 from repoloom.recipe.model import EvaluateParams
-from repoloom.store import Store
 
 TRAINING, EVALUATION = "training.json", "evaluation.json"
 MODEL, MODELS = "model", "models"
 """The folder of the model that was trained last, and that of the folders of models which are kept, named by weights."""
-
-R = TypeVar("R", bound=Record)
 
 
 class StageName(StrEnum):
@@ -78,11 +74,3 @@ def evaluation_identity(params: EvaluateParams, seed: int, weights: str, heldout
     """`sha256:` and the SHA-256 of all that an evaluation follows from; `seed` is that of the untrained twin."""
     inputs: list[JsonValue] = [params.model_dump(mode="json"), seed, weights, heldout]
     return "sha256:" + hashlib.sha256(canonical_json(inputs)).hexdigest()
-
-
-def stored(store: Store, key: str, record: type[R]) -> R | None:
-    """A record of what was made; None where there is none, or one of another form, which is made anew."""
-    try:
-        return record.model_validate_json(store.read(key))
-    except (FileNotFoundError, ValidationError):
-        return None

@@ -6,9 +6,8 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self, TypeVar
 
-from pydantic import ValidationError
-
 from repoloom import store as stores
+from repoloom.corpus.stored import stored
 from repoloom.errors import RepoloomError
 from repoloom.heartbeat import Heartbeat, unheard
 from repoloom.store import Store
@@ -73,7 +72,7 @@ class ProgressFile:
 
     def __enter__(self) -> Self:
         if self._plan.is_main:
-            self._former = _read(self._store)
+            self._former = stored(self._store, PROGRESS, TrainingProgress)
         return self
 
     def __exit__(
@@ -170,10 +169,3 @@ class ProgressFile:
     def _write(self) -> None:
         if self._plan.is_main:
             stores.write(self._store, PROGRESS, self._progress.model_dump_json(indent=1).encode())
-
-
-def _read(store: Store) -> TrainingProgress | None:
-    try:
-        return TrainingProgress.model_validate_json(store.read(PROGRESS))
-    except (FileNotFoundError, ValidationError):
-        return None

@@ -44,8 +44,8 @@ redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now)
 return 'mine'
 """
 _RELEASE = """
-local named = redis.call('GET', KEYS[1])
-if not named or named == ARGV[1] then
+local holder = redis.call('GET', KEYS[1])
+if not holder or holder == ARGV[1] then
     redis.call('DEL', KEYS[1])
     redis.call('ZREM', KEYS[3], KEYS[1])
 end
